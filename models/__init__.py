@@ -1,0 +1,20 @@
+"""What an instrument tagger is, and how to run one."""
+
+from typing import TYPE_CHECKING
+
+from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+
+if TYPE_CHECKING:
+    from instrec_live.models.tagger import Tagger as Tagger
+    from instrec_live.models.tagger import Tags as Tags
+
+__all__ = ["DISPLAY_NAMES", "INSTRUMENTS", "Tagger", "Tags"]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy, so that --help need not wait for numpy.
+    if name in ("Tagger", "Tags"):
+        from instrec_live.models import tagger
+
+        return getattr(tagger, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The Textual program: the one place that imports textual."""

@@ -1,0 +1,1 @@
+"""The offline work: data, scenes, recipes, evaluation."""
