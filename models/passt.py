@@ -1,0 +1,107 @@
+"""PaSST, the patchout audio transformer, in two sizes from one definition: log-mel to logits.
+
+Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022. The parameters are those of
+hear21passt's `PaSST`, so state dicts are interchangeable with its public AudioSet and OpenMIC checkpoints
+(`passt_s`; AudioSet's have 527 classes: leave out `head.1.*` and `head_dist.*`). The forward is ours: any length,
+no prints, fused attention, exportable.
+"""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from instrec_live.models.hear21passt_shim import PaSST
+
+SIZES: dict[str, dict[str, Any]] = {
+    "passt_s": {"embed_dim": 768, "num_heads": 12, "depth": 12, "stride": (10, 10)},
+    "tiny": {"embed_dim": 192, "num_heads": 3, "depth": 12, "stride": (16, 16)},
+}
+
+
+def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **config: Any) -> "Passt":
+    """A PaSST of one of `SIZES`.
+
+    Args:
+        size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (5.4 M, 498 tokens).
+        n_classes: logits.
+        config: overrides of the size, and patchout and dropout rates, by hear21passt's own names
+            (s_patchout_t, s_patchout_f, drop_rate, attn_drop_rate, drop_path_rate, depth, stride, …).
+
+    Raises:
+        ValueError: unknown size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"no PaSST size {size!r}: choose from {', '.join(SIZES)}")
+    return Passt(num_classes=n_classes, **(SIZES[size] | config))
+
+
+class Passt(PaSST):
+    """log-mel float32 [B, 128, T] -> logits float32 [B, classes]; T from 16 frames to 10 s.
+
+    In training mode, whole rows and columns of the patch grid are dropped at random (structured patchout), and
+    shorter inputs take their time position embeddings from a random place; in eval mode, from the start.
+
+    Args:
+        s_patchout_t: columns (time) dropped of a 10 s grid; of a shorter one, the same share.
+        s_patchout_f: rows (frequency) dropped.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(img_size=(128, 998), patch_size=16, in_chans=1, distilled=True, **config)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        grid = self.patch_embed.proj(log_mel.unsqueeze(1))  # [B, E, F, T]
+        grid = grid + self._time_positions(grid.shape[-1]) + self.freq_new_pos_embed
+        if self.training:
+            grid = self._patchout(grid)
+        tokens = grid.flatten(2).transpose(1, 2)
+        special = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
+        tokens = torch.cat((special.expand(tokens.shape[0], -1, -1), tokens), dim=1)
+        tokens = self.pos_drop(tokens)
+        for block in self.blocks:
+            tokens = _transformer_block(block, tokens)
+        tokens = self.norm(tokens[:, :2])  # layer norm is per token: the others are not looked at
+        logits: Tensor = self.head(tokens.mean(dim=1))
+        return logits
+
+    def _time_positions(self, count: int) -> Tensor:
+        if not self.training:
+            return self.time_new_pos_embed[..., :count]
+        offset = int(torch.randint(self.time_new_pos_embed.shape[-1] - count + 1, ()))
+        return self.time_new_pos_embed[..., offset : offset + count]
+
+    def _patchout(self, grid: Tensor) -> Tensor:
+        rows, columns = grid.shape[-2:]
+        # A share, not a number: 2 s have fewer columns than a usual patchout drops of 10 s.
+        dropped = self.s_patchout_t * columns // self.time_new_pos_embed.shape[-1]
+        if dropped:
+            grid = grid[..., _random_subset(columns, columns - dropped, grid.device)]
+        if self.s_patchout_f:
+            grid = grid[..., _random_subset(rows, rows - self.s_patchout_f, grid.device), :]
+        return grid
+
+
+def _random_subset(count: int, keep: int, device: torch.device) -> Tensor:
+    return torch.randperm(count, device=device)[:keep].sort().values
+
+
+def _transformer_block(block: Any, tokens: Tensor) -> Tensor:
+    """hear21passt's pre-norm block, its attention fused."""
+    tokens = tokens + block.drop_path(_attention(block.attn, block.norm1(tokens)))
+    mixed: Tensor = tokens + block.drop_path(block.mlp(block.norm2(tokens)))
+    return mixed
+
+
+def _attention(attention: Any, tokens: Tensor) -> Tensor:
+    batch, count, width = tokens.shape
+    heads = attention.num_heads
+    q, k, v = (
+        attention.qkv(tokens).view(batch, count, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+    )
+    dropout = attention.attn_drop.p if attention.training else 0.0
+    attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    merged = attended.transpose(1, 2).reshape(batch, count, width)
+    projected: Tensor = attention.proj_drop(attention.proj(merged))
+    return projected
