@@ -1,0 +1,110 @@
+"""The last seconds of sound, for one thread that writes and one that reads, neither waiting for the other."""
+
+import threading
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLACK = 64_000  # samples, 2 s at 32 kHz
+
+
+class Overrun(LookupError):  # noqa: N818 - the field's own name
+    """Samples were asked for that newer ones have overwritten."""
+
+
+class RingBuffer:
+    """The newest samples of an endless signal, addressed by absolute sample index.
+
+    Reader and writer share no lock, so a slow reader can never hold up the sound. The writer first announces
+    how far it is about to write (`_claimed`), copies, and only then publishes (`written`): what is published is
+    whole, and a reader that was overtaken while copying sees it in `_claimed` and says so instead of returning
+    a torn window. The slack beyond the capacity is what may be written during one copy without overtaking it.
+
+    Args:
+        capacity: samples that stay readable.
+        slack: samples kept beyond that.
+    """
+
+    def __init__(self, capacity: int, slack: int = SLACK) -> None:
+        if capacity < 1 or slack < 0:
+            raise ValueError(f"a ring buffer cannot hold {capacity} samples and {slack} of slack")
+        self._samples = np.zeros(capacity + slack, np.float32)
+        self._capacity = capacity
+        self._claimed = self._written = 0
+        self._closed = False
+        self._news = threading.Event()
+
+    @property
+    def capacity(self) -> int:
+        """Samples that stay readable."""
+        return self._capacity
+
+    @property
+    def written(self) -> int:
+        """Absolute index after the newest whole sample."""
+        return self._written
+
+    @property
+    def closed(self) -> bool:
+        """Whether the writer (or whoever stops the reader) has said that nothing more will come."""
+        return self._closed
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        """Append float32 [m]. Never blocks. Of more than the buffer holds, the newest are kept."""
+        count, size = len(samples), len(self._samples)
+        end = self._written + count
+        kept = samples[-size:] if count > size else samples
+        at = (end - len(kept)) % size
+        head = min(len(kept), size - at)
+        self._claimed = end
+        self._samples[at : at + head] = kept[:head]
+        self._samples[: len(kept) - head] = kept[head:]
+        self._written = end
+        if not self._news.is_set():  # only when the reader waits, or is about to
+            self._news.set()
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The samples [start, stop).
+
+        Returns:
+            float32 [stop - start], a copy.
+
+        Raises:
+            IndexError: some are not written yet, or the range makes no sense.
+            Overrun: some are older than the capacity, or were overwritten while they were copied.
+        """
+        written = self._written
+        if not 0 <= start <= stop <= written:
+            raise IndexError(f"samples {start}…{stop} are not written yet (the sound reaches {written})")
+        if start < written - self._capacity and start < stop:
+            raise Overrun(f"samples from {start} are gone (the buffer begins at {written - self._capacity})")
+        count, size = stop - start, len(self._samples)
+        at = start % size
+        head = min(count, size - at)
+        out = np.empty(count, np.float32)
+        out[:head] = self._samples[at : at + head]
+        out[head:] = self._samples[: count - head]
+        if start < self._claimed - size and count:
+            raise Overrun(f"samples from {start} were overwritten while they were read")
+        return out
+
+    def wait(self, index: int, timeout: float | None = None) -> bool:
+        """Wait until `written` has reached `index`, for at most `timeout` seconds or until `close()`.
+
+        Returns:
+            Whether `written` has reached `index`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._written < index and not self._closed:
+            self._news.clear()
+            if self._written >= index or self._closed:  # came between the look and the clear
+                break
+            if not self._news.wait(None if deadline is None else deadline - time.monotonic()):
+                break
+        return self._written >= index
+
+    def close(self) -> None:
+        """Let a waiting reader go; what is in the buffer stays readable. From any thread, any number of times."""
+        self._closed = True
+        self._news.set()
