@@ -2,23 +2,24 @@
 
     python benchmarks/make_demo.py --sounds DIR
 
-DIR holds <class>/<source>/<file>.ogg. Writes realtime/demo/{demo.ogg, timeline.json, CREDITS.md}. The timeline's times
-are measured on the mixed stems (when each can be heard beside the others), not copied from the score below.
+DIR holds <class>/<source>/<file>.ogg; demo_score.py says what is played. Writes demo.ogg, timeline.json and
+CREDITS.md to realtime/demo, and the list of files that training must never see. The timeline's times are measured
+on the mixed stems (when each can be heard beside the others), not copied from the score. The samples are the same
+from run to run; the file's bytes are not (Ogg streams carry a random serial number).
 """
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
+from demo_score import SAME_RECORDING, SCORE, SECONDS, SOURCES, Hits, Part, file_names
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 RATE = 44_100
-SECONDS = 48.0
 PEAK_DB = -3.0
 STEM_LUFS = -20.0
 JOIN_S = 0.08  # crossfade between two excerpts of one player
@@ -27,125 +28,10 @@ AUDIBLE_BELOW_OWN_DB = 32.0  # a frame is audible down to this far below the ste
 AUDIBLE_BELOW_OTHERS_DB = 24.0  # ... and below everything else that sounds
 SILENCE_TO_SPLIT_S = 1.0  # a shorter pause is phrasing
 
-DEMO = Path(__file__).resolve().parent.parent / "realtime" / "demo"
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO = CHECKOUT / "realtime" / "demo"
+KEPT_FROM_TRAINING = CHECKOUT / "training" / "datasets" / "demo_files.txt"
 Audio = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One player's turn: excerpts of one recording, joined, from `start` for at most `length` seconds."""
-
-    instrument: str
-    source: str
-    files: tuple[str, ...]
-    start: float
-    length: float
-    gain_db: float = 0.0
-    pan: float = 0.0  # -1 left … 1 right
-    fade_out: float = 0.4
-
-
-@dataclass(frozen=True)
-class Hits:
-    """A beat of single strokes: pattern per file, one character a sixteenth, x loud, o soft."""
-
-    instrument: str
-    source: str
-    start: float
-    bars: tuple[dict[str, str], ...]
-    gain_db: float = 0.0
-    bpm: float = 100.0
-
-
-SCORE: tuple[Part | Hits, ...] = (
-    Part("piano", "medley_solos_db", ("training_4_0a58662f", "training_4_0addd1de"), 0.2, 5.9, pan=-0.2),
-    Part("flute", "medley_solos_db", ("training_3_1acfda50", "training_3_2b7eae74"), 5.6, 5.9, pan=0.2),
-    Part("guitar", "fof_sectoid", ("Feelings_0",), 9.4, 9.6, gain_db=-1.0, pan=-0.15, fade_out=1.0),
-    Part("voice", "medley_solos_db", ("training_2_0d77761c", "training_2_1b06853b"), 14.8, 5.9, gain_db=1.5),
-    Hits(
-        "drums",
-        "sonic_pi",
-        20.4,
-        (
-            {
-                "bd_haus": "x...............",
-                "drum_snare_hard": "....x..o.o..x...",
-                "drum_tom_hi_hard": "......x.........",
-            },
-            {
-                "bd_haus": "x.....x...x.....",
-                "drum_snare_hard": "....x..o....x.xx",
-                "drum_tom_lo_hard": "........x.......",
-            },
-            {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o....x..."},
-            {
-                "bd_haus": "x.....x...x.....",
-                "drum_snare_hard": "....x..o.o..x.x.",
-                "drum_tom_mid_hard": "...............x",
-            },
-        ),
-        gain_db=-0.5,
-    ),
-    Hits(
-        "cymbals",
-        "sonic_pi",
-        22.8,
-        (
-            {
-                "drum_splash_hard": "x...............",
-                "drum_cymbal_closed": "x.x.x.x.x.x.x...",
-                "drum_cymbal_open": "..............x.",
-            },
-            {
-                "drum_cymbal_soft": "x...............",
-                "drum_cymbal_closed": "..x.x.x.x.x.x...",
-                "drum_cymbal_open": "..............x.",
-            },
-            {"drum_cymbal_hard": "x...............", "drum_cymbal_closed": "..x.x.x.x.x.x.x."},
-        ),
-        gain_db=-3.0,
-    ),
-    Part(
-        "saxophone",
-        "medley_solos_db",
-        ("training_5_0b9c92b9", "training_5_0bb90380", "training_5_2bab383f"),
-        25.6,
-        8.8,
-        pan=0.1,
-    ),
-    Part("violin", "medley_solos_db", ("training_7_0a90c743", "training_7_0ac6e728"), 33.7, 5.9, pan=0.15),
-    Part(
-        "piano",
-        "medley_solos_db",
-        ("training_4_0b199fb6", "training_4_00b70a1f"),
-        37.2,
-        5.4,
-        gain_db=-1.0,
-        pan=-0.2,
-    ),
-    Part("trumpet", "medley_solos_db", ("training_6_01baf3fb", "training_6_1d479197"), 41.9, 5.8, pan=0.1),
-)
-
-SOURCES = {
-    "medley_solos_db": (
-        "Medley-solos-DB",
-        "Vincent Lostanlen, Carmine-Emanuele Cella, Rachel Bittner, Slim Essid",
-        "CC BY 4.0",
-        "https://zenodo.org/records/1344103",
-    ),
-    "fof_sectoid": (
-        "Frets on Fire songs, guitar stem of “Feelings”",
-        "Carlos Viola Iborra (Sectoid), © 2006–2007",
-        "MIT",
-        "Debian package fretsonfire-songs-sectoid",
-    ),
-    "sonic_pi": (
-        "Sonic Pi samples (single strokes, sequenced here)",
-        "menegass (drums, cymbals: freesound.org 100053–100067), Rodrigo The Mad (bd_haus: 137722)",
-        "CC0 1.0",
-        "Debian package sonic-pi-samples",
-    ),
-}
 
 
 def load(path: Path) -> Audio:
@@ -155,7 +41,7 @@ def load(path: Path) -> Audio:
 
 
 def loudness(samples: Audio) -> float:
-    """Gated K-weighted loudness of mono float64 [n], LUFS (ITU-R BS.1770, filters redesigned for 44.1 kHz)."""
+    """Gated K-weighted loudness of mono float64 [n], LUFS (ITU-R BS.1770, filters of 44.1 kHz)."""
     shelf = lfilter([1.53091, -2.65098, 1.16907], [1.0, -1.66365, 0.71260], samples)
     weighted = lfilter([1.0, -2.0, 1.0], [1.0, -1.98917, 0.98920], shelf)
     block, hop = int(0.4 * RATE), int(0.1 * RATE)
@@ -251,32 +137,13 @@ def audible_spans(own: Audio, others: Audio) -> list[tuple[float, float]]:
     return [(round(a, 2), round(b, 2)) for a, b in spans if b - a >= 0.5]
 
 
-MIT_NOTICE = """\
-## MIT licence of the guitar stem
-
-Copyright (c) 2006/2007 Carlos Viola Iborra
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-persons to whom the Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-"""
-
-
 def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
     lines = [
         "# Credits of the demo clip",
         "",
-        "`demo.ogg` is mixed by `benchmarks/make_demo.py`: excerpts joined, levelled, panned and faded. Nobody named here",
-        "endorses it. The clip as a whole: CC BY 4.0, with credit to all of these.",
+        "`demo.ogg` is mixed by `benchmarks/make_demo.py`: excerpts joined, levelled, panned and faded. Nobody",
+        "named here endorses it. The clip as a whole: CC BY 4.0, with credit to all of these. NOTICE has the MIT",
+        "text.",
         "",
         "| source | by | licence | from |",
         "|---|---|---|---|",
@@ -287,11 +154,7 @@ def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
     ]
     lines += ["", "| instrument | source | file |", "|---|---|---|"]
     rows = dict.fromkeys(f"| {p.instrument} | `{p.source}` | `{name}` |" for p, name in files)
-    return "\n".join([*lines, *rows, "", MIT_NOTICE])
-
-
-def file_names(part: Part | Hits) -> list[str]:
-    return list(part.files) if isinstance(part, Part) else sorted({name for bar in part.bars for name in bar})
+    return "\n".join([*lines, *rows]) + "\n"
 
 
 def main() -> None:
@@ -324,6 +187,8 @@ def main() -> None:
     (args.out / "timeline.json").write_text(json.dumps(timeline, indent=1, ensure_ascii=False) + "\n")
     files = [(part, name) for part in SCORE for name in file_names(part)]
     (args.out / "CREDITS.md").write_text(credits_page(files))
+    used = dict.fromkeys(f"{part.instrument}/{part.source}/{name}.ogg" for part, name in files)
+    KEPT_FROM_TRAINING.write_text("\n".join([*used, *SAME_RECORDING]) + "\n")
     for event in events:
         print(f"{event['onset']:6.2f} – {event['offset']:6.2f}  {event['instrument']:10s} {event['source']}")
     print(f"gain {20 * np.log10(gain):+.1f} dB, loudness {loudness((mix * gain).mean(1)):.1f} LUFS")
