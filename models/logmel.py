@@ -51,7 +51,7 @@ def _emphasise(samples: FloatArray) -> FloatArray:
 
 def _log_mel_of_frames(frames: FloatArray) -> FloatArray:
     """float32 [T, 800] pre-emphasised samples -> float32 [128, T]."""
-    window, banks = _window(), _mel_banks()
+    window, banks = _window(), mel_banks()
     out = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), 250):  # blocks that stay in the cache
         spectrum = rfft(frames[start : start + 250] * window, N_FFT)
@@ -66,8 +66,8 @@ def _window() -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _mel_banks() -> FloatArray:
-    """Kaldi's triangular filters, [128, 513]; the Nyquist bin has none (torchaudio.compliance.kaldi.get_mel_banks)."""
+def mel_banks() -> FloatArray:
+    """Kaldi's triangular filters, [128, 513]; the Nyquist bin has none (torchaudio.compliance.kaldi.getmel_banks)."""
 
     def mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
         return 1127.0 * np.log(1.0 + hz / 700.0)

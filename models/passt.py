@@ -1,9 +1,9 @@
 """PaSST, the patchout audio transformer, in two sizes from one definition: log-mel to logits.
 
-Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022. The parameters are those of
-hear21passt's `PaSST`, so state dicts are interchangeable with its public AudioSet and OpenMIC checkpoints
-(`passt_s`; AudioSet's have 527 classes: leave out `head.1.*` and `head_dist.*`). The forward is ours: any length,
-no prints, fused attention, exportable.
+Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022. The parameters
+are those of hear21passt's `PaSST`, so `passt_s` takes the state dicts of its public AudioSet and OpenMIC
+checkpoints (AudioSet's have 527 classes: leave out `head.1.*` and `head_dist.*`). The forward is ours: any
+length, no prints, fused attention, exportable.
 """
 
 from typing import Any, Literal
@@ -40,8 +40,8 @@ def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **conf
 class Passt(PaSST):
     """log-mel float32 [B, 128, T] -> logits float32 [B, classes]; T from 16 frames to 10 s.
 
-    In training mode, whole rows and columns of the patch grid are dropped at random (structured patchout), and
-    shorter inputs take their time position embeddings from a random place; in eval mode, from the start.
+    In training mode whole rows and columns of the patch grid are dropped at random (structured patchout), and
+    shorter inputs take their time position embeddings from a random place; in eval mode from the start.
 
     Args:
         s_patchout_t: columns (time) dropped of a 10 s grid; of a shorter one, the same share.
@@ -52,6 +52,11 @@ class Passt(PaSST):
         super().__init__(img_size=(128, 998), patch_size=16, in_chans=1, distilled=True, **config)
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(log_mel))
+        return logits
+
+    def features(self, log_mel: Tensor) -> Tensor:
+        """log-mel [B, 128, T] -> mean of the class and distillation tokens [B, embed_dim]."""
         grid = self.patch_embed.proj(log_mel.unsqueeze(1))  # [B, E, F, T]
         grid = grid + self._time_positions(grid.shape[-1]) + self.freq_new_pos_embed
         if self.training:
@@ -63,8 +68,7 @@ class Passt(PaSST):
         for block in self.blocks:
             tokens = _transformer_block(block, tokens)
         tokens = self.norm(tokens[:, :2])  # layer norm is per token: the others are not looked at
-        logits: Tensor = self.head(tokens.mean(dim=1))
-        return logits
+        return tokens.mean(dim=1)
 
     def _time_positions(self, count: int) -> Tensor:
         if not self.training:

@@ -1,0 +1,79 @@
+"""MS-CRNN: multi-scale convolutions, a bidirectional recurrent layer, attention pooling over time."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from instrec_live.models.instruments import INSTRUMENTS
+
+
+class MultiScaleConv(nn.Module):
+    """Parallel 3x3, 5x5 and 7x7 convolutions, concatenated; [B, C, H, W] -> [B, channels, H / s, W / s].
+
+    The wide kernels see a third of the input channels through a 1x1 convolution (Szegedy et al., CVPR 2015), which
+    makes the three branches cost about the same.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        each = channels // 3
+        narrow = max(1, channels_in // 3)
+        self.reduce = nn.Conv2d(channels_in, 2 * narrow, 1) if channels_in > 1 else None
+        inputs = (channels_in, narrow, narrow) if self.reduce else (channels_in,) * 3
+        self.branches = nn.ModuleList(
+            nn.Conv2d(c, each, k, stride, padding=k // 2, bias=False)
+            for c, k in zip(inputs, (3, 5, 7), strict=True)
+        )
+        self.norm = nn.BatchNorm2d(3 * each)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = (x, *self.reduce(x).chunk(2, 1)) if self.reduce is not None else (x, x, x)
+        joined = torch.cat([branch(part) for branch, part in zip(self.branches, parts, strict=True)], 1)
+        return F.relu(self.norm(joined))
+
+
+class MsCrnn(nn.Module):
+    """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
+
+    Four multi-scale stages bring 128 x T to 8 x T/8; a bidirectional GRU reads the columns; each instrument pools
+    its logits over time with its own attention (Kong et al., "Sound event detection of weakly labelled data with
+    CNN-Transformer and automatic threshold optimization", TASLP 2020).
+
+    Args:
+        channels: of the four stages, each divisible by 3.
+        hidden: of the recurrent layer, per direction.
+        n_classes: number of logits.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int, int, int] = (48, 96, 144, 192),
+        hidden: int = 160,
+        n_classes: int = len(INSTRUMENTS),
+    ) -> None:
+        super().__init__()
+        strides = ((2, 2), (2, 2), (2, 2), (2, 1))
+        inputs = (1, *channels[:-1])
+        self.stages = nn.Sequential(
+            *(MultiScaleConv(i, o, s) for i, o, s in zip(inputs, channels, strides, strict=True))
+        )
+        self.column = nn.Linear(channels[-1] * 8, 2 * hidden)
+        self.rnn = nn.GRU(2 * hidden, hidden, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(0.2)
+        self.attention = nn.Linear(2 * hidden, n_classes)
+        self.head = nn.Linear(2 * hidden, n_classes)
+
+    def sequence(self, log_mel: Tensor) -> Tensor:
+        """log-mel [B, 128, T] -> [B, T / 8, 2 * hidden]."""
+        maps = self.stages(log_mel[:, None])
+        columns = F.relu(self.column(maps.flatten(1, 2).transpose(1, 2)))
+        return columns + self.rnn(columns)[0]
+
+    def features(self, log_mel: Tensor) -> Tensor:
+        """log-mel [B, 128, T] -> mean feature of the window [B, 2 * hidden]."""
+        return self.sequence(log_mel).mean(1)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        sequence = self.dropout(self.sequence(log_mel))
+        attention = torch.softmax(self.attention(sequence), 1)
+        return (attention * self.head(sequence)).sum(1)
