@@ -3,9 +3,9 @@
     python benchmarks/make_demo.py --sounds DIR
 
 DIR holds <class>/<source>/<file>.ogg; demo_score.py says what is played. Writes demo.ogg, timeline.json and
-CREDITS.md to realtime/demo, and the list of files that training must never see. The timeline's times are measured
-on the mixed stems (when each can be heard beside the others), not copied from the score. The samples are the same
-from run to run; the file's bytes are not (Ogg streams carry a random serial number).
+CREDITS.md to realtime/demo, and the list of files that training must never see. The timeline's times are
+measured on the mixed stems (when each can be heard beside the others), not copied from the score. The samples
+are the same from run to run; the file's bytes are not (Ogg streams carry a random serial number).
 """
 
 import argparse
@@ -141,9 +141,9 @@ def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
     lines = [
         "# Credits of the demo clip",
         "",
-        "`demo.ogg` is mixed by `benchmarks/make_demo.py`: excerpts joined, levelled, panned and faded. Nobody",
-        "named here endorses it. The clip as a whole: CC BY 4.0, with credit to all of these. NOTICE has the MIT",
-        "text.",
+        "`demo.ogg` is mixed by `benchmarks/make_demo.py`: excerpts joined, levelled, panned and faded.",
+        "Nobody named here endorses it. The clip as a whole: CC BY 4.0, with credit to all of these.",
+        "The file NOTICE has the MIT text.",
         "",
         "| source | by | licence | from |",
         "|---|---|---|---|",
