@@ -19,7 +19,7 @@ from torch import nn
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Discard what hear21passt prints and warns of (windows that are not 998 frames, deprecated torch calls)."""
+    """Discard what hear21passt prints and warns of (inputs that are not 998 frames, deprecated calls)."""
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need torch: pip install 'instrec-live[train]'")
 pytest.importorskip("hear21passt", reason="PaSST is built on hear21passt")
 
-from instrec_live.models import hear21passt_shim as shim
-from instrec_live.models.passt import Passt, passt
+from instrec_live.models import hear21passt_shim as shim  # noqa: E402
+from instrec_live.models.passt import Passt, passt  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_equals_hear21passt(tiny, frames):
 
 
 def test_passt_s_takes_the_public_checkpoints():
-    """Same keys and shapes as hear21passt's get_model(arch="openmic"), whose weights then give the same logits."""
+    """hear21passt's get_model(arch="openmic") has our keys and shapes; its weights give our logits."""
     with shim.silence():
         theirs = shim.upstream_passt().get_model(arch="openmic", pretrained=False, n_classes=20).eval()
     shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
@@ -67,7 +67,6 @@ def test_passt_s_takes_the_public_checkpoints():
 def test_patchout_drops_the_stated_share(tiny):
     network = passt("tiny", depth=1, s_patchout_t=30, s_patchout_f=2).train()
     lengths = []
-    network.norm.register_forward_pre_hook(lambda *_: None)
     network.blocks[0].norm1.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
     network(torch.randn(1, 128, 1000))
     network(torch.randn(1, 128, 200))
@@ -104,7 +103,7 @@ def test_building_and_running_is_silent():
     program = (
         "import torch; from instrec_live.models.passt import passt; import sys\n"
         "passt('tiny', depth=1).eval()(torch.zeros(1, 128, 1000))\n"
-        "assert all(m.__spec__ for n, m in sys.modules.items() if n.startswith('timm')), 'a false timm is left'\n"
+        "assert all(m.__spec__ for n, m in sys.modules.items() if n.startswith('timm')), 'false timm left'\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("", "")
