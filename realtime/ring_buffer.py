@@ -17,9 +17,9 @@ class RingBuffer:
     """The newest samples of an endless signal, addressed by absolute sample index.
 
     Reader and writer share no lock, so a slow reader can never hold up the sound. The writer first announces
-    how far it is about to write (`_claimed`), copies, and only then publishes (`written`): what is published is
-    whole, and a reader that was overtaken while copying sees it in `_claimed` and says so instead of returning
-    a torn window. The slack beyond the capacity is what may be written during one copy without overtaking it.
+    how far it is about to write (`_claimed`), copies, and only then publishes (`written`): what is published
+    is whole, and a reader that was overtaken while copying sees it in `_claimed` and says so instead of
+    returning a torn window. The slack is what may be written during one copy without overtaking it.
 
     Args:
         capacity: samples that stay readable.
@@ -105,6 +105,6 @@ class RingBuffer:
         return self._written >= index
 
     def close(self) -> None:
-        """Let a waiting reader go; what is in the buffer stays readable. From any thread, any number of times."""
+        """Let a waiting reader go; what is there stays readable. From any thread, any number of times."""
         self._closed = True
         self._news.set()

@@ -1,0 +1,136 @@
+"""A microphone, or anything else that PortAudio can record from."""
+
+import threading
+from typing import Any
+
+import numpy as np
+from instrec_live.realtime.devices import InputDevice, resolve, sounddevice
+from instrec_live.realtime.errors import AudioDeviceError, UsageError
+from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
+from numpy.typing import NDArray
+
+LOST_AFTER = 2.0  # s without a callback; PortAudio does not say that a device is gone, so silence must
+HELD_SECONDS = 4  # sound kept for a reader that is late
+COMMON_RATES = (48_000, 44_100)  # tried when a device refuses the rate it calls its own
+_HELD = "another program may hold it, or the system forbids this one to record"
+
+
+class MicrophoneSource:
+    """The sound of an input device at its own rate, from the moment this is made. See `Source`.
+
+    Args:
+        device: index, part of the name, or None for the system's default; see `devices.resolve`.
+        channels: how many to record, None for the first two (of fewer, all).
+
+    Raises:
+        AudioDeviceError: no such device, or it cannot be opened.
+        UsageError: it has not that many channels.
+    """
+
+    live = True
+    duration = None
+
+    def __init__(self, device: int | str | None = None, channels: int | None = None) -> None:
+        self.device = resolve(device)
+        self.label = self.device.label
+        if channels is not None and not 1 <= channels <= self.device.channels:
+            raise UsageError(f"{self.label} has {self.device.channels} channels, not {channels}")
+        self.channels = channels or min(2, self.device.channels)
+        self.bad_samples = self._overflows = self._dropped = 0
+        self._position = 0  # interleaved samples handed out or given up
+        self._healthy = self._closed = False
+        self._closing = threading.Lock()
+        # The stream is opened last: its callback uses all of the above.
+        self.rate, self._stream = self._open(self.device)
+
+    def _open(self, device: InputDevice) -> tuple[int, Any]:
+        sd, refusal = sounddevice(), None
+        for rate in dict.fromkeys((device.rate, *COMMON_RATES)):
+            held = HELD_SECONDS * rate * self.channels
+            self._ring = RingBuffer(held, slack=held // 4)
+            try:
+                stream = sd.InputStream(
+                    samplerate=rate,
+                    blocksize=block_frames(rate),
+                    device=device.index,
+                    channels=self.channels,
+                    dtype="float32",
+                    latency="high",
+                    callback=self._hear,
+                    finished_callback=self._ring.close,  # some drivers do say when a device is gone
+                )
+            except sd.PortAudioError as error:
+                refusal = refusal or error
+                continue
+            try:
+                stream.start()
+                return rate, stream
+            except sd.PortAudioError as error:
+                refusal = refusal or error
+                stream.close(ignore_errors=True)
+        raise AudioDeviceError(f"{self.label} cannot be opened: {refusal}", _HELD) from refusal
+
+    def _hear(self, sound: NDArray[np.float32], frames: int, clock: Any, status: Any) -> None:
+        """PortAudio's callback, in its own thread: count, copy, nothing else."""
+        if status.input_overflow:
+            self._overflows += 1
+        self._ring.write(sound.reshape(-1))
+
+    @property
+    def xruns(self) -> int:
+        """Times that sound was lost: by the device's driver, or because `read` came too late."""
+        return self._overflows + self._dropped
+
+    def read(self) -> NDArray[np.float32] | None:
+        """What was heard since the last call, float32 [m, channels]; waits for the next 0.1 s if nothing was.
+
+        Raises:
+            AudioDeviceError: the device gives no sound any more (or never gave any).
+        """
+        if self._closed:
+            return None
+        heard = self._ring.wait(self._position + 1, timeout=LOST_AFTER)
+        if self._closed:
+            return None
+        if not heard:
+            raise self._lost()
+        self._healthy = True
+        end = self._ring.written
+        if end - self._position > self._ring.capacity:
+            self._give_up_to(end)
+        # No more than half a second at once, so that catching up does not stall what comes after.
+        stop = min(end, self._position + self.rate // 2 * self.channels)
+        try:
+            block = self._ring.read(self._position, stop).reshape(-1, self.channels)
+        except Overrun:  # overtaken in this very moment
+            self._give_up_to(end)
+            return self.read()
+        self._position = stop
+        self.bad_samples += zero_bad_samples(block)
+        return block
+
+    def _give_up_to(self, index: int) -> None:
+        self._dropped += 1
+        self._position = index - block_frames(self.rate) * self.channels
+
+    def _lost(self) -> AudioDeviceError:
+        if self._healthy:
+            return AudioDeviceError(f"device lost: {self.label} gives no sound any more", "is it unplugged?")
+        return AudioDeviceError(f"{self.label} gives no sound", _HELD)
+
+    def close(self) -> None:
+        """Stop recording; a waiting `read` returns None at once."""
+        with self._closing:
+            already, self._closed = self._closed, True
+        self._ring.close()
+        if already:
+            return
+        # A driver whose device is gone may never return from this: it must not hold up the program.
+        closer = threading.Thread(target=self._shut, daemon=True, name="close-microphone")
+        closer.start()
+        closer.join(LOST_AFTER)
+
+    def _shut(self) -> None:
+        self._stream.abort(ignore_errors=True)
+        self._stream.close(ignore_errors=True)
