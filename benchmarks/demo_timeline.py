@@ -4,8 +4,8 @@
     python benchmarks/demo_timeline.py updates.jsonl   # scores a run you already have
     python benchmarks/demo_timeline.py -- --models passt --hop 0.25    # more arguments for the run
 
-The clip's files were kept out of training, though other recordings of the same collections were not: this says
-that the program works, not how good it is (docs/recognition.md does).
+The clip's files were kept out of training, though other recordings of the same collections were not: this
+says that the program works, not how good it is (docs/recognition.md does).
 Writes benchmarks/results/demo_timeline.json.
 Exits 1 if fewer than 80 % of the entries are shown within 3 s, or precision or recall is below 0.7.
 """
@@ -58,10 +58,9 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
 
     Returns:
         entries: how many, how many within 3 s, and their share; each entry's delays.
-        median_detection_s, median_release_s: None if there was nothing to measure. A release is measured where
+        median_detection_s, median_release_s: None if there was nothing to measure. A release counts where
             the instrument was still shown at its offset and did not come back before it was let go.
-        strict, tolerant: precision and recall of shown instrument-seconds; tolerant forgives 3 s after an
-            offset.
+        strict, tolerant: precision and recall of shown instrument-seconds; tolerant forgives 3 s after offsets.
         false_seconds: instrument -> seconds shown without being heard (tolerant), most first.
     """
     ticks = round(duration / TICK_S)
