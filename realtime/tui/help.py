@@ -1,0 +1,96 @@
+"""The help screen: how to read the picture, and the keys."""
+
+from typing import ClassVar
+
+from instrec_live.realtime.tui.glyphs import Glyphs
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+Entry = tuple[str, str]
+
+
+def chapters(glyphs: Glyphs, models: tuple[str, ...]) -> list[tuple[str, list[Entry]]]:
+    """(title, [(sign, meaning)]) in reading order."""
+    dots = glyphs.dot * max(1, len(models) - 1) + glyphs.ring
+    return [
+        (
+            "A row",
+            [
+                (glyphs.active, "sounds now (also: bold, and a brighter bar)"),
+                (".83", "how sure: about 83 of 100 such answers are right"),
+                (glyphs.threshold, "its threshold: from here on it counts as sounding"),
+                (glyphs.peak, "the highest of the last seconds; falls slowly"),
+                (dots, f"which networks agree: {', '.join(models)}"),
+                (glyphs.spark, "the last minute, the present at the right"),
+            ],
+        ),
+        (
+            "The line above",
+            [
+                ("in", "level of the newest sound; CLIP: too loud, turn it down"),
+                ("age, net", "age of the newest sound, and the time the networks took"),
+                ("xrun, skip", "sound lost on the way in; windows left out, being late"),
+            ],
+        ),
+        (
+            "The word at the right",
+            [
+                ("WARMING", "less than 10 s heard so far: answers are still rough"),
+                ("QUIET", "too soft to judge: nothing is shown as sounding"),
+                ("CATCHING UP", "too slow for this machine: share of windows left out"),
+                ("FROZEN", "the picture is held; listening goes on"),
+            ],
+        ),
+        (
+            "Keys",
+            [
+                ("space", "freeze and resume the picture"),
+                ("s", "sort: fixed order, by score, by latest entry"),
+                (f"{glyphs.up_down} j k", "select a row, to read its numbers above; esc lets go"),
+                ("0", "clear the peaks"),
+                ("t", "dark or light; more themes and commands with ctrl+p"),
+                ("q", "quit"),
+            ],
+        ),
+    ]
+
+
+class Help(ModalScreen[None]):
+    """Explains the screen; any of its keys, or a click, closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,f1,q,space,enter", "dismiss", "close"),
+        Binding("down,j", "scroll(1)", "down"),
+        Binding("up,k", "scroll(-1)", "up"),
+    ]
+
+    def __init__(self, glyphs: Glyphs, models: tuple[str, ...]) -> None:
+        super().__init__()
+        self.glyphs = glyphs
+        self.models = models
+
+    def compose(self) -> ComposeResult:
+        text = Text()
+        text.append("How to read the screen", Style(bold=True))
+        text.append("   esc closes this page\n", Style(dim=True))
+        airy = self.app.size.height >= 30
+        for title, entries in chapters(self.glyphs, self.models):
+            text.append("\n" * airy + f"{title}\n", Style(italic=True))
+            for sign, meaning in entries:
+                text.append(f"  {sign:<13}", Style(bold=True))
+                text.append(f"{meaning}\n")
+        text.rstrip()
+        with VerticalScroll():
+            yield Static(text)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll a line down (1) or up (-1)."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def on_click(self) -> None:
+        self.dismiss()

@@ -1,0 +1,31 @@
+"""What the listening thread and the rows tell the screen."""
+
+from instrec_live.realtime.update import Update
+from textual.message import Message
+
+
+class NewUpdate(Message):
+    """An update arrived. Latest wins: one that waits in the queue is dropped for a newer one."""
+
+    def __init__(self, update: Update) -> None:
+        super().__init__()
+        self.update = update
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, NewUpdate)
+
+
+class StreamEnded(Message):
+    """The stream has no more updates; `error` says why where that was not its natural end."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+
+class RowChosen(Message):
+    """A click fell on an instrument's row, or (None) beside the rows."""
+
+    def __init__(self, name: str | None) -> None:
+        super().__init__()
+        self.name = name

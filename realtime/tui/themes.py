@@ -1,0 +1,36 @@
+"""The program's own two themes: lamplight on slate, and ink on paper. Textual's others work as well."""
+
+from textual.theme import Theme
+
+# accent: what sounds; secondary: what does not (quite); surface: an unlit bar; panel: the outer lines.
+DARK = Theme(
+    name="dark",
+    primary="#7fb7be",
+    secondary="#5b7089",
+    accent="#f2b457",
+    success="#8fbf7f",
+    warning="#f2b457",
+    error="#f0746a",
+    foreground="#d9d5cc",
+    background="#14171c",
+    surface="#20252d",
+    panel="#1b2027",
+    dark=True,
+    variables={"foreground-muted": "#8b8f96", "foreground-disabled": "#565d68", "primary-muted": "#2a333d"},
+)
+LIGHT = Theme(
+    name="light",
+    primary="#1f6f78",
+    secondary="#8ba1b8",
+    accent="#b4540a",
+    success="#3f7d33",
+    warning="#a85b00",
+    error="#b3261e",
+    foreground="#24262a",
+    background="#fbf9f4",
+    surface="#ebe7de",
+    panel="#f1ede4",
+    dark=False,
+    variables={"foreground-muted": "#6a6c70", "foreground-disabled": "#a5a59f", "primary-muted": "#dfe6e6"},
+)
+COLOURLESS = "ansi-dark"  # with NO_COLOR: Textual then writes no colour at all
