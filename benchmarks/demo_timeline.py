@@ -60,7 +60,7 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
         entries: how many, how many within 3 s, and their share; each entry's delays.
         median_detection_s, median_release_s: None if there was nothing to measure. A release counts where
             the instrument was still shown at its offset and did not come back before it was let go.
-        strict, tolerant: precision and recall of shown instrument-seconds; tolerant forgives 3 s after offsets.
+        strict, tolerant: precision and recall of shown instrument-seconds; the latter forgives 3 s.
         false_seconds: instrument -> seconds shown without being heard (tolerant), most first.
     """
     ticks = round(duration / TICK_S)
