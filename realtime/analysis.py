@@ -1,0 +1,146 @@
+"""Windows of a sample clock -> calibrated, fused, smoothed updates: synchronous, no threads, no wall clock.
+
+Every pace feeds it hop by hop, so a stream says what an offline run says.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from instrec_live.models.errors import ModelError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import HOP, MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
+from instrec_live.realtime import health
+from instrec_live.realtime.smoothing import SilenceGate, Smoother, Smoothing
+from instrec_live.realtime.update import Update
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+_MIN = int(MIN_SECONDS * SAMPLE_RATE)
+_WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
+_LONG_BEAT = SAMPLE_RATE  # the long window comes once a second
+MIN_HOP, MAX_HOP = 0.1, 60.0  # s
+
+log = logging.getLogger(__name__)
+
+
+class Tagger(Protocol):
+    """What an analysis needs of `instrec_live.models.Tagger`."""
+
+    @property
+    def models(self) -> tuple[str, ...]: ...
+    def calibrated(self, log_mel: FloatArray, /) -> Mapping[str, FloatArray]: ...
+    def ensemble(self, calibrated: Mapping[str, FloatArray], /) -> FloatArray: ...
+
+
+def hop_samples(hop: float) -> int:
+    """Samples of a hop of `hop` seconds, rounded to the 10 ms frame grid.
+
+    Raises:
+        UsageError: the hop is not within 0.1…60 s.
+    """
+    if not MIN_HOP <= hop <= MAX_HOP:  # also refuses NaN
+        raise UsageError(f"the hop must be from {MIN_HOP} to {MAX_HOP:g} s, not {hop:g}")
+    return round(hop * SAMPLE_RATE / HOP) * HOP
+
+
+class Analysis:
+    """Hears a signal piece by piece and answers each piece with an Update.
+
+    Args:
+        tagger: networks, see `Tagger`.
+        hop: samples from one update to the next, a multiple of 320.
+        thresholds: of the ensemble's probability per instrument, [20].
+        gate_db: RMS below which a hop counts as silence, dBFS.
+        smoothing: its parameters.
+        start: time of the first sample, s.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        hop: int,
+        thresholds: NDArray[np.floating],
+        gate_db: float,
+        smoothing: Smoothing,
+        start: float = 0.0,
+    ) -> None:
+        self._tagger, self._hop, self._start = tagger, hop, start
+        self._short = round(smoothing.short_seconds * SAMPLE_RATE / HOP) * HOP
+        self._long_weight = np.float32(smoothing.long_weight)
+        self._gate = SilenceGate(gate_db, smoothing.quiet_seconds)
+        self._smoother = Smoother(thresholds, smoothing)
+        self._long: Mapping[str, FloatArray] | None = None
+        self._dropped: set[str] = set()
+        self.lateness = health.Lateness()
+        self.end = 0  # samples heard
+        # Two seconds of silence before the first sample: the shortest window always exists.
+        self._mel = StreamingLogMel(WINDOW_SECONDS)
+        self._mel.reset(-_MIN)
+        self._mel.push(np.zeros(_MIN, np.float32))
+
+    def hear(self, samples: FloatArray, skipped: int = 0) -> Update:
+        """Take the sound since the last update, float32 [m], m a multiple of 320; returns the update there.
+
+        `skipped` windows were left out before this one because inference was late. The update's age, xruns
+        and bad_samples are 0: they are the stream's to know.
+
+        Raises:
+            ModelError: every network gave something that is not a number.
+        """
+        before, self.end = self.end, self.end + len(samples)
+        self._mel.push(samples)
+        newest = samples[-self._hop :]
+        level, dt = health.level_db(newest), len(samples) / SAMPLE_RATE
+        self.lateness.note(self.end / SAMPLE_RATE, skipped)
+        quiet = self._gate.step(level, dt)
+        started = perf_counter()
+        if quiet:  # nothing to hear, nothing to compute
+            self._long = None
+            smooth, active = self._smoother.silence(("", *self._tagger.models), dt)
+        else:
+            fused = self._fused(before)
+            logits = {"": self._tagger.ensemble(fused), **fused}
+            smooth, active = self._smoother.step(logits, dt)
+        filled = min(self.end / SAMPLE_RATE, WINDOW_SECONDS)
+        return Update(
+            time=self._start + self.end / SAMPLE_RATE,
+            probabilities=smooth.pop(""),
+            active=tuple(name for name, on in zip(INSTRUMENTS, active, strict=True) if on),
+            by_model=smooth,
+            level_db=level,
+            peak_db=health.peak_db(newest),
+            state=health.state(quiet, self.lateness.fraction, filled, WINDOW_SECONDS),
+            filled_s=filled,
+            age_s=0.0,
+            inference_s=0.0 if quiet else perf_counter() - started,
+            skipped=self.lateness.skipped,
+            xruns=0,
+            bad_samples=0,
+        )
+
+    def _fused(self, before: int) -> dict[str, FloatArray]:
+        """Calibrated logits [20] per model of the short window, and of the long one where there is one."""
+        short = self._calibrated(self._short if self.end >= self._short else _MIN)
+        length = min(_WINDOW, self.end // _LONG_BEAT * _LONG_BEAT)
+        if length > self._short and self.end // _LONG_BEAT > before // _LONG_BEAT:
+            self._long = self._calibrated(length)
+        if self._long is None:
+            return short
+        w, long = self._long_weight, self._long
+        return {name: w * long.get(name, z) + (1 - w) * z for name, z in short.items()}
+
+    def _calibrated(self, length: int) -> dict[str, FloatArray]:
+        """The newest `length` samples through the networks; those that fail to give numbers are left out."""
+        logits = self._tagger.calibrated(self._mel.window(self.end, length))
+        finite = {name: z for name, z in logits.items() if math.isfinite(float(np.sum(z)))}
+        for name in logits.keys() - finite.keys() - self._dropped:
+            log.warning("%s gave something that is not a number and is left out of the ensemble", name)
+            self._dropped.add(name)
+        if not finite:
+            raise ModelError("every network gave something that is not a number", "run instrec-live --doctor")
+        return finite

@@ -1,0 +1,85 @@
+"""From a source to 32 kHz mono: the steps that every pace shares, and the thread that takes them live."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.resampler import Resampler
+from instrec_live.realtime.ring_buffer import RingBuffer
+from instrec_live.realtime.sources import Source
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+class Intake:
+    """A source's sound as 32 kHz mono blocks.
+
+    Args:
+        source: where the sound comes from.
+        limit: seconds after which to stop, or None.
+    """
+
+    def __init__(self, source: Source, limit: float | None = None) -> None:
+        self._source = source
+        self._frames_left = None if limit is None else max(1, round(limit * source.rate))
+        self.seconds = 0.0  # of sound read so far
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """float32 [k] blocks until the sound ends, its limit is reached, or the source is closed."""
+        resampler = Resampler(self._source.rate)
+        frames = 0
+        while self._frames_left != 0 and (block := self._source.read()) is not None:
+            if self._frames_left is not None:
+                block = block[: self._frames_left]
+                self._frames_left -= len(block)
+            frames += len(block)
+            self.seconds = frames / self._source.rate
+            yield resampler.push(block)
+        yield resampler.flush()
+
+
+class Capture:
+    """A thread that brings an intake's sound into a ring buffer, never faster than `speed` times real time.
+
+    Args:
+        intake: the sound.
+        ring: where it goes; closed when the sound ends or fails.
+        speed: sound seconds per wall-clock second at most; None for a source that keeps its own time.
+    """
+
+    def __init__(self, intake: Intake, ring: RingBuffer, speed: float | None) -> None:
+        self._intake, self._ring, self._speed = intake, ring, speed
+        self._stop = threading.Event()
+        self._newest = (0.0, time.monotonic())  # seconds of sound read, and when
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self.error: BaseException | None = None  # what ended the sound before its time
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end; does not wait for it. From any thread."""
+        self._stop.set()
+
+    def age(self, index: int) -> float:
+        """Wall-clock seconds since the sound up to sample `index` (at 32 kHz) was captured."""
+        seconds, when = self._newest
+        return max(0.0, time.monotonic() - when + seconds - index / SAMPLE_RATE)
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        try:
+            for block in self._intake:
+                if self._speed is not None:
+                    due = begun + self._intake.seconds / self._speed
+                    if self._stop.wait(max(0.0, due - time.monotonic())):
+                        return
+                self._newest = (self._intake.seconds, time.monotonic())
+                self._ring.write(block)
+        except BaseException as error:  # re-raised where the stream is iterated
+            self.error = error
+        finally:
+            self._ring.close()

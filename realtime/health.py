@@ -1,0 +1,60 @@
+"""How the listening goes: level, lateness, and the one word that sums them up."""
+
+from collections import deque
+
+import numpy as np
+from instrec_live.realtime.update import State
+from numpy.typing import NDArray
+
+FLOOR_DB = -120.0
+LATE_FRACTION = 0.10  # more than this of the last minute skipped: CATCHING UP
+_MINUTE = 60.0
+_FEWEST_WINDOWS = 10  # one slow first window is not yet a trend
+
+
+def level_db(samples: NDArray[np.float32]) -> float:
+    """RMS of a block in dBFS, floored at -120."""
+    if not len(samples):
+        return FLOOR_DB
+    return _decibel(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
+
+
+def peak_db(samples: NDArray[np.float32]) -> float:
+    """Highest absolute sample of a block in dBFS, floored at -120."""
+    return _decibel(float(np.abs(samples).max())) if len(samples) else FLOOR_DB
+
+
+def _decibel(amplitude: float) -> float:
+    return max(FLOOR_DB, 20.0 * float(np.log10(max(amplitude, 1e-12))))
+
+
+class Lateness:
+    """Windows skipped because inference was late: in all, and as a share of the last minute."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._recent: deque[tuple[float, int]] = deque()  # (time of an update, windows skipped before it)
+        self._recent_skipped = 0
+
+    def note(self, time: float, skipped: int) -> None:
+        """One update was made at sample time `time` (s, ascending) after `skipped` windows were left out."""
+        self.skipped += skipped
+        self._recent.append((time, skipped))
+        self._recent_skipped += skipped
+        while self._recent[0][0] <= time - _MINUTE:
+            self._recent_skipped -= self._recent.popleft()[1]
+
+    @property
+    def fraction(self) -> float:
+        """Share of the last minute's windows that were skipped, 0…1."""
+        due = len(self._recent) + self._recent_skipped
+        return self._recent_skipped / max(due, _FEWEST_WINDOWS)
+
+
+def state(quiet: bool, skipped_fraction: float, filled_s: float, window_s: float) -> State:
+    """The state word; what explains an empty screen comes before what explains a late one."""
+    if quiet:
+        return State.QUIET
+    if skipped_fraction > LATE_FRACTION:
+        return State.CATCHING_UP
+    return State.OK if filled_s >= window_s else State.WARMING

@@ -1,0 +1,251 @@
+"""Sound in, updates out: wires source, networks and smoothing together. The Python API; no UI."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import HOP, N_MELS, SAMPLE_RATE, frame_count
+from instrec_live.realtime.analysis import Analysis, hop_samples
+from instrec_live.realtime.capture import Capture, Intake
+from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.smoothing import Smoothing
+from instrec_live.realtime.sources import FileSource, MicrophoneSource, PipeSource, Source
+from instrec_live.realtime.update import StreamInfo, Update
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from instrec_live.models.tagger import Tagger
+
+FloatArray = NDArray[np.float32]
+Tap = Callable[[FloatArray], None]
+
+DEFAULT_MODELS = ("passt", "cbam_cnn", "ms_crnn")
+_KEPT_SECONDS = 30  # how long inference may stall before sound is lost
+# A pipe may run a little fast of our clock; held to exactly real time its sound would pile up in the pipe.
+_PIPE_SPEED = 1.01
+
+
+class Stream:
+    """Listens to a file, a microphone or a pipe and says at every hop which instruments sound.
+
+    Use as a context manager and iterate it once, in any thread; `close` may come from another. With pace
+    "max" every hop is heard, and the updates are the same from run to run. With pace "realtime" a hop that
+    inference is too late for is skipped and counted, never the sound in it.
+
+    Args:
+        file: path of a sound file.
+        device: index or part of the name of a microphone; with no source at all, the default one.
+        stdin: a binary stream of raw PCM, described by `rate`, `channels` and `sample_format`.
+        source: any other source.
+        hop: seconds between updates, 0.1…60, rounded to 10 ms.
+        pace: "realtime" or "max".
+        models: bundled names or bundle folders.
+        engine: what runs the networks.
+        threads: CPU threads of the engine.
+        tagger: networks already loaded, instead of the three before.
+        thresholds: one for all, or some by instrument (the others keep the models' own); None keeps all.
+        gate_db: RMS below which a hop counts as silence, dBFS.
+        smoothing: how fast and how steadily answers follow the sound.
+        start: where in the file to begin, s; update times count from the file's own start.
+        duration: how long to listen, s.
+
+    Raises:
+        UsageError, InputFileError, AudioDeviceError, ModelError: on construction. While iterating, those of
+            the source are raised after the updates of the sound before them.
+    """
+
+    def __init__(
+        self,
+        file: str | Path | None = None,
+        device: int | str | None = None,
+        stdin: BinaryIO | None = None,
+        source: Source | None = None,
+        *,
+        hop: float = 0.5,
+        pace: str = "realtime",
+        models: Sequence[str] = DEFAULT_MODELS,
+        engine: str = "auto",
+        threads: int = 1,
+        tagger: "Tagger | None" = None,
+        thresholds: float | Mapping[str, float] | None = None,
+        gate_db: float = -60.0,
+        smoothing: Smoothing | None = None,
+        start: float = 0.0,
+        duration: float | None = None,
+        rate: int = 44_100,
+        channels: int = 1,
+        sample_format: str = "s16le",
+    ) -> None:
+        if sum(given is not None for given in (file, device, stdin, source)) > 1:
+            raise UsageError("a stream has one source: a file, a device, stdin or a source")
+        if pace not in ("realtime", "max"):
+            raise UsageError(f"the pace is realtime or max, not {pace}")
+        self._hop = hop_samples(hop)
+        smoothing = smoothing or Smoothing()
+
+        # A file is opened first, so that a bad one is told at once; a microphone would fill up meanwhile.
+        if file is not None:
+            source = FileSource(file, start=start, duration=duration)
+        if tagger is None:
+            from instrec_live.models.tagger import Tagger
+
+            tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads)
+        levels = merged_thresholds(tagger.thresholds, thresholds)
+        analysis = Analysis(tagger, self._hop, levels, gate_db, smoothing, start if file is not None else 0.0)
+        if pace == "realtime":
+            _warm_up(tagger, smoothing)
+
+        speed: float | None = None
+        if stdin is not None:
+            source, speed = PipeSource(stdin, rate, channels, sample_format), _PIPE_SPEED
+        elif source is None:
+            if pace == "max":
+                raise UsageError("a microphone cannot be hurried: pace max is for files and pipes")
+            source = MicrophoneSource(device)
+        elif not source.live:
+            speed = 1.0
+
+        self._source, self._analysis, self._speed = source, analysis, speed
+        self._intake = Intake(source, None if file is not None else duration)
+        self._ring = RingBuffer(self._hop + _KEPT_SECONDS * SAMPLE_RATE) if pace == "realtime" else None
+        self._stopped = threading.Event()
+        self._begun = False
+        self._taps: list[Tap] = []
+        self.info = StreamInfo(
+            source=source.label,
+            source_rate=source.rate,
+            source_channels=source.channels,
+            duration=source.duration,
+            live=source.live,
+            pace=pace,
+            hop=self._hop / SAMPLE_RATE,
+            models=tuple(tagger.models),
+            engine=tagger.engine_name,
+            sha256s=dict(tagger.sha256s),
+            thresholds={name: float(level) for name, level in zip(INSTRUMENTS, levels, strict=True)},
+        )
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration soon, wherever it runs, and let go of the source. From any thread, any time."""
+        self._stopped.set()
+        if self._ring is not None:
+            self._ring.close()
+        self._source.close()
+
+    def tap(self, listener: Tap) -> None:
+        """Also hand all sound heard, float32 [m] mono at 32 kHz, to `listener`, in the iterating thread."""
+        self._taps.append(listener)
+
+    def __iter__(self) -> Iterator[Update]:
+        if self._begun:
+            raise RuntimeError("a stream can be heard only once")
+        self._begun = True
+        capture = None if self._ring is None else Capture(self._intake, self._ring, self._speed)
+        pieces = self._all_hops() if capture is None else self._newest_hops(capture)
+        try:
+            for samples, skipped in pieces:
+                for listener in self._taps:
+                    listener(samples)
+                update = self._analysis.hear(samples, skipped)
+                if self._stopped.is_set():
+                    return
+                yield replace(
+                    update,
+                    age_s=capture.age(self._analysis.end) if capture else 0.0,
+                    xruns=self._source.xruns,
+                    bad_samples=self._source.bad_samples,
+                )
+            if self._analysis.end == 0 and not self._stopped.is_set():
+                raise InputFileError(f"{self.info.source}: there is no sound in it")
+        finally:
+            if capture is not None:
+                capture.stop()
+            self.close()
+
+    def _all_hops(self) -> Iterator[tuple[FloatArray, int]]:
+        """Every hop, as fast as it can be read, and what is left at the end."""
+        pending = np.empty(0, np.float32)
+        for block in self._intake:
+            if self._stopped.is_set():
+                return
+            pending = np.concatenate([pending, block])
+            while len(pending) >= self._hop:
+                yield pending[: self._hop], 0
+                pending = pending[self._hop :]
+        rest = self._last_piece(pending, self._analysis.end)
+        if len(rest):
+            yield rest, 0
+
+    def _newest_hops(self, capture: Capture) -> Iterator[tuple[FloatArray, int]]:
+        """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
+        assert self._ring is not None
+        capture.start()
+        heard = 0
+        while not self._stopped.is_set():
+            if self._ring.wait(heard + self._hop):
+                hops = (self._ring.written - heard) // self._hop
+                yield self._since(heard, heard + hops * self._hop), hops - 1
+                heard += hops * self._hop
+            elif capture.error is not None:
+                raise capture.error
+            elif not self._stopped.is_set():  # the sound has ended
+                rest = self._last_piece(self._since(heard, self._ring.written), heard)
+                if len(rest):
+                    yield rest, 0
+                return
+
+    def _since(self, start: int, stop: int) -> FloatArray:
+        """Samples [start, stop) of the ring; what a long stall lost is silence, so the clock stays true."""
+        assert self._ring is not None
+        try:
+            return self._ring.read(start, stop)
+        except Overrun:
+            oldest = min(stop, self._ring.written - self._ring.capacity + SAMPLE_RATE)
+            return np.concatenate([np.zeros(oldest - start, np.float32), self._ring.read(oldest, stop)])
+
+    @staticmethod
+    def _last_piece(rest: FloatArray, heard: int) -> FloatArray:
+        """Whole 10 ms frames of the rest; a sound shorter than one frame is filled up to one."""
+        if heard == 0 and 0 < len(rest) < HOP:
+            return np.pad(rest, (0, HOP - len(rest)))
+        return rest[: len(rest) // HOP * HOP]
+
+
+def merged_thresholds(own: FloatArray, wanted: float | Mapping[str, float] | None) -> FloatArray:
+    """The models' own thresholds [20], overruled by one for all or by some of them by instrument.
+
+    Raises:
+        UsageError: a name that is no instrument, or a threshold not inside 0…1.
+    """
+    if wanted is None:
+        wanted = {}
+    elif not isinstance(wanted, Mapping):
+        wanted = dict.fromkeys(INSTRUMENTS, wanted)
+    levels = np.array(own, np.float32)
+    for name, level in wanted.items():
+        if name not in INSTRUMENTS:
+            raise UsageError(f"no instrument is called {name}", f"they are {', '.join(INSTRUMENTS)}")
+        if not 0.0 < level < 1.0:
+            raise UsageError(f"the threshold of {name} must lie between 0 and 1, not {level:g}")
+        levels[INSTRUMENTS.index(name)] = level
+    return levels
+
+
+def _warm_up(tagger: "Tagger", smoothing: Smoothing) -> None:
+    """Run the networks once on the usual lengths: a first run is slow, and would make the first hops late."""
+    for seconds in (smoothing.short_seconds, 10.0):
+        tagger.calibrated(np.zeros((N_MELS, frame_count(round(seconds * SAMPLE_RATE))), np.float32))

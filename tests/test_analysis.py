@@ -1,0 +1,106 @@
+"""The windows behind each update, and what becomes of their logits."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from fakes import FakeTagger, FloatArray, music
+from instrec_live.models.errors import ModelError, UsageError
+from instrec_live.models.logmel import log_mel
+from instrec_live.realtime.analysis import Analysis, hop_samples
+from instrec_live.realtime.smoothing import Smoothing, sigmoid
+from instrec_live.realtime.update import State, Update
+
+THRESHOLDS = np.full(20, 0.5, np.float32)
+INSTANT = Smoothing(tau_up=0.0, tau_down=0.0, long_weight=0.25)
+
+
+def updates(samples: FloatArray, hop: float = 0.5, tagger: FakeTagger | None = None) -> list[Update]:
+    step = hop_samples(hop)
+    analysis = Analysis(tagger or FakeTagger(), step, THRESHOLDS, -60.0, INSTANT)
+    return [analysis.hear(samples[at : at + step]) for at in range(0, len(samples), step)]
+
+
+def test_each_update_equals_the_networks_on_its_plain_windows() -> None:
+    """Against windows cut from the whole signal by hand: nothing is shifted, stale or mixed up."""
+    sound, tagger = music(13), FakeTagger()
+    got = updates(sound)
+    padded = np.concatenate([np.zeros(64_000, np.float32), sound])
+    z_long = None
+    for k, update in enumerate(got, start=1):
+        end = k * 16_000
+        length = 80_000 if end >= 80_000 else 64_000
+        z = tagger.calibrated(log_mel(padded[64_000 + end - length : 64_000 + end]))
+        whole = min(10, end // 32_000)
+        if end % 32_000 == 0 and whole >= 3:
+            z_long = tagger.calibrated(log_mel(sound[end - whole * 32_000 : end]))
+        if z_long is not None:
+            z = {name: 0.25 * z_long[name] + 0.75 * z[name] for name in z}
+        np.testing.assert_allclose(update.probabilities, sigmoid(tagger.ensemble(z)), atol=2e-5)
+        for name, ours in update.by_model.items():
+            np.testing.assert_allclose(ours, sigmoid(z[name]), atol=2e-5)
+
+
+def test_window_lengths_while_filling() -> None:
+    tagger = FakeTagger()
+    updates(music(12), tagger=tagger)
+    short = [200] * 4 + [250] * 20
+    longs = dict(zip(range(6, 25, 2), [300, 400, 500, 600, 700, 800, 900, 1000, 1000, 1000], strict=True))
+    expected = []
+    for k, length in enumerate(short, start=1):
+        expected += [length] + ([longs[k]] if k in longs else [])
+    assert tagger.lengths == expected
+
+
+def test_states_and_fill() -> None:
+    got = updates(music(11), hop=1.0)
+    assert [u.state for u in got] == [State.WARMING] * 9 + [State.OK] * 2
+    assert [u.filled_s for u in got] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]
+    assert [u.time for u in got] == list(range(1, 12))
+
+
+def test_silence_costs_nothing_and_shows_nothing() -> None:
+    tagger = FakeTagger()
+    sound = np.concatenate([music(4), np.zeros(5 * 32_000, np.float32)])
+    got = updates(sound, tagger=tagger)
+    quiet = [u for u in got if u.state is State.QUIET]
+    assert len(quiet) == 9  # the first silent half second is not yet a silence
+    assert all(u.active == () and u.inference_s == 0.0 for u in quiet)
+    assert all(p.max() < 0.01 for p in (quiet[-1].probabilities, *quiet[-1].by_model.values()))
+    assert quiet[-1].level_db == -120.0
+    heard = len(tagger.lengths)
+    updates(np.zeros(64_000, np.float32), tagger=tagger)
+    assert len(tagger.lengths) == heard
+
+
+def test_a_network_that_gives_nan_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FakeTagger):
+        broken = ("passt",)
+
+        def calibrated(self, log_mel: FloatArray) -> dict[str, FloatArray]:
+            logits = super().calibrated(log_mel)
+            return {name: z * np.nan if name in self.broken else z for name, z in logits.items()}
+
+        def ensemble(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
+            assert "passt" not in calibrated
+            return super().ensemble(calibrated)
+
+    tagger = Broken()
+    got = updates(music(5), tagger=tagger)
+    assert all(set(u.by_model) == {"cbam_cnn", "ms_crnn"} for u in got)
+    assert all(np.isfinite(u.probabilities).all() for u in got)
+    assert [r.message.split()[0] for r in caplog.records] == ["passt"]  # said once
+    tagger.broken = tagger.models
+    with pytest.raises(ModelError, match="not a number"):
+        updates(music(1), tagger=tagger)
+
+
+@pytest.mark.parametrize(("asked", "samples"), [(0.5, 16_000), (0.37, 11_840), (0.1, 3_200), (0.1049, 3_200)])
+def test_hops_lie_on_the_frame_grid(asked: float, samples: int) -> None:
+    assert hop_samples(asked) == samples
+
+
+@pytest.mark.parametrize("hop", [0.0, 0.05, -1.0, 61.0, float("nan"), float("inf")])
+def test_senseless_hops_are_refused(hop: float) -> None:
+    with pytest.raises(UsageError, match="hop"):
+        hop_samples(hop)
