@@ -21,8 +21,7 @@ class MultiScaleConv(nn.Module):
         self.reduce = nn.Conv2d(channels_in, 2 * narrow, 1) if channels_in > 1 else None
         inputs = (channels_in, narrow, narrow) if self.reduce else (channels_in,) * 3
         self.branches = nn.ModuleList(
-            nn.Conv2d(c, each, k, stride, padding=k // 2, bias=False)
-            for c, k in zip(inputs, (3, 5, 7), strict=True)
+            nn.Conv2d(c, each, k, stride, padding=k // 2, bias=False) for c, k in zip(inputs, (3, 5, 7), strict=True)
         )
         self.norm = nn.BatchNorm2d(3 * each)
 

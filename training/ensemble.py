@@ -1,0 +1,172 @@
+"""From trained weights to the bundles that ship: calibrate, weigh, choose thresholds, export, write the cards.
+
+    python -m training.ensemble --dev DIR --runs runs --to models/bundles [--phrases runs/phrases]
+
+What is fitted is fitted on the labelled clips in DIR; the figures in the cards are cross-validated over recordings
+(five folds: fitted on four, measured on the fifth), so they do not flatter.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instrec_live.models.bundle import DEFAULT_MODELS, write_bundle
+from instrec_live.models.calibration import sigmoid
+from instrec_live.models.errors import ModelError
+from instrec_live.models.export import TOLERANCE, difference_from_torch, load_checkpoint, network_of, to_onnx
+from instrec_live.models.logmel import SAMPLE_RATE, log_mel
+from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
+from instrec_live.training.card import model_card
+from instrec_live.training.datasets.clips import Clips, read_clips
+from instrec_live.training.datasets.sounds import load
+from instrec_live.training.evaluate import write_predictions
+from instrec_live.training.loop import predict
+from instrec_live.training.metrics import mean_average_precision
+from instrec_live.training.scenes import Phrases, Scenes
+
+FloatArray = NDArray[np.float32]
+Logits = dict[str, FloatArray]
+
+
+def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> dict[str, float]:
+    """Weights in tenths, summing to 1, none below 0.1, with the highest masked mAP (ties: the most equal)."""
+    names = list(calibrated)
+    if len(names) == 1:
+        return {names[0]: 1.0}
+    best, found = (-1.0, -1.0), {}
+    for split in _tenths(len(names)):
+        mean = sum(w * calibrated[name] for w, name in zip(split, names, strict=True))
+        score = (round(mean_average_precision(truth, mean, mask), 4), -float(np.square(split).sum()))
+        if score > best:
+            best, found = score, dict(zip(names, split, strict=True))
+    return found
+
+
+def _tenths(parts: int, left: int = 10) -> list[tuple[float, ...]]:
+    if parts == 1:
+        return [(left / 10,)]
+    return [(k / 10, *rest) for k in range(1, left - parts + 2) for rest in _tenths(parts - 1, left - k)]
+
+
+class Fitted:
+    """Everything fitted on some clips: each network's calibration and thresholds, and the ensemble's."""
+
+    def __init__(self, logits: Logits, truth: FloatArray, mask: FloatArray) -> None:
+        self.calibration = {name: fit_platt(z, truth, mask) for name, z in logits.items()}
+        calibrated = {name: self.calibration[name](z) for name, z in logits.items()}
+        self.thresholds = {name: choose_thresholds(sigmoid(z), truth, mask) for name, z in calibrated.items()}
+        self.weights = choose_weights(calibrated, truth, mask)
+        mean = self._mean(calibrated)
+        self.together = fit_platt(mean, truth, mask, pull=30.0)
+        self.threshold_together = choose_thresholds(sigmoid(self.together(mean)), truth, mask)
+
+    def _mean(self, calibrated: Logits) -> FloatArray:
+        return np.sum([self.weights[name] * z for name, z in calibrated.items()], axis=0, dtype=np.float32)
+
+    def __call__(self, logits: Logits) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Logits [n, 20] by network -> (probabilities [n, 20], thresholds [20]) by network and for "ensemble"."""
+        calibrated = {name: self.calibration[name](z) for name, z in logits.items()}
+        out = {name: (sigmoid(z), self.thresholds[name]) for name, z in calibrated.items()}
+        out["ensemble"] = (sigmoid(self.together(self._mean(calibrated))), self.threshold_together)
+        return out
+
+
+def cross_validated(logits: Logits, clips: Clips) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
+    """(probabilities, active) [n, 20] of every clip, from what was fitted on the other folds' recordings."""
+    fold, out = folds(clips.recording), {}
+    for k in np.unique(fold):
+        inside, outside = fold == k, fold != k
+        fitted = Fitted({n: z[outside] for n, z in logits.items()}, clips.truth[outside], clips.mask[outside])
+        for name, (p, thresholds) in fitted({n: z[inside] for n, z in logits.items()}).items():
+            probabilities, active = out.setdefault(
+                name, (np.zeros_like(clips.truth), np.zeros(clips.truth.shape, bool))
+            )
+            probabilities[inside], active[inside] = p, p >= thresholds
+    return out
+
+
+def scenes_of(folder: Path, count: int = 320, seconds: float = 5.0) -> Clips:
+    """Labelled scenes of the phrases in `folder`, to measure with; masked as scenes are."""
+    scenes, mels, truth, mask = Scenes(Phrases(folder), seed=7), [], [], []
+    for step in range(count // 16):
+        batch = scenes.batch(step, 16, (seconds, seconds), augment=False)
+        mels += list(batch.log_mel)
+        truth.append(batch.labels)
+        mask.append(batch.mask)
+    labels = np.concatenate(truth)
+    names = [str(i) for i in range(len(labels))]
+    return Clips(names, labels, np.concatenate(mask), np.array(names), labels.sum(1) == 1, mels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds <model>/weights.pt")
+    parser.add_argument("--to", type=Path, default=Path("models/bundles"))
+    parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"))
+    parser.add_argument("--held-out", type=Path, default=Path("runs/held_out"))
+    parser.add_argument("--golden", type=Path, default=Path("realtime/demo/demo.ogg"), help="its seconds 10 to 20")
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS))
+    args = parser.parse_args()
+    clips, names = read_clips(args.dev), args.models.split(",")
+    checkpoints = {name: load_checkpoint(args.runs / name / "weights.pt") for name in names}
+    networks = {name: network_of(checkpoint) for name, checkpoint in checkpoints.items()}
+    logits = {name: predict(network, clips) for name, network in networks.items()}
+    unseen = cross_validated(logits, clips)
+    fitted = Fitted(logits, clips.truth, clips.mask)
+    held_out = scenes_of(args.held_out)
+    timbres = fitted({name: predict(network, held_out) for name, network in networks.items()})
+    new_timbres = {n: mean_average_precision(held_out.truth, p, held_out.mask) for n, (p, _) in timbres.items()}
+    for name, (probabilities, active) in unseen.items():
+        write_predictions(args.runs / "cross_validated" / f"{name}.csv", clips.files, probabilities, active)
+        figure = mean_average_precision(clips.truth, probabilities, clips.mask)
+        print(f"{name}: cross-validated mAP {figure:.3f}, on scenes of held-out timbres {new_timbres[name]:.3f}")
+    sources = json.loads((args.phrases / "index.json").read_text())["sources"]
+    golden = log_mel(load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE])
+    command = "python -m training.ensemble " + " ".join(sys.argv[1:])
+    today = datetime.date.today().isoformat()
+    for name, network in networks.items():
+        model = to_onnx(network)
+        difference = difference_from_torch(network, model)
+        if not difference <= TOLERANCE:
+            raise ModelError(f"{name}: the ONNX file's logits are {difference:.2g} off torch's")
+        with torch.no_grad():
+            answer = network(torch.from_numpy(golden[None]))[0].numpy()
+        checkpoint = checkpoints[name]
+        parameters = sum(p.numel() for p in network.parameters())
+        recipe = checkpoint["provenance"]["recipe"]
+        write_bundle(
+            args.to / name,
+            name=name,
+            onnx=model,
+            network={"name": checkpoint["name"], "config": checkpoint["config"], "parameters": parameters},
+            calibration=fitted.calibration[name],
+            thresholds=fitted.thresholds[name],
+            golden=(golden, answer),
+            provenance={
+                "command": f"python -m training.{name}; {command}",
+                "date": today,
+                **checkpoint["provenance"],
+                "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
+                "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
+            },
+            model_card=model_card(name, parameters, recipe, sources, clips, unseen[name][0], new_timbres[name]),
+        )
+        print(f"{name}: {parameters:,} parameters, {len(model) / 1e6:.1f} MB, {difference:.1e} from torch")
+    together = {
+        "weights": fitted.weights,
+        "calibration": {"scale": fitted.together.scale.tolist(), "bias": fitted.together.bias.tolist()},
+        "thresholds": fitted.threshold_together.tolist(),
+        "provenance": {"command": command, "date": today},
+    }
+    (args.to / "ensemble.json").write_text(json.dumps(together, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

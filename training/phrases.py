@@ -1,0 +1,199 @@
+"""Six-second phrases of one instrument, cut from playing or played from notes, kept as log-mels on disk.
+
+    python -m training.phrases --sounds DIR --to runs/phrases [--seed 0] [--count 9000] [--held-out]
+
+Scenes are mixed from these in the power-mel domain, which costs a training loop almost nothing; so everything that
+needs samples (pitch, rooms, saturation, note timing) happens here, once.
+"""
+
+import argparse
+import json
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from instrec_live.models.errors import InputFileError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
+from instrec_live.training.augment import reverberate, saturate, transpose
+from instrec_live.training.datasets.sounds import Source, load, read_sources, split_on_silence
+
+FloatArray = NDArray[np.float32]
+
+SECONDS = 6.0
+SAMPLES = int(SECONDS * SAMPLE_RATE)
+FRAMES = frame_count(SAMPLES)
+CHORDAL = {
+    "accordion",
+    "banjo",
+    "guitar",
+    "mallet_percussion",
+    "mandolin",
+    "organ",
+    "piano",
+    "synthesizer",
+    "ukulele",
+    "voice",
+}
+PERCUSSIVE = {"drums", "cymbals"}
+DAMPED = {"accordion", "cello", "clarinet", "flute", "organ", "saxophone", "trombone", "trumpet", "violin", "voice"}
+
+
+def play(notes: list[FloatArray], instrument: str, rng: np.random.Generator) -> FloatArray:
+    """A phrase from single notes: a walk through neighbouring notes in a human rhythm, chords where one can play them.
+
+    Args:
+        notes: float32 arrays at 32 kHz, in an order in which neighbours are alike (usually pitch).
+
+    Returns:
+        float32 [192000].
+    """
+    out = np.zeros(SAMPLES + 4 * SAMPLE_RATE, np.float32)
+    beat = 60 / rng.uniform(60, 170)
+    lengths = rng.choice([0.25, 0.5, 1, 2, 4], size=64, p=_rhythm(rng, instrument)) * beat
+    at, here = rng.uniform(0, 0.3), int(rng.integers(len(notes)))
+    shift = float(rng.normal(0, 1.5)) if instrument not in PERCUSSIVE else float(rng.normal(0, 0.7))
+    voices = int(rng.integers(2, 5)) if instrument in CHORDAL and rng.random() < 0.5 else 1
+    for length in lengths:
+        if at >= SECONDS:
+            break
+        for voice in range(voices):
+            pick = int(np.clip(here + (rng.integers(-6, 7) if voice else 0), 0, len(notes) - 1))
+            step = 0.0 if instrument in PERCUSSIVE else float(rng.choice([-3, -2, -1, 0, 0, 0, 1, 2, 3]))
+            note = transpose(notes[pick][: 4 * SAMPLE_RATE], shift + step)
+            if instrument in DAMPED:
+                note = _release(note, int(min(length * rng.uniform(0.8, 1.1), 3.9) * SAMPLE_RATE), rng)
+            start = int((at + rng.normal(0, 0.008) + 0.01 * voice) * SAMPLE_RATE)
+            start = max(0, start)
+            note = note[: len(out) - start]
+            out[start : start + len(note)] += note * 10 ** (rng.normal(-2 * bool(voice), 2.5) / 20)
+        here = int(np.clip(here + rng.integers(-3, 4), 0, len(notes) - 1))
+        at += length if rng.random() > 0.08 else 2 * length  # now and then a rest
+    return out[:SAMPLES]
+
+
+def _rhythm(rng: np.random.Generator, instrument: str) -> NDArray[np.float64]:
+    weights = rng.dirichlet([0.6, 1.5, 1.5, 0.8, 0.3] if instrument not in PERCUSSIVE else [1.5, 2.0, 1.0, 0.1, 0.02])
+    return np.asarray(weights)
+
+
+def _release(note: FloatArray, length: int, rng: np.random.Generator) -> FloatArray:
+    fade = min(int(rng.uniform(0.02, 0.12) * SAMPLE_RATE), max(1, len(note) // 2))
+    note = note[: max(length, fade)].copy()
+    note[-fade:] *= np.linspace(1, 0, min(fade, len(note)), dtype=np.float32)
+    return note
+
+
+def cut(files: list[FloatArray], rng: np.random.Generator) -> FloatArray:
+    """A phrase from playing: an excerpt; short files follow each other. float32 [192000]."""
+    out = np.zeros(0, np.float32)
+    while len(out) < SAMPLES:
+        piece = files[int(rng.integers(len(files)))]
+        if len(piece) > SAMPLES:
+            start = int(rng.integers(len(piece) - SAMPLES))
+            piece = piece[start : start + SAMPLES]
+        if len(out) and rng.random() < 0.3:
+            out = np.concatenate([out, np.zeros(int(rng.uniform(0, 0.5) * SAMPLE_RATE), np.float32)])
+        fade = min(len(out), len(piece), SAMPLE_RATE // 50)
+        ramp = np.linspace(0, 1, fade, dtype=np.float32)
+        piece = piece.copy()
+        piece[:fade] = piece[:fade] * ramp + out[len(out) - fade :] * (1 - ramp)
+        out = np.concatenate([out[: len(out) - fade], piece])
+    return transpose(out, float(rng.normal(0, 0.7)))[:SAMPLES]
+
+
+@dataclass
+class Player:
+    """One source, its files loaded once."""
+
+    source: Source
+
+    def __post_init__(self) -> None:
+        sounds = [load(path) for path in self.source.files]
+        self.continuous = self.source.continuous
+        if not self.continuous:
+            # Long files of "recorded samples" are often playing after all.
+            long = [s for s in sounds if len(s) > 5 * SAMPLE_RATE and len(split_on_silence(s)) <= 2]
+            self.continuous = len(long) > len(sounds) / 2
+        if self.continuous:
+            self.sounds = [s for s in sounds if np.abs(s).max(initial=0) > 1e-4]
+        else:
+            self.sounds = [note for s in sounds for note in split_on_silence(s)]
+        if not self.sounds:
+            raise InputFileError(f"{self.source.files[0].parent}: only silence")
+        self.sounds = [s / (np.sqrt(np.mean(np.square(s))) + 1e-6) ** 0.7 for s in self.sounds]
+
+    def phrase(self, rng: np.random.Generator) -> FloatArray:
+        """float32 [192000], mean power of its sounding parts at -20 dBFS."""
+        phrase = cut(self.sounds, rng) if self.continuous else play(self.sounds, self.source.instrument, rng)
+        phrase = np.pad(phrase, (0, SAMPLES - len(phrase)))
+        if rng.random() < 0.4:
+            phrase = reverberate(phrase, rng)
+        if rng.random() < 0.08:
+            phrase = saturate(phrase, rng)
+        power = np.square(phrase).reshape(-1, 3200).mean(1)
+        sounding = power[power > power.max() * 1e-3]
+        return (phrase * (0.1 / np.sqrt(sounding.mean() + 1e-12))).astype(np.float32)
+
+
+def _render(job: tuple[Source, int, int]) -> NDArray[np.float16]:
+    source, count, seed = job
+    player, rng = Player(source), np.random.default_rng(seed)
+    return np.stack([log_mel(player.phrase(rng)).astype(np.float16) for _ in range(count)])
+
+
+def share(sources: list[Source], count: int) -> list[int]:
+    """How many of `count` phrases each source gives: instruments by the root of their sources, sources by the root of their files."""
+    of_instrument = {s.instrument: 0.0 for s in sources}
+    for source in sources:
+        of_instrument[source.instrument] += np.sqrt(_worth(source))
+    total = sum(np.sqrt(v) for v in of_instrument.values())
+    return [
+        max(
+            4,
+            round(
+                count * np.sqrt(_worth(s)) / of_instrument[s.instrument] * np.sqrt(of_instrument[s.instrument]) / total
+            ),
+        )
+        for s in sources
+    ]
+
+
+def _worth(source: Source) -> float:
+    """Files, with real playing worth four times its number of files."""
+    return min(len(source.files), 60) * (4 if source.continuous else 1) + 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sounds", type=Path, required=True)
+    parser.add_argument("--to", type=Path, default=Path("runs/phrases"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=9000)
+    parser.add_argument("--held-out", action="store_true", help="render the held-out timbres instead")
+    args = parser.parse_args()
+    sources = read_sources(args.sounds, only_held_out=args.held_out)
+    counts = share(sources, args.count)
+    args.to.mkdir(parents=True, exist_ok=True)
+    jobs = [(s, n, args.seed * 100_003 + i) for i, (s, n) in enumerate(zip(sources, counts, strict=True))]
+    total = sum(counts)
+    mels = np.lib.format.open_memmap(args.to / "mels.npy", "w+", np.float16, (total, 128, FRAMES))
+    rows, at = [], 0
+    with multiprocessing.Pool(2) as pool, tqdm(total=total, unit="phrase") as bar:
+        for (source, n, _), rendered in zip(jobs, pool.imap(_render, jobs), strict=True):
+            mels[at : at + n] = rendered
+            rows.append({"instrument": source.instrument, "source": source.name, "kind": source.kind,
+                         "licence": source.licence, "package": source.package, "first": at, "count": n})  # fmt: skip
+            at += n
+            bar.update(n)
+    mels.flush()
+    index = {"seed": args.seed, "held_out": args.held_out, "instruments": INSTRUMENTS, "sources": rows}
+    (args.to / "index.json").write_text(json.dumps(index, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""YAMNet's weights (AudioSet, Apache-2.0, The TensorFlow Authors) as a place for the CBAM-CNN to start from.
+
+The weights are a .npz of `convs.<i>.weight|bias` and `head.weight|bias`, batch norms folded in; a class map csv with
+`display_name` lies beside it.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instrec_live.models.cbam_cnn import CbamCnn, MobileNetTrunk, Separable
+from instrec_live.models.errors import InputFileError
+from instrec_live.models.instruments import INSTRUMENTS
+
+# AudioSet classes that say an instrument is sounding.
+AUDIOSET: dict[str, tuple[str, ...]] = {
+    "accordion": ("Accordion",),
+    "banjo": ("Banjo",),
+    "bass": ("Bass guitar", "Double bass"),
+    "cello": ("Cello",),
+    "clarinet": ("Clarinet",),
+    "cymbals": ("Cymbal", "Hi-hat"),
+    "drums": ("Drum kit", "Drum", "Snare drum", "Bass drum"),
+    "flute": ("Flute",),
+    "guitar": ("Guitar", "Electric guitar", "Acoustic guitar", "Steel guitar, slide guitar"),
+    "mallet_percussion": ("Mallet percussion", "Marimba, xylophone", "Glockenspiel", "Vibraphone"),
+    "mandolin": ("Mandolin",),
+    "organ": ("Organ", "Electronic organ", "Hammond organ"),
+    "piano": ("Piano", "Electric piano", "Keyboard (musical)"),
+    "saxophone": ("Saxophone",),
+    "synthesizer": ("Synthesizer", "Sampler"),
+    "trombone": ("Trombone",),
+    "trumpet": ("Trumpet",),
+    "ukulele": ("Ukulele",),
+    "violin": ("Violin, fiddle",),
+    "voice": ("Singing", "Choir", "Vocal music"),
+}
+
+
+def load_yamnet(network: CbamCnn, weights: Path) -> None:
+    """Begin with YAMNet: its trunk, and a head that is the mean of each instrument's AudioSet rows.
+
+    Raises:
+        InputFileError: a file is missing.
+    """
+    trunk = network.trunk
+    assert isinstance(trunk, MobileNetTrunk)
+    class_map = weights.with_name("yamnet_class_map.csv")
+    for path in (weights, class_map):
+        if not path.is_file():
+            raise InputFileError(f"{path}: not found", "give --init none to begin with random weights")
+    stored = {k: torch.from_numpy(v.astype(np.float32)) for k, v in np.load(weights).items()}
+    convs = [trunk.stem]
+    for module in trunk.stages.modules():
+        if isinstance(module, Separable):
+            convs += [module.depthwise, module.pointwise]
+    with torch.no_grad():
+        for i, conv in enumerate(convs):
+            conv.weight.copy_(stored[f"convs.{i}.weight"])
+            conv.bias.copy_(stored[f"convs.{i}.bias"])
+        with class_map.open(newline="", encoding="utf-8") as handle:
+            names = [row["display_name"] for row in csv.DictReader(handle)]
+        for row, instrument in enumerate(INSTRUMENTS):
+            classes = [names.index(name) for name in AUDIOSET[instrument]]
+            network.head.weight[row] = stored["head.weight"][classes].mean(0)
+            network.head.bias[row] = stored["head.bias"][classes].mean(0)
