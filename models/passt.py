@@ -67,8 +67,8 @@ class Passt(PaSST):
         tokens = self.pos_drop(tokens)
         for block in self.blocks:
             tokens = _transformer_block(block, tokens)
-        tokens = self.norm(tokens[:, :2])  # layer norm is per token: the others are not looked at
-        return tokens.mean(dim=1)
+        feature: Tensor = self.norm(tokens[:, :2]).mean(dim=1)  # the other tokens are not looked at
+        return feature
 
     def _time_positions(self, count: int) -> Tensor:
         if not self.training:

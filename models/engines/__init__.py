@@ -1,0 +1,84 @@
+"""Engines run a bundle's network; each stands in its own file, the only one to import its library."""
+
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.bundle import Bundle
+from instrec_live.models.errors import ModelError, UsageError
+
+FloatArray = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A network, ready to run.
+
+    Attributes:
+        name: library, version and device, e.g. "onnxruntime 1.32 cpu".
+    """
+
+    name: str
+
+    def logits(self, log_mel: FloatArray) -> FloatArray:
+        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        ...
+
+
+# In the order in which "auto" tries them. A file has `open_engine(bundle, threads) -> Engine` and
+# `why_not() -> str | None`, the reason why it cannot be used here.
+_FILES = {"onnx": "onnx_runtime"}
+
+ENGINES: tuple[str, ...] = ("auto", *_FILES)
+
+
+def available() -> list[tuple[str, bool, str]]:
+    """(name, usable, why or why not) of every engine."""
+    reasons = {name: _file(name).why_not() for name in _FILES}
+    return [(name, reason is None, reason or "ready") for name, reason in reasons.items()]
+
+
+def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engine:
+    """An engine that has loaded the bundle's network.
+
+    Args:
+        engine: one of `ENGINES`; "auto" is the first that is usable here.
+        threads: that one network may use.
+
+    Raises:
+        UsageError: unknown engine, or no threads.
+        ModelError: the engine is not usable here, or refuses the network.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"no engine {engine!r}", f"choose from {', '.join(ENGINES)}")
+    if threads < 1:
+        raise UsageError(f"{threads} threads cannot run anything", "give 1 or more")
+    if engine == "auto":
+        engine = next((name for name, usable, _ in available() if usable), "onnx")
+    reason = _file(engine).why_not()
+    if reason:
+        raise ModelError(f"engine {engine} cannot be used: {reason}", "try --engine auto, or --doctor")
+    opened: Engine = _file(engine).open_engine(bundle, threads)
+    return opened
+
+
+def verify_golden(engine: Engine, bundle: Bundle) -> float:
+    """Run the bundle's golden input; the greatest |difference| from its golden logits.
+
+    Raises:
+        ModelError: beyond the bundle's tolerance.
+    """
+    log_mel, expected = bundle.golden
+    difference = float(np.abs(engine.logits(log_mel[None])[0] - expected).max())
+    if not difference <= bundle.golden_tolerance:  # also catches NaN
+        raise ModelError(
+            f"{bundle.name} on {engine.name} gives logits {difference:.2g} off its golden ones "
+            f"(tolerance {bundle.golden_tolerance:g})",
+            "try another --engine, and please report this",
+        )
+    return difference
+
+
+def _file(name: str):  # type: ignore[no-untyped-def]
+    return import_module(f"instrec_live.models.engines.{_FILES[name]}")

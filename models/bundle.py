@@ -1,0 +1,224 @@
+"""A trained network on disk, verified before use.
+
+A bundle is a folder: `model.onnx` (log-mel -> logits), `manifest.json` (what it is, how it was made,
+checksums, calibration, thresholds), `golden.npz` (one input and the logits it must give), `MODEL_CARD.md`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from instrec_live.models.calibration import Platt
+from instrec_live.models.errors import ModelError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import HOP, N_MELS, SAMPLE_RATE
+from instrec_live.models.onnx_file import has_external_data
+
+FloatArray = NDArray[np.float32]
+
+SCHEMA = 1
+DEFAULT_MODELS = ("passt", "cbam_cnn", "ms_crnn")
+BUNDLES = Path(__file__).parent / "bundles"
+FRAMES = (200, 1000)  # 2 to 10 s
+GOLDEN_TOLERANCE = 1e-3  # |difference| of logits that another engine or processor may show
+
+_INPUT = {"sample_rate": SAMPLE_RATE, "hop": HOP, "n_mels": N_MELS, "frames": list(FRAMES)}
+_HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        name: of the model, e.g. "passt".
+        path: its folder.
+        onnx: the bytes of model.onnx; input "log_mel" float32 [B, 128, T], output "logits" float32 [B, 20].
+        sha256: of those bytes.
+        network: {"name", "config", "parameters"} as `networks.build` takes them.
+        calibration: logits -> calibrated logits.
+        thresholds: float32 [20], probabilities from which this model alone calls an instrument active.
+        golden: (log_mel float32 [128, T], logits float32 [20]).
+        golden_tolerance: greatest |difference| of an engine's logits from the golden ones.
+        provenance: command, data, seed, date, licences, …
+    """
+
+    name: str
+    path: Path
+    onnx: bytes
+    sha256: str
+    network: Mapping[str, Any]
+    calibration: Platt
+    thresholds: FloatArray
+    golden: tuple[FloatArray, FloatArray]
+    golden_tolerance: float
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Bundle":
+        """Read and verify a bundle folder.
+
+        Raises:
+            ModelError: a file is missing, altered, malformed or not for this program.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ModelError(f"{path}: no such model folder", "give a bundled name or the folder of a bundle")
+        try:
+            return cls._verified(path)
+        except ModelError:
+            raise
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            zipfile.BadZipFile,
+        ) as e:
+            reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
+            raise ModelError(f"{path}: not a sound model bundle: {reason}", _HINT) from e
+
+    @classmethod
+    def _verified(cls, path: Path) -> "Bundle":
+        manifest = json.loads(_read(path, "manifest.json"))
+        if manifest.get("schema") != SCHEMA:
+            raise ModelError(
+                f"{path / 'manifest.json'}: schema {manifest.get('schema')!r}, this program reads {SCHEMA}",
+                "use a bundle made by this version of instrec-live",
+            )
+        if tuple(manifest["instruments"]) != INSTRUMENTS:
+            raise ValueError(f"its classes are not the {len(INSTRUMENTS)} instruments in their order")
+        if manifest["input"] != _INPUT:
+            raise ValueError(f"its input is {manifest['input']}, not {_INPUT}")
+        contents = {}
+        for file in ("model.onnx", "golden.npz"):
+            contents[file] = _read(path, file)
+            if _sha256(contents[file]) != manifest["sha256"][file]:
+                raise ModelError(f"{path / file}: altered or cut short (its sha256 differs)", _HINT)
+        if has_external_data(contents["model.onnx"]):
+            raise ValueError("model.onnx refers to other files for its weights")
+        with np.load(io.BytesIO(contents["golden.npz"]), allow_pickle=False) as golden:
+            log_mel, logits = _finite(golden["log_mel"], "golden"), _finite(golden["logits"], "golden")
+        if log_mel.ndim != 2 or len(log_mel) != N_MELS or logits.shape != (len(INSTRUMENTS),):
+            raise ValueError(f"golden.npz has shapes {log_mel.shape} and {logits.shape}")
+        tolerance = float(manifest["golden_tolerance"])
+        if not 0.0 < tolerance < 1.0:
+            raise ValueError(f"golden_tolerance {tolerance} is not between 0 and 1")
+        return cls(
+            name=str(manifest["name"]),
+            path=path,
+            onnx=contents["model.onnx"],
+            sha256=manifest["sha256"]["model.onnx"],
+            network=dict(manifest["network"]),
+            calibration=Platt(manifest["calibration"]["scale"], manifest["calibration"]["bias"]),
+            thresholds=checked_thresholds(manifest["thresholds"]),
+            golden=(log_mel, logits),
+            golden_tolerance=tolerance,
+            provenance=dict(manifest["provenance"]),
+        )
+
+
+def bundled(name: str) -> Path:
+    """Folder of a bundle that ships with the package.
+
+    Raises:
+        ModelError: there is none of that name.
+    """
+    path = BUNDLES / name
+    if Path(name).name != name or not (path / "manifest.json").is_file():
+        there = ", ".join(sorted(file.parent.name for file in BUNDLES.glob("*/manifest.json"))) or "none"
+        raise ModelError(
+            f"no bundled model {name!r}", f"bundled are: {there}; or give the folder of a bundle"
+        )
+    return path
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    onnx: bytes,
+    network: Mapping[str, Any],
+    calibration: Platt,
+    thresholds: ArrayLike,
+    golden: tuple[FloatArray, FloatArray],
+    provenance: Mapping[str, Any],
+    model_card: str,
+    golden_tolerance: float = GOLDEN_TOLERANCE,
+) -> Bundle:
+    """Write a bundle folder whole or not at all, replacing one that stands there; arguments as `Bundle`'s.
+
+    Raises:
+        ModelError: what was given would not load again.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    log_mel, logits = golden
+    np.savez_compressed(
+        packed, log_mel=np.asarray(log_mel, np.float32), logits=np.asarray(logits, np.float32)
+    )
+    manifest = {
+        "schema": SCHEMA,
+        "name": name,
+        "network": dict(network),
+        "input": _INPUT,
+        "instruments": list(INSTRUMENTS),
+        "sha256": {"model.onnx": _sha256(onnx), "golden.npz": _sha256(packed.getvalue())},
+        "calibration": {"scale": calibration.scale.tolist(), "bias": calibration.bias.tolist()},
+        "thresholds": np.asarray(thresholds, np.float32).tolist(),
+        "golden_tolerance": golden_tolerance,
+        "provenance": dict(provenance),
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        fresh = Path(scratch) / "fresh"
+        fresh.mkdir()
+        (fresh / "model.onnx").write_bytes(onnx)
+        (fresh / "golden.npz").write_bytes(packed.getvalue())
+        (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (fresh / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
+        Bundle.load(fresh)
+        if path.exists():
+            path.rename(Path(scratch) / "old")
+        shutil.move(fresh, path)
+    return Bundle.load(path)
+
+
+def checked_thresholds(values: ArrayLike) -> FloatArray:
+    """float32 [20], each between 0 and 1; ValueError otherwise."""
+    thresholds = _finite(values, "thresholds")
+    if thresholds.shape != (len(INSTRUMENTS),) or (thresholds <= 0).any() or (thresholds >= 1).any():
+        raise ValueError(f"thresholds must be {len(INSTRUMENTS)} numbers between 0 and 1")
+    return thresholds
+
+
+def _finite(values: ArrayLike, what: str) -> FloatArray:
+    array = np.array(values, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: not all numbers are finite")
+    array.setflags(write=False)
+    return array
+
+
+def _read(path: Path, file: str) -> bytes:
+    try:
+        return (path / file).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: {file} is missing", _HINT) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,78 @@
+"""ONNX Runtime on the CPU: the engine that runs everywhere."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.bundle import Bundle
+from instrec_live.models.errors import ModelError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import N_MELS
+
+FloatArray = NDArray[np.float32]
+
+_FATAL = 4  # log severity: what fails is raised, not printed over the screen
+
+
+def why_not() -> str | None:
+    """Why ONNX Runtime cannot be used here; None if it can."""
+    try:
+        import onnxruntime  # noqa: F401
+    except Exception as e:  # a wheel for another processor or libc raises what it likes
+        return f"onnxruntime does not import ({e})"
+    return None
+
+
+class OnnxRuntimeEngine:
+    """One network in one session; see `Engine`."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _FATAL
+        # Idle threads sleep: the networks wait for sound most of the time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # Both keep memory per input shape, and windows come in many lengths.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        version = ".".join(onnxruntime.__version__.split(".")[:2])
+        self.name = f"onnxruntime {version} cpu"
+        self._model = bundle.name
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.onnx, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:  # onnxruntime's exceptions have no common base but this
+            raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
+        _check_faces(bundle, self._session)
+
+    def logits(self, log_mel: FloatArray) -> FloatArray:
+        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        try:
+            (logits,) = self._session.run(["logits"], {"log_mel": np.ascontiguousarray(log_mel, np.float32)})
+        except Exception as e:
+            shape = np.shape(log_mel)
+            raise ModelError(f"{self._model} failed on an input of {shape}: {_first_line(e)}") from e
+        return np.asarray(logits, np.float32)
+
+
+def open_engine(bundle: Bundle, threads: int) -> OnnxRuntimeEngine:
+    return OnnxRuntimeEngine(bundle, threads)
+
+
+def _check_faces(bundle: Bundle, session) -> None:  # type: ignore[no-untyped-def]
+    inputs = [(i.name, i.type, i.shape[1]) for i in session.get_inputs() if len(i.shape) == 3]
+    outputs = [(o.name, o.type, o.shape[1]) for o in session.get_outputs() if len(o.shape) == 2]
+    expected = [("log_mel", "tensor(float)", N_MELS)], [("logits", "tensor(float)", len(INSTRUMENTS))]
+    if (inputs, outputs) != expected:
+        raise ModelError(
+            f"{bundle.path}: model.onnx maps {inputs} to {outputs}",
+            f"it must map log_mel float [B, {N_MELS}, T] to logits float [B, {len(INSTRUMENTS)}]",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

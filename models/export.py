@@ -1,0 +1,248 @@
+"""From torch to ONNX: one file for all batch sizes and all lengths from 2 to 10 s, checked before it is written.
+
+`python -m instrec_live.models.export CHECKPOINT --to FOLDER` writes FOLDER/model.onnx from a checkpoint, a .pt
+file of {"name", "config", "state_dict", "provenance"}.
+"""
+
+import argparse
+import copy
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from instrec_live.models.bundle import FRAMES
+from instrec_live.models.errors import InstrecError, ModelError
+from instrec_live.models.logmel import N_MELS
+from instrec_live.models.networks import build
+from instrec_live.models.onnx_file import has_external_data
+
+OPSET = 18
+TOLERANCE = 1e-4  # |difference| of logits from torch's
+HALF_TOLERANCE = 2e-2
+CHECKED_SHAPES = ((1, 1000), (1, 200), (2, 250), (3, 437), (1, 998))  # (batch, frames)
+
+
+class Checkpoint(dict[str, Any]):
+    """What training saves: "name" and "config" for `networks.build`, "state_dict", "provenance"."""
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        ModelError: missing, unreadable, or not a checkpoint of ours.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises whatever its unpickler or zip reader met
+        raise ModelError(f"{path}: not a readable checkpoint: {str(e).splitlines()[0][:160]}") from e
+    if not isinstance(content, dict) or not {"name", "config", "state_dict", "provenance"} <= set(content):
+        raise ModelError(f"{path}: not a checkpoint of instrec-live (name, config, state_dict, provenance)")
+    return Checkpoint(content)
+
+
+def network_of(checkpoint: Checkpoint) -> nn.Module:
+    """The checkpoint's network, in eval mode.
+
+    Raises:
+        ModelError: its weights do not fit its configuration.
+    """
+    try:
+        network = build(checkpoint["name"], **checkpoint["config"])
+        network.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, TypeError, ValueError) as e:
+        raise ModelError(f"the checkpoint does not fit: {str(e).splitlines()[0][:160]}") from e
+    return network.eval()
+
+
+def export_onnx(network: nn.Module, path: str | os.PathLike[str], *, tolerance: float = TOLERANCE) -> float:
+    """Write a network as ONNX (input "log_mel" float32 [B, 128, T], output "logits" [B, 20], T 200…1000).
+
+    Returns:
+        the greatest |difference| of its logits from torch's over `CHECKED_SHAPES`.
+
+    Raises:
+        ModelError: it needs other files, or differs by more than the tolerance; nothing is written.
+    """
+    model = to_onnx(network)
+    difference = difference_from_torch(network, model)
+    if not difference <= tolerance:
+        raise ModelError(f"the ONNX file's logits are {difference:.2g} off torch's (tolerance {tolerance:g})")
+    _write(Path(path), model)
+    return difference
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
+        try:
+            scratch.write(content)
+            scratch.flush()
+            os.replace(scratch.name, path)
+        except BaseException:
+            os.unlink(scratch.name)
+            raise
+    path.chmod(0o644)
+
+
+def to_onnx(network: nn.Module) -> bytes:
+    """The network in eval mode as the bytes of an ONNX file, unchecked."""
+    network = _with_exportable_gru(copy.deepcopy(network).eval().float().cpu())
+    low, high = FRAMES
+    shapes = ({0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=low, max=high)},)
+    example = torch.randn(2, N_MELS, 400)
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(
+            network, (example,), dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
+        )
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            input_names=["log_mel"],
+            output_names=["logits"],
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    assert exported is not None
+    model = exported.model_proto
+    _strip_notes(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    if has_external_data(content):
+        raise ModelError("the exported network keeps weights in another file")
+    return content
+
+
+def difference_from_torch(network: nn.Module, model: bytes) -> float:
+    """The greatest |difference| of an ONNX file's logits from torch's over `CHECKED_SHAPES`; NaN if any is."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    network = copy.deepcopy(network).eval().float().cpu()
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for batch, frames in CHECKED_SHAPES:
+        log_mel = torch.randn(batch, N_MELS, frames, generator=generator)
+        with torch.inference_mode():
+            expected = network(log_mel).numpy()
+        (logits,) = session.run(["logits"], {"log_mel": log_mel.numpy()})
+        differences.append(np.abs(logits - expected).max())
+    return float(np.max(differences))  # max, unlike Python's, does not lose a NaN
+
+
+def to_half(model: bytes) -> bytes:
+    """The same network with float16 weights and arithmetic, float32 input and output (for TensorRT)."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    single = onnx.load_model_from_string(model)
+    types = [node.op_type for node in single.graph.node]
+    # What prepares the log-mel (CBAM-CNN undoes the logarithm) leaves float16's range.
+    preparation = [node.name for node in single.graph.node[: types.index("Conv")]]
+    half = convert_float_to_float16(single, keep_io_types=True, node_block_list=preparation)
+    content: bytes = half.SerializeToString(deterministic=True)
+    return content
+
+
+class _OnnxGru(nn.Module):
+    """ONNX's own GRU in place of torch's, which torch.export unrolls. One layer, two directions, batch first."""
+
+    def __init__(self, gru: nn.GRU) -> None:
+        super().__init__()
+        if not (gru.bidirectional and gru.batch_first and gru.bias and gru.num_layers == 1):
+            raise ModelError(f"cannot export {gru}: only one layer, bidirectional, batch first, with biases")
+        self.hidden = gru.hidden_size
+        parts = {
+            name: torch.stack(
+                [_gates_zrn(getattr(gru, f"{name}_l0{side}").detach()) for side in ("", "_reverse")]
+            )
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
+        biases = torch.cat((parts["bias_ih"], parts["bias_hh"]), dim=1)
+        self.parts = nn.ParameterList((parts["weight_ih"], parts["weight_hh"], biases))
+
+    def forward(self, sequence: Tensor) -> tuple[Tensor, None]:
+        batch, time, _ = sequence.shape
+        out = torch.onnx.ops.symbolic(
+            "GRU",
+            (sequence.transpose(0, 1), *self.parts),
+            attrs={"hidden_size": self.hidden, "direction": "bidirectional", "linear_before_reset": 1},
+            dtype=sequence.dtype,
+            shape=(time, 2, batch, self.hidden),
+            version=OPSET,
+        )
+        return out.permute(2, 0, 1, 3).flatten(2), None
+
+
+def _gates_zrn(weights: Tensor) -> Tensor:
+    """torch's gate order (reset, update, new) -> ONNX's (update, reset, new)."""
+    reset, update, new = weights.chunk(3)
+    return torch.cat((update, reset, new))
+
+
+def _with_exportable_gru(network: nn.Module) -> nn.Module:
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.GRU):
+            network.set_submodule(name, _OnnxGru(module))
+    return network
+
+
+def _strip_notes(model: Any) -> None:
+    """Remove the exporter's notes: stack traces with this machine's paths."""
+    graph = model.graph
+    for message in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+        *graph.value_info,
+    ):
+        message.ClearField("metadata_props")
+        message.ClearField("doc_string")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of its own deprecations
+        yield
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m instrec_live.models.export", description=__doc__)
+    parser.add_argument("checkpoint", help="a .pt file that training wrote")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="where model.onnx goes")
+    parser.add_argument("--half", action="store_true", help="also write model.fp16.onnx")
+    arguments = parser.parse_args(argv)
+    try:
+        network = network_of(load_checkpoint(arguments.checkpoint))
+        target = Path(arguments.to) / "model.onnx"
+        difference = export_onnx(network, target)
+        if arguments.half:
+            half = to_half(target.read_bytes())
+            if not difference_from_torch(network, half) <= HALF_TOLERANCE:
+                raise ModelError(f"{arguments.checkpoint} loses too much in float16")
+            _write(target.with_name("model.fp16.onnx"), half)
+    except InstrecError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return e.exit_code
+    print(
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB, logits within {difference:.1g} of torch",
+        file=sys.stderr,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
