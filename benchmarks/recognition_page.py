@@ -3,7 +3,7 @@
     python benchmarks/recognition_page.py            # write
     python benchmarks/recognition_page.py --check    # exit 1 if the page is out of date
 
-Reads what is there:
+Reads what is there (tagging.json is what a scorer says of the csv files of training.evaluate):
     tagging.json        {network: {"all" | "solo" | "poly": {"clips", "mAP", "top-1", "F1 shown", "ECE",
                         "interval": {figure: [low, high]}, "AP": {instrument: average precision}}}}
     demo_timeline.json  written by demo_timeline.py
