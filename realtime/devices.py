@@ -49,9 +49,7 @@ def sounddevice() -> Any:
     try:
         import sounddevice as module
     except ImportError as error:
-        raise AudioDeviceError(
-            "the Python package sounddevice is missing", "pip install sounddevice"
-        ) from error
+        raise AudioDeviceError("the Python package sounddevice is missing", "pip install sounddevice") from error
     except OSError as error:
         hint = _INSTALL_PORTAUDIO.get(sys.platform, "install PortAudio with your system's package manager")
         raise AudioDeviceError(

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import soxr
-from instrec_live.models.logmel import SAMPLE_RATE
 from numpy.typing import NDArray
+
+from instrec_live.models.logmel import SAMPLE_RATE
 
 
 class Resampler:

@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from instrec_live.realtime import errors
 from instrec_live.realtime.errors import ExitCode, InstrecError, printable, report
 

@@ -3,10 +3,11 @@
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.realtime.sources.file import FileSource
 from instrec_live.realtime.sources.microphone import MicrophoneSource
 from instrec_live.realtime.sources.pipe import PipeSource
-from numpy.typing import NDArray
 
 __all__ = ["FileSource", "MicrophoneSource", "PipeSource", "Source"]
 

@@ -4,11 +4,12 @@ import threading
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.realtime.devices import InputDevice, resolve, sounddevice
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
-from numpy.typing import NDArray
 
 LOST_AFTER = 2.0  # s without a callback; PortAudio does not say that a device is gone, so silence must
 HELD_SECONDS = 4  # sound kept for a reader that is late

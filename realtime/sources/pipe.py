@@ -7,9 +7,10 @@ import time
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.realtime.errors import InputFileError, UsageError
 from instrec_live.realtime.sources.block import block_frames, why_not, zero_bad_samples
-from numpy.typing import NDArray
 
 SAMPLE_BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _WAV_FORMATS = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}  # format tag, bits
@@ -51,9 +52,7 @@ class PipeSource:
 
     def __init__(self, stream: BinaryIO, rate: int, channels: int, sample_format: str = "s16le") -> None:
         if sample_format not in SAMPLE_BYTES:
-            raise UsageError(
-                f"sample format {sample_format!r} is not known", f"one of {', '.join(SAMPLE_BYTES)}"
-            )
+            raise UsageError(f"sample format {sample_format!r} is not known", f"one of {', '.join(SAMPLE_BYTES)}")
         if stream.isatty():
             raise UsageError("--stdin needs sound piped in, but stdin is a terminal", _EXAMPLE)
         # Not through the buffer: a thread still waiting in its lock would crash the interpreter at exit.
