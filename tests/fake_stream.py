@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.update import State, StreamInfo, Update
 
@@ -68,7 +69,7 @@ def update(number: int, **changes: object) -> Update:
 
 
 class FakeStream:
-    """Plays `updates`, one every `beat` seconds; then ends, raises `error`, or (`hold`) waits to be closed."""
+    """Plays `updates`, one every `beat` seconds; then ends, raises `error`, or (`hold`) waits for close."""
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
 """The program in the terminal: listens in a thread, shows pictures, answers keys."""
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from instrec_live.models.errors import InternalError, UsageError
 from instrec_live.realtime.tui import glyphs as signs
@@ -15,27 +15,17 @@ from instrec_live.realtime.tui.heading import Heading
 from instrec_live.realtime.tui.help import Help
 from instrec_live.realtime.tui.keys import Keys
 from instrec_live.realtime.tui.layout import stack
-from instrec_live.realtime.tui.messages import NewUpdate, RowChosen, StreamEnded
+from instrec_live.realtime.tui.messages import NewUpdate, RowChosen, StreamEnded, Updates
 from instrec_live.realtime.tui.picture import Picture, Sorting
 from instrec_live.realtime.tui.rows import Rows
 from instrec_live.realtime.tui.status import Status
-from instrec_live.realtime.tui.themes import COLOURLESS, DARK, LIGHT
-from instrec_live.realtime.update import StreamInfo, Update
+from instrec_live.realtime.tui.themes import DARK, LIGHT
 from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 
 FRAME = 0.1  # s; the screen is drawn no more often
 PATIENCE = 2.0  # s beyond the hop after which a missing update is reported
-
-
-class Updates(Protocol):
-    """What the screen needs of a stream."""
-
-    @property
-    def info(self) -> StreamInfo: ...
-    def __iter__(self) -> Iterator[Update]: ...
-    def close(self) -> None: ...
 
 
 class InstrecApp(App[None]):
@@ -68,7 +58,8 @@ class InstrecApp(App[None]):
         glyphs: signs.Glyphs | None = None,
     ) -> None:
         self.glyphs = glyphs or signs.for_terminal()  # before Textual takes NO_COLOR out of the environment
-        super().__init__()
+        # Told of native colours, Textual obeys NO_COLOR to the letter; else it would write shades of grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.stream = stream
         self.exit_at_end = exit_at_end
         self.error: Exception | None = None
@@ -86,16 +77,20 @@ class InstrecApp(App[None]):
         self.drawing = False
         for own in (DARK, LIGHT):
             self.register_theme(own)
-        name = theme or (COLOURLESS if self.no_color else DARK.name)
+        name = theme or DARK.name
         if name not in self.available_themes:
             known = ", ".join(sorted(self.available_themes))
             raise UsageError(f"no theme is called {name!r}", f"the themes are: {known}")
         self.theme = name
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return {"foreground-disabled": "ansi_default"}  # Textual's ansi themes lack it
+
     def compose(self) -> ComposeResult:
         yield from (self.header, self.status, self.heading, self.rows, self.events, self.keys)
 
     def on_mount(self) -> None:
+        self.heard = time.monotonic()
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
@@ -146,8 +141,7 @@ class InstrecApp(App[None]):
     def late(self) -> float:
         """For how many seconds an update has been overdue; 0 for not."""
         waited = time.monotonic() - self.heard - self.stream.info.hop
-        overdue = waited > PATIENCE and self.picture.update is not None and not self.picture.ended
-        return waited if overdue else 0.0
+        return waited if waited > PATIENCE and not self.picture.ended else 0.0
 
     def look_late(self) -> None:
         """Say so when nothing new arrives."""

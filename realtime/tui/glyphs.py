@@ -38,4 +38,4 @@ def for_terminal() -> Glyphs:
     # The console of a bare Linux has no eighth blocks; an ASCII locale has none of the signs.
     if os.environ.get("TERM") in {"linux", "dumb"} or "UTF" not in locale.getencoding().upper():
         return ASCII
-    return PLAIN if os.environ.get("NO_COLOR") else UNICODE
+    return PLAIN if "NO_COLOR" in os.environ else UNICODE

@@ -1,7 +1,19 @@
-"""What the listening thread and the rows tell the screen."""
+"""What the screen listens to, and what the listening thread and the rows tell it."""
 
-from instrec_live.realtime.update import Update
+from collections.abc import Iterator
+from typing import Protocol
+
+from instrec_live.realtime.update import StreamInfo, Update
 from textual.message import Message
+
+
+class Updates(Protocol):
+    """What the screen needs of a stream."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    def __iter__(self) -> Iterator[Update]: ...
+    def close(self) -> None: ...
 
 
 class NewUpdate(Message):

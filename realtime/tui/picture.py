@@ -74,7 +74,7 @@ class Picture:
         """The picture that `update` makes of this one."""
         passed = 0.0 if self.update is None else update.time - self.update.time
         values = np.nan_to_num(update.probabilities, nan=0.0).astype(np.float32)
-        keep = self.times > update.time - SPAN - 1e-9
+        keep = self.times > update.time - SPAN + 1e-9
         names = set(update.active)
         changes = sorted(self.active ^ names)
         entered = self.entered.copy()
@@ -109,7 +109,7 @@ class Picture:
         # A hair is added, since k * hop may fall just short of the grid line that it means.
         cells = np.floor(self.times / (SPAN / width) + 1e-6).astype(np.int64)
         cells += width - 1 - cells[-1]
-        seen, first = np.unique(np.maximum(cells, 0), return_index=True)
+        seen, first = np.unique(np.maximum(cells, -1), return_index=True)
         highest = np.maximum.reduceat(self.trail, first, axis=0)
         held = np.searchsorted(seen, np.arange(width), side="right") - 1
         result[held >= 0] = highest[held[held >= 0]]

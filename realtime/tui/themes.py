@@ -33,4 +33,3 @@ LIGHT = Theme(
     dark=False,
     variables={"foreground-muted": "#6a6c70", "foreground-disabled": "#a5a59f", "primary-muted": "#dfe6e6"},
 )
-COLOURLESS = "ansi-dark"  # with NO_COLOR: Textual then writes no colour at all

@@ -1,0 +1,388 @@
+"""The program in the terminal, played on by a pilot, and once in a real (pseudo) terminal."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from fake_stream import FakeStream, info, update
+
+from instrec_live.models.errors import AudioDeviceError, UsageError
+from instrec_live.realtime.tui import app as module
+from instrec_live.realtime.tui.app import InstrecApp, run
+from instrec_live.realtime.tui.glyphs import ASCII, PLAIN, UNICODE, for_terminal
+from instrec_live.realtime.tui.help import Help
+from instrec_live.realtime.tui.messages import NewUpdate, StreamEnded
+
+
+def lines(app):
+    """What stands on the screen, as text."""
+    return ["".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()]
+
+
+def play(body, updates=None, size=(80, 24), **options):
+    """Run `body(app, pilot, stream)` against the screen of a stream that holds after its updates."""
+
+    async def go():
+        stream = FakeStream(updates or [update(60)], options.pop("facts", None) or info(hop=3600.0), hold=True)
+        app = InstrecApp(stream, glyphs=options.pop("glyphs", UNICODE), **options)
+        async with app.run_test(size=size) as pilot:
+            await settled(app, pilot, lambda: app.picture.update is not None)
+            await body(app, pilot, stream)
+        assert stream.closed.is_set()
+        return app
+
+    return asyncio.run(go())
+
+
+async def settled(app, pilot, ready):
+    """Wait until `ready()` holds and is drawn."""
+    for _ in range(100):
+        await pilot.pause(0.02)
+        if ready() and not app.drawing:
+            break
+    assert ready()
+    await pilot.pause()
+
+
+async def feed(app, pilot, new):
+    app.post_message(NewUpdate(new))
+    await settled(app, pilot, lambda: app.picture.update is new)
+
+
+def test_the_screen_is_header_status_heading_twenty_rows_and_keys():
+    async def body(app, pilot, stream):
+        shown = lines(app)
+        assert len(shown) == 24
+        assert all(len(line) == 80 for line in shown)
+        assert "instrec-live" in shown[0]
+        assert "LIVE" in shown[0]
+        assert "Scarlett" in shown[0]
+        assert shown[1].rstrip().endswith("OK")
+        assert shown[3].startswith("   accordion ")
+        assert shown[22].startswith(" ▸ voice ")
+        assert "q quit" in shown[23]
+
+    play(body)
+
+
+def test_a_sounding_row_says_so_without_colour():
+    async def body(app, pilot, stream):
+        strips = {strip.text[3:12].strip(): strip for strip in app.rows.strips}
+        for name in ("piano", "flute"):
+            sounds = name in app.picture.active
+            style = next(segment.style for segment in strips[name] if name in segment.text)
+            assert bool(style.bold) == sounds
+            assert ("▸" in strips[name].text) == sounds
+        assert {"piano"} <= app.picture.active
+        assert "flute" not in app.picture.active
+
+    play(body)
+
+
+def test_space_freezes_the_picture_and_not_the_stream():
+    async def body(app, pilot, stream):
+        await pilot.press("space")
+        before = lines(app)
+        assert before[1].rstrip().endswith("FROZEN")
+        await feed(app, pilot, update(90))
+        assert lines(app)[:23] == before[:23]
+        assert app.picture.update.time == update(90).time
+        await pilot.press("space")
+        await settled(app, pilot, lambda: "00:00:45" in lines(app)[0])
+        assert lines(app)[1].rstrip().endswith("OK")
+
+    play(body)
+
+
+def test_s_sorts_by_score_then_by_entry_then_as_it_was():
+    async def body(app, pilot, stream):
+        names = []
+        for _ in range(3):
+            await pilot.press("s")
+            await pilot.pause()
+            names.append((lines(app)[3].split()[1], lines(app)[23].split("sort:")[1].split()[0]))
+        assert names[0] in {("piano", "score"), ("drums", "score")}
+        assert [mode for _, mode in names] == ["score", "recent", "fixed"]
+        assert lines(app)[3].startswith("   accordion")
+
+    play(body)
+
+
+def test_arrows_select_a_row_and_show_its_numbers():
+    async def body(app, pilot, stream):
+        await pilot.press("down", "j", "up")
+        await pilot.pause()
+        assert app.selected == "accordion"
+        assert lines(app)[2].split()[:2] == ["accordion", "now"]
+        assert "passt" in lines(app)[2]
+        assert lines(app)[3].startswith(UNICODE.cursor)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "last minute" in lines(app)[2]
+
+    play(body)
+
+
+def test_a_click_selects_the_row_under_it():
+    async def body(app, pilot, stream):
+        await pilot.click(app.rows, offset=(10, 5))
+        await pilot.pause()
+        assert app.selected == "cymbals"
+
+    play(body)
+
+
+def test_question_mark_opens_the_help_and_closes_it():
+    async def body(app, pilot, stream):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, Help)
+        assert any("How to read the screen" in line for line in lines(app))
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert not isinstance(app.screen, Help)
+
+    play(body)
+
+
+def test_0_lets_the_peaks_down():
+    async def body(app, pilot, stream):
+        await feed(app, pilot, update(62, probabilities=update(0).probabilities))
+        assert (app.picture.peaks > app.picture.probabilities).any()
+        await pilot.press("0")
+        assert (app.picture.peaks == app.picture.probabilities).all()
+
+    play(body)
+
+
+def test_t_goes_from_dark_to_light_and_back():
+    async def body(app, pilot, stream):
+        dark = app.rows.rich_style.bgcolor
+        await pilot.press("t")
+        await pilot.pause()
+        assert app.theme == "light"
+        assert app.rows.rich_style.bgcolor != dark
+        await pilot.press("t")
+        assert app.theme == "dark"
+
+    play(body)
+
+
+@pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
+def test_keys_that_quit(key, code):
+    async def body(app, pilot, stream):
+        await pilot.press(key)
+
+    assert play(body).return_code == code
+
+
+def test_a_long_silence_of_the_stream_is_said(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+
+    async def body(app, pilot, stream):
+        await asyncio.sleep(0.05)
+        app.look_late()
+        await pilot.pause()
+        assert "NO UPDATE" in lines(app)[1]
+
+    play(body, facts=info(hop=0.01))
+
+
+def test_the_last_picture_stays_when_a_file_ends():
+    async def body(app, pilot, stream):
+        app.post_message(StreamEnded())
+        await settled(app, pilot, lambda: "ENDED" in lines(app)[1])
+        assert any("piano" in line for line in lines(app))
+
+    play(body)
+
+
+def test_it_leaves_at_the_end_where_that_is_wanted():
+    async def go():
+        app = InstrecApp(FakeStream([update(0)]), exit_at_end=True)
+        async with app.run_test() as pilot:
+            for _ in range(100):
+                await pilot.pause(0.02)
+                if not app.is_running:
+                    break
+        assert app.return_code == 0
+        assert app.picture.ended
+
+    asyncio.run(go())
+
+
+def test_an_error_of_the_stream_ends_the_app_and_is_kept():
+    async def go():
+        trouble = AudioDeviceError("the microphone is gone", "plug it in")
+        app = InstrecApp(FakeStream([update(0)], error=trouble))
+        async with app.run_test() as pilot:
+            for _ in range(100):
+                await pilot.pause(0.02)
+                if app.error:
+                    break
+        assert app.error is trouble
+        assert app.return_code == 3
+
+    asyncio.run(go())
+
+
+def test_an_unknown_theme_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"no theme is called 'plaid' — .*dark.*light"):
+        run(FakeStream([]), theme="plaid")
+
+
+def test_latest_wins():
+    assert NewUpdate(update(0)).can_replace(NewUpdate(update(1)))
+    assert not NewUpdate(update(0)).can_replace(StreamEnded())
+
+
+def test_a_storm_of_sizes():
+    sizes = [(40, 10), (300, 80), (80, 24), (1, 1), (41, 9), (120, 40), (79, 23), (20, 3), (200, 15), (36, 60)]
+
+    async def body(app, pilot, stream):
+        await pilot.press("down", "s")
+        for number, size in enumerate(sizes * 2):
+            await pilot.resize_terminal(*size)
+            app.post_message(NewUpdate(update(61 + number)))
+            await pilot.press("down")
+            await pilot.pause()
+            shown = lines(app)
+            assert len(shown) == size[1]
+            assert all(len(line) == size[0] for line in shown)
+
+    play(body)
+
+
+def test_a_small_screen_scrolls_to_the_selected_row():
+    async def body(app, pilot, stream):
+        assert not any("voice" in line for line in lines(app))
+        await pilot.press("k")
+        await pilot.pause()
+        assert any("voice" in line for line in lines(app))
+
+    play(body, size=(40, 10))
+
+
+def test_an_ascii_screen_is_ascii():
+    async def body(app, pilot, stream):
+        assert all(line.isascii() for line in lines(app))
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert all(line.isascii() for line in lines(app))
+
+    play(body, glyphs=ASCII)
+
+
+def test_no_color_means_none(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def body(app, pilot, stream):
+        for strip in app.screen._compositor.render_strips():
+            for line_filter in app.get_line_filters():
+                strip = strip.apply_filter(line_filter, app.screen.background_colors[1])
+            for segment in strip:
+                assert segment.style.color is None or segment.style.color.is_default
+                assert segment.style.bgcolor is None or segment.style.bgcolor.is_default
+
+    play(body, glyphs=PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "environment", "glyphs"),
+    [
+        ("UTF-8", {}, UNICODE),
+        ("utf-8", {"NO_COLOR": "1"}, PLAIN),
+        ("ANSI_X3.4-1968", {}, ASCII),
+        ("UTF-8", {"TERM": "linux"}, ASCII),
+    ],
+)
+def test_signs_that_the_terminal_can_show(monkeypatch, encoding, environment, glyphs):
+    monkeypatch.setattr("locale.getencoding", lambda: encoding)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert for_terminal() is glyphs
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "nord", "ansi-dark"])
+def test_themes_draw(theme):
+    async def body(app, pilot, stream):
+        assert "accordion" in lines(app)[3]
+
+    play(body, theme=theme)
+
+
+SCRIPT = """
+import sys
+from fake_stream import FakeStream, update
+from instrec_live.models.errors import AudioDeviceError, InstrecError
+from instrec_live.realtime.tui import run
+error = AudioDeviceError("the microphone is gone", "plug it in") if "fail" in sys.argv else None
+if "crash" in sys.argv:
+    from instrec_live.realtime.tui.rows import Rows
+    Rows.show = lambda self, picture: 1 / 0
+try:
+    sys.exit(run(FakeStream([update(60)], error=error, hold=error is None)))
+except InstrecError as trouble:
+    print("ended:", trouble)
+    sys.exit(trouble.exit_code)
+"""
+
+
+def in_terminal(act, *arguments):
+    """Run SCRIPT in a pseudo terminal of 80×24; `act(process, write)` once the rows are there. (code, output)"""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    settings = termios.tcgetattr(other)
+    environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        stdin=other, stdout=other, stderr=other, cwd=Path(__file__).parent, env=environment, start_new_session=True,
+    )  # fmt: skip
+    output, acted, deadline = b"", False, time.monotonic() + 60
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            if select.select([main], [], [], 0.1)[0]:
+                output += os.read(main, 65536)
+            if not acted and b"voice" in output:
+                act(process, lambda keys: os.write(main, keys))
+                acted = True
+        while select.select([main], [], [], 0.1)[0]:
+            output += os.read(main, 65536)
+        assert termios.tcgetattr(other) == settings, "the terminal was left in another mode"
+    finally:
+        process.kill()
+        code = process.wait()
+        os.close(main)
+        os.close(other)
+    return code, output.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("act", "arguments", "code", "said"),
+    [
+        (lambda process, write: write(b"q"), (), 0, ""),
+        (lambda process, write: process.send_signal(signal.SIGTERM), (), 143, ""),
+        (lambda process, write: None, ("fail",), 3, "ended: the microphone is gone — plug it in"),
+        (lambda process, write: None, ("crash",), 1, "ended: the screen failed: ZeroDivisionError"),
+    ],
+    ids=["q", "SIGTERM", "stream error", "defect"],
+)
+def test_a_real_terminal_is_given_back(act, arguments, code, said):
+    ended, output = in_terminal(act, *arguments)
+    assert ended == code
+    assert "\x1b[?1049h" in output
+    after = output.rsplit("\x1b[?1049l", 1)[1]  # what stands on the terminal when the screen has gone
+    assert said in after
+    assert "Traceback" not in output
