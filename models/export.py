@@ -1,7 +1,7 @@
-"""From torch to ONNX: one file for all batch sizes and all lengths from 2 to 10 s, checked before it is written.
+"""From torch to ONNX: one file for every batch size and every span from 2 to 10 s, checked before writing.
 
-`python -m instrec_live.models.export CHECKPOINT --to FOLDER` writes FOLDER/model.onnx from a checkpoint, a .pt
-file of {"name", "config", "state_dict", "provenance"}.
+`python -m instrec_live.models.export CHECKPOINT --to FOLDER` writes FOLDER/model.onnx from a checkpoint,
+a .pt file of {"name", "config", "state_dict", "provenance"}.
 """
 
 import argparse
@@ -125,7 +125,7 @@ def to_onnx(network: nn.Module) -> bytes:
 
 
 def difference_from_torch(network: nn.Module, model: bytes) -> float:
-    """The greatest |difference| of an ONNX file's logits from torch's over `CHECKED_SHAPES`; NaN if any is."""
+    """The greatest |difference| of the file's logits from torch's over `CHECKED_SHAPES`; NaN if any is."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     network = copy.deepcopy(network).eval().float().cpu()
     generator = torch.Generator().manual_seed(0)
@@ -149,12 +149,21 @@ def to_half(model: bytes) -> bytes:
     # What prepares the log-mel (CBAM-CNN undoes the logarithm) leaves float16's range.
     preparation = [node.name for node in single.graph.node[: types.index("Conv")]]
     half = convert_float_to_float16(single, keep_io_types=True, node_block_list=preparation)
+    _join_casts(half)
     content: bytes = half.SerializeToString(deterministic=True)
     return content
 
 
+def _join_casts(model: Any) -> None:
+    """float32 -> float16 -> float32 between two nodes kept in float32 becomes nothing."""
+    casts = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+    for node in model.graph.node:
+        if node.op_type != "Cast":
+            node.input[:] = [casts.get(casts.get(name, name), name) for name in node.input]
+
+
 class _OnnxGru(nn.Module):
-    """ONNX's own GRU in place of torch's, which torch.export unrolls. One layer, two directions, batch first."""
+    """ONNX's own GRU for torch's, which torch.export unrolls. One layer, both directions, batch first."""
 
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
@@ -162,9 +171,7 @@ class _OnnxGru(nn.Module):
             raise ModelError(f"cannot export {gru}: only one layer, bidirectional, batch first, with biases")
         self.hidden = gru.hidden_size
         parts = {
-            name: torch.stack(
-                [_gates_zrn(getattr(gru, f"{name}_l0{side}").detach()) for side in ("", "_reverse")]
-            )
+            name: torch.stack([_gates_zrn(getattr(gru, f"{name}_l0{side}").detach()) for side in ("", "_reverse")])
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         }
         biases = torch.cat((parts["bias_ih"], parts["bias_hh"]), dim=1)
