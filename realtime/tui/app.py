@@ -7,6 +7,10 @@ import time
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import events, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+
 from instrec_live.models.errors import InternalError, UsageError
 from instrec_live.realtime.tui import glyphs as signs
 from instrec_live.realtime.tui.events import Events
@@ -20,9 +24,6 @@ from instrec_live.realtime.tui.picture import Picture, Sorting
 from instrec_live.realtime.tui.rows import Rows
 from instrec_live.realtime.tui.status import Status
 from instrec_live.realtime.tui.themes import DARK, LIGHT
-from textual import events, work
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
 
 FRAME = 0.1  # s; the screen is drawn no more often
 PATIENCE = 2.0  # s beyond the hop after which a missing update is reported

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from itertools import groupby
 
 import numpy as np
-from instrec_live.realtime.tui.glyphs import Glyphs
 from numpy.typing import NDArray
+
+from instrec_live.realtime.tui.glyphs import Glyphs
 
 Run = tuple[str, str]
 DB_FLOOR = -60.0  # the level meter's left end, dBFS
@@ -22,9 +23,7 @@ def unit(value: float) -> float:
 
 def merged(cells: Iterable[Run]) -> list[Run]:
     """Neighbouring runs of one part joined."""
-    return [
-        (part, "".join(text for _, text in run)) for part, run in groupby(cells, key=lambda cell: cell[0])
-    ]
+    return [(part, "".join(text for _, text in run)) for part, run in groupby(cells, key=lambda cell: cell[0])]
 
 
 def bar(

@@ -2,13 +2,14 @@
 
 from typing import ClassVar
 
+from rich.segment import Segment
+from textual.strip import Strip
+
 from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.tui.bar import Run, clock
 from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Event, Picture
-from rich.segment import Segment
-from textual.strip import Strip
 
 COLUMN = 38  # cells for one entry
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from instrec_live.realtime.tui.glyphs import Glyphs
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
@@ -10,6 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from instrec_live.realtime.tui.glyphs import Glyphs
 
 Entry = tuple[str, str]
 

@@ -2,11 +2,12 @@
 
 from typing import ClassVar
 
+from rich.style import Style
+
 from instrec_live.realtime.tui.bar import Run
 from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Sorting
-from rich.style import Style
 
 
 def entries(sorting: Sorting, frozen: bool, glyphs: Glyphs) -> list[tuple[str, str, str]]:

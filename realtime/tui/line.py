@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 
-from instrec_live.realtime.tui.bar import Run
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
+
+from instrec_live.realtime.tui.bar import Run
 
 
 def printable(text: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from instrec_live.realtime.update import StreamInfo, Update
 from textual.message import Message
+
+from instrec_live.realtime.update import StreamInfo, Update
 
 
 class Updates(Protocol):

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.tui.bar import decay
 from instrec_live.realtime.update import StreamInfo, Update
-from numpy.typing import NDArray
 
 SPAN = 60.0  # s that the sparklines and the skipped share look back
 PEAK_FALL = 0.08  # probability a second
@@ -131,8 +132,6 @@ class Picture:
         if sorting is Sorting.FIXED:
             return INSTRUMENTS
         if sorting is Sorting.SCORE:
-            return tuple(
-                sorted(previous, key=lambda name: -round(float(self.probabilities[index[name]]) * 20))
-            )
+            return tuple(sorted(previous, key=lambda name: -round(float(self.probabilities[index[name]]) * 20)))
         active = self.active
         return tuple(sorted(INSTRUMENTS, key=lambda name: (name not in active, -self.entered[index[name]])))

@@ -3,12 +3,6 @@
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.tui.bar import Run, bar, dots, probability, sparkline
-from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import fitted
-from instrec_live.realtime.tui.messages import RowChosen
-from instrec_live.realtime.tui.picture import Picture, Sorting
 from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
@@ -16,6 +10,13 @@ from textual import events
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+
+from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.realtime.tui.bar import Run, bar, dots, probability, sparkline
+from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.realtime.tui.line import fitted
+from instrec_live.realtime.tui.messages import RowChosen
+from instrec_live.realtime.tui.picture import Picture, Sorting
 
 NAME = max(map(len, DISPLAY_NAMES.values()))
 FIXED = 3 + NAME + 1 + 3 + 1 + 2 + 1  # cursor, marker, name, number, the bar's ends, the right margin
@@ -66,9 +67,7 @@ def row_runs(
     ]
     if cells.dots:
         by_model = picture.update.by_model if picture.update else {}
-        values = [
-            float(by_model[model][number]) if model in by_model else 0.0 for model in picture.info.models
-        ]
+        values = [float(by_model[model][number]) if model in by_model else 0.0 for model in picture.info.models]
         runs += [("end", " "), *dots(values, threshold, glyphs)]
     if cells.spark:
         runs += [("end", "  "), *sparkline(spark, threshold, glyphs)]
@@ -129,9 +128,7 @@ class Rows(ScrollView, can_focus=False):
         strips: list[Strip] = []
         for name in self.order:
             selected = name == self.selected
-            runs = row_runs(
-                self.picture, name, sparks[INSTRUMENTS.index(name)], cells, self.glyphs, selected=selected
-            )
+            runs = row_runs(self.picture, name, sparks[INSTRUMENTS.index(name)], cells, self.glyphs, selected=selected)
             while len(strips) < self.line_of(name):
                 strips.append(Strip.blank(width, self.rich_style))
             strips.append(self.styled(runs, width, name in self.picture.active, selected))

@@ -71,9 +71,7 @@ def meter_runs(picture: Picture, width: int, glyphs: Glyphs) -> list[Run]:
     return [("track-end", glyphs.left), *cells, ("track-end", glyphs.right)]
 
 
-def status_runs(
-    picture: Picture, width: int, glyphs: Glyphs, frozen: bool = False, late: float = 0.0
-) -> list[Run]:
+def status_runs(picture: Picture, width: int, glyphs: Glyphs, frozen: bool = False, late: float = 0.0) -> list[Run]:
     """The whole line; the meter is elastic, and a narrow line loses its last counters first."""
     update = picture.update
     clipped = update is not None and update.peak_db >= CLIP_DB
