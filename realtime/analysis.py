@@ -4,19 +4,19 @@ Every pace feeds it hop by hop, so a stream says what an offline run says.
 """
 
 import logging
-import math
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Protocol
 
 import numpy as np
-from instrec_live.models.errors import ModelError, UsageError
+from numpy.typing import NDArray
+
+from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import HOP, MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
 from instrec_live.realtime import health
 from instrec_live.realtime.smoothing import SilenceGate, Smoother, Smoothing
 from instrec_live.realtime.update import Update
-from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
@@ -75,7 +75,7 @@ class Analysis:
         self._gate = SilenceGate(gate_db, smoothing.quiet_seconds)
         self._smoother = Smoother(thresholds, smoothing)
         self._long: Mapping[str, FloatArray] | None = None
-        self._dropped: set[str] = set()
+        self._silent: set[str] = set()  # networks that have failed to give numbers, and were reported
         self.lateness = health.Lateness()
         self.end = 0  # samples heard
         # Two seconds of silence before the first sample: the shortest window always exists.
@@ -90,7 +90,7 @@ class Analysis:
         and bad_samples are 0: they are the stream's to know.
 
         Raises:
-            ModelError: every network gave something that is not a number.
+            ModelError: no network gave numbers.
         """
         before, self.end = self.end, self.end + len(samples)
         self._mel.push(samples)
@@ -135,12 +135,9 @@ class Analysis:
         return {name: w * long.get(name, z) + (1 - w) * z for name, z in short.items()}
 
     def _calibrated(self, length: int) -> dict[str, FloatArray]:
-        """The newest `length` samples through the networks; those that fail to give numbers are left out."""
-        logits = self._tagger.calibrated(self._mel.window(self.end, length))
-        finite = {name: z for name, z in logits.items() if math.isfinite(float(np.sum(z)))}
-        for name in logits.keys() - finite.keys() - self._dropped:
+        """The newest `length` samples through the networks; the tagger leaves out those that give no numbers."""
+        logits = dict(self._tagger.calibrated(self._mel.window(self.end, length)))
+        for name in set(self._tagger.models) - logits.keys() - self._silent:
             log.warning("%s gave something that is not a number and is left out of the ensemble", name)
-            self._dropped.add(name)
-        if not finite:
-            raise ModelError("every network gave something that is not a number", "run instrec-live --doctor")
-        return finite
+            self._silent.add(name)
+        return logits

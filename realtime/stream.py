@@ -8,16 +8,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import HOP, N_MELS, SAMPLE_RATE, frame_count
 from instrec_live.realtime.analysis import Analysis, hop_samples
 from instrec_live.realtime.capture import Capture, Intake
+from instrec_live.realtime.devices import resolve
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.smoothing import Smoothing
 from instrec_live.realtime.sources import FileSource, MicrophoneSource, PipeSource, Source
 from instrec_live.realtime.update import StreamInfo, Update
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from instrec_live.models.tagger import Tagger
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 Tap = Callable[[FloatArray], None]
 
-DEFAULT_MODELS = ("passt", "cbam_cnn", "ms_crnn")
 _KEPT_SECONDS = 30  # how long inference may stall before sound is lost
 # A pipe may run a little fast of our clock; held to exactly real time its sound would pile up in the pipe.
 _PIPE_SPEED = 1.01
@@ -89,9 +91,14 @@ class Stream:
         self._hop = hop_samples(hop)
         smoothing = smoothing or Smoothing()
 
-        # A file is opened first, so that a bad one is told at once; a microphone would fill up meanwhile.
+        # Before the networks are loaded: a bad file or device is told at once. A microphone is opened after
+        # them, because it would fill up meanwhile.
         if file is not None:
             source = FileSource(file, start=start, duration=duration)
+        elif stdin is None and source is None:
+            if pace == "max":
+                raise UsageError("a microphone cannot be hurried: pace max is for files and pipes")
+            resolve(device)
         if tagger is None:
             from instrec_live.models.tagger import Tagger
 
@@ -105,8 +112,6 @@ class Stream:
         if stdin is not None:
             source, speed = PipeSource(stdin, rate, channels, sample_format), _PIPE_SPEED
         elif source is None:
-            if pace == "max":
-                raise UsageError("a microphone cannot be hurried: pace max is for files and pipes")
             source = MicrophoneSource(device)
         elif not source.live:
             speed = 1.0

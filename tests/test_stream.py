@@ -74,11 +74,10 @@ def test_an_empty_source_is_an_error() -> None:
 @pytest.mark.parametrize("pace", ["max", "realtime"])
 def test_a_source_that_fails_midway(pace: str) -> None:
     lost = AudioDeviceError("device lost")
-    got = []
-    source = ArraySource(music(3), error=lost, error_at=1.3 * 32_000)
+    got: list[float] = []
+    source = ArraySource(music(3), error=lost, error_at=int(1.3 * 32_000))
     with pytest.raises(AudioDeviceError, match="device lost"):
-        for update in stream(source, pace=pace):
-            got.append(update.time)
+        got.extend(update.time for update in stream(source, pace=pace))
     assert got == [0.5, 1.0]  # the sound before the error is heard, what is less than a hop is not
     assert source.closed
 

@@ -1,0 +1,136 @@
+"""The command line's grammar and --help. Imports nothing heavy: --help must not wait."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from instrec_live.models.errors import UsageError
+from instrec_live.realtime.errors import ExitCode
+
+_EPILOG = """\
+examples:
+  instrec-live                                        listen to the default microphone
+  instrec-live --demo                                 listen to a short clip that comes with the program
+  instrec-live --device Scarlett --record take.wav    a microphone by part of its name; keep the sound
+  instrec-live --file song.flac --pace max --json > song.jsonl
+  instrec-live --file song.flac --pace max --no-ui --output song.csv --output labels.txt
+  ffmpeg -i URL -f s16le -ac 1 -ar 32000 - | instrec-live --stdin --rate 32000
+
+exit codes:
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line, by exception."""
+
+    def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
+        raise UsageError(message, "instrec-live --help shows all options")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: that takes longer than all of --help."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"instrec-live {version('instrec-live')}")
+        parser.exit()
+
+
+def parser() -> Parser:
+    """The options, their ranges and their help."""
+    p = Parser(
+        prog="instrec-live",
+        usage="instrec-live [--device N|NAME | --file FILE | --stdin | --demo] [options]",
+        description="Listens and shows live which of 20 musical instruments are sounding.",
+        epilog=_EPILOG + "\n".join(f"  {int(code):3d}  {code.words}" for code in ExitCode),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    group = p.add_argument_group("sound (one of these; without any, the default microphone)")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("-d", "--device", metavar="N|NAME", help="microphone: its number or part of its name")
+    one.add_argument("-f", "--file", type=Path, metavar="FILE", help="sound file: wav, flac, ogg, mp3, aiff, …")
+    one.add_argument("--stdin", action="store_true", help="sound piped in: WAV, or raw PCM as described below")
+    one.add_argument("--demo", action="store_true", help="a short clip that comes with the program")
+    one.add_argument("-l", "--list-devices", action="store_true", help="list the microphones and exit")
+    group.add_argument("--rate", type=_whole(1_000, 768_000), metavar="HZ", help="of raw PCM (44100)")
+    group.add_argument("--channels", type=_whole(1, 64), metavar="N", help="of raw PCM (1)")
+    group.add_argument("--format", choices=("s16le", "s24le", "s32le", "f32le"), help="of raw PCM's samples (s16le)")
+    group.add_argument("--start", type=_number(0, 1e9), default=0.0, metavar="S", help="skip into the file")
+    group.add_argument("--duration", type=_number(0.01, 1e9), metavar="S", help="listen for so long")
+
+    group = p.add_argument_group("listening")
+    group.add_argument(
+        "--hop", type=_number(0.1, 60), default=0.5, metavar="S", help="time between updates, 0.1 to 60 s (0.5)"
+    )
+    group.add_argument(
+        "--pace",
+        choices=("realtime", "max"),
+        default="realtime",
+        help="files and pipes: as if played, or as fast as possible with nothing skipped (realtime)",
+    )
+    group.add_argument("--models", metavar="A,B,…", help="bundled names or bundle folders (passt,cbam_cnn,ms_crnn)")
+    group.add_argument("--engine", default="auto", metavar="NAME", help="what runs the networks; see --doctor")
+    group.add_argument("--threads", type=_whole(1, 256), default=1, metavar="N", help="CPU threads (1)")
+    group.add_argument(
+        "--threshold", type=_number(0.001, 0.999), metavar="P", help="probability from which all count as active"
+    )
+    group.add_argument("--thresholds", type=Path, metavar="FILE", help="some by instrument, JSON or TOML")
+    group.add_argument(
+        "--gate", type=_number(-120, 0), default=-60.0, metavar="DB", help="below this level it is silence (-60)"
+    )
+    group.add_argument("--strict", action="store_true", help="exit with 6 if the networks cannot keep up")
+
+    group = p.add_argument_group("results")
+    group.add_argument("--no-ui", action="store_true", help="plain lines on stdout instead of the screen")
+    group.add_argument("--json", action="store_true", help="JSON lines on stdout instead of the screen")
+    group.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write FILE.jsonl, FILE.csv or FILE.txt (Audacity labels); may be repeated",
+    )
+    group.add_argument("--record", type=Path, metavar="FILE.wav", help="keep the sound, 32 kHz mono")
+    group.add_argument("--force", action="store_true", help="replace files that exist")
+
+    group = p.add_argument_group("the program itself")
+    group.add_argument("--doctor", action="store_true", help="check models, engines and sound, and exit")
+    group.add_argument("--log-file", type=Path, metavar="FILE", help="append the log there")
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: tracebacks too)")
+    loudness.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    group.add_argument("--version", action=_Version, help="show the version and exit")
+    group.add_argument("-h", "--help", action="help", help="show this and exit")
+    return p
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse_number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:  # also refuses NaN
+            raise argparse.ArgumentTypeError(f"must be a number from {low:g} to {high:g}, not {text!r}")
+        return value
+
+    return parse_number
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse_whole(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return parse_whole

@@ -1,0 +1,169 @@
+"""What the user asked for on the command line, checked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instrec_live.models.errors import UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.options import parser
+
+_SUFFIXES = (".jsonl", ".csv", ".txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The command line, checked. None means: as the program or the models have it by default."""
+
+    file: Path | None
+    device: str | None
+    stdin: bool
+    demo: bool
+    rate: int
+    channels: int
+    sample_format: str
+    list_devices: bool
+    doctor: bool
+    hop: float
+    pace: str
+    start: float
+    duration: float | None
+    models: tuple[str, ...] | None
+    engine: str
+    threads: int
+    thresholds: Mapping[str, float] | None
+    gate: float
+    no_ui: bool
+    json: bool
+    outputs: tuple[Path, ...]
+    record: Path | None
+    force: bool
+    strict: bool
+    log_file: Path | None
+    verbosity: int  # -1 quiet, 0, 1 verbose, 2 with tracebacks
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """The settings that a command line asks for. --help and --version print and raise SystemExit.
+
+    Raises:
+        UsageError: anything that makes no sense, in one line.
+    """
+    grammar = parser()
+    given, unknown = grammar.parse_known_args(argv)
+    if unknown:
+        raise _unknown(unknown[0], [name for action in grammar._actions for name in action.option_strings])
+    for name in ("rate", "channels", "format"):
+        if getattr(given, name) is not None and not given.stdin:
+            raise UsageError(f"--{name} describes raw sound from --stdin, and that was not asked for")
+    if given.start and given.file is None and not given.demo:
+        raise UsageError("--start skips into a file, and no file was given", "add --file FILE")
+    offline = given.file is not None or given.stdin or given.demo
+    if given.pace == "max" and not offline:
+        raise UsageError("--pace max is for --file, --stdin or --demo: a microphone cannot be hurried")
+    outputs = tuple(given.output)
+    _check_names(outputs, given.record, given.file)
+    return Settings(
+        file=given.file,
+        device=given.device,
+        stdin=given.stdin,
+        demo=given.demo,
+        rate=given.rate or 44_100,
+        channels=given.channels or 1,
+        sample_format=given.format or "s16le",
+        list_devices=given.list_devices,
+        doctor=given.doctor,
+        hop=given.hop,
+        pace=given.pace,
+        start=given.start,
+        duration=given.duration,
+        models=_names(given.models),
+        engine=given.engine,
+        threads=given.threads,
+        thresholds=_thresholds(given.threshold, given.thresholds),
+        gate=given.gate,
+        no_ui=given.no_ui,
+        json=given.json,
+        outputs=outputs,
+        record=given.record,
+        force=given.force,
+        strict=given.strict,
+        log_file=given.log_file,
+        verbosity=-1 if given.quiet else given.verbose,
+    )
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """ "did you mean …?", or None if nothing is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
+def _unknown(word: str, options: Sequence[str]) -> UsageError:
+    help_hint = "instrec-live --help shows all options"
+    if word.startswith("-"):
+        return UsageError(f"no such option: {word}", nearest(word.split("=")[0], options) or help_hint)
+    hint = f"did you mean --file {word}?" if Path(word).exists() else help_hint
+    return UsageError(f"{word!r} belongs to no option", hint)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"--models: {text!r} names no model somewhere", "as in --models passt,ms_crnn")
+    return names
+
+
+def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | None) -> None:
+    for path in outputs:
+        if path.suffix.lower() not in _SUFFIXES:
+            raise UsageError(
+                f"--output {path}: the kind of output is told by the name", f"end it in {', '.join(_SUFFIXES)}"
+            )
+    if record is not None and record.suffix.lower() != ".wav":
+        raise UsageError(f"--record {record}: the recording is a WAV file", "end its name in .wav")
+    written = [path.resolve() for path in (*outputs, *([record] if record else []))]
+    if len(set(written)) < len(written):
+        raise UsageError("two outputs have the same name")
+    if file is not None and file.resolve() in written:
+        raise UsageError(f"{file} cannot be read and written at the same time")
+
+
+def _thresholds(every: float | None, path: Path | None) -> dict[str, float] | None:
+    """One for all, overruled by those in the file."""
+    levels = dict.fromkeys(INSTRUMENTS, every) if every is not None else {}
+    for name, level in (_table(path) if path else {}).items():
+        known = name.strip().lower().replace(" ", "_").replace("-", "_")
+        if known not in INSTRUMENTS:
+            hint = nearest(known, INSTRUMENTS) or f"they are {', '.join(INSTRUMENTS)}"
+            raise UsageError(f"{path}: no instrument is called {name!r}", hint)
+        if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+            raise UsageError(f"{path}: the threshold of {name} must be a number between 0 and 1, not {level!r}")
+        levels[known] = float(level)
+    return levels or None
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The name = value pairs of a JSON or TOML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".toml":
+            import tomllib
+
+            table = tomllib.loads(text)
+        else:
+            import json
+
+            table = json.loads(text)
+    except OSError as error:
+        raise UsageError(f"--thresholds {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # JSON, TOML and UTF-8 errors
+        raise UsageError(f"--thresholds {path}: not valid {path.suffix[1:].upper() or 'JSON'}: {error}") from error
+    if not isinstance(table, dict):
+        raise UsageError(f"--thresholds {path}: it must hold names and values", 'as in {"piano": 0.6}')
+    return table
