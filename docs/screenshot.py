@@ -16,7 +16,7 @@ from instrec_live.realtime.tui.glyphs import UNICODE
 from instrec_live.realtime.update import Update
 
 DEMO = Path(realtime.__file__).parent / "demo" / "demo.ogg"
-FONTS = "ui-monospace, 'DejaVu Sans Mono', 'Cascadia Mono', Menlo, Consolas, monospace"
+FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
 
 class Until:
