@@ -39,7 +39,7 @@ benchmark:
 
 # draw docs/screen.svg anew
 screenshot:
-    python benchmarks/screenshot.py
+    python docs/screenshot.py
 
 # make the networks anew (hours): folders of single-instrument sounds, unlabelled music, labelled clips, YAMNet's weights
 train-bundles sounds music dev init:

@@ -88,9 +88,7 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
         "median_release_s": _median(entry["release_s"] for entry in entries),
         "strict": _precision_recall(shown, truth, {}),
         "tolerant": _precision_recall(shown, truth, forgiven),
-        "false_seconds": {
-            name: round(s, 2) for name, s in sorted(false.items(), key=lambda item: -item[1]) if s > 0
-        },
+        "false_seconds": {name: round(s, 2) for name, s in sorted(false.items(), key=lambda item: -item[1]) if s > 0},
         "by_entry": entries,
     }
 
@@ -127,8 +125,7 @@ def _precision_recall(
 ) -> dict[str, float]:
     right = sum(int(np.sum(shown[name] & truth[name])) for name in shown)
     claimed = sum(
-        int(np.sum(shown[name] & (truth[name] | ~forgiven[name] if name in forgiven else True)))
-        for name in shown
+        int(np.sum(shown[name] & (truth[name] | ~forgiven[name] if name in forgiven else True))) for name in shown
     )
     audible = sum(int(np.sum(truth[name])) for name in truth)
     return {
@@ -165,9 +162,7 @@ def good_enough(result: Mapping[str, Any]) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     more = argv[argv.index("--") + 1 :] if "--" in argv else []
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jsonl", type=Path, nargs="?", help="a finished run; without it, the program is run")
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args(argv[: argv.index("--")] if "--" in argv else argv)
@@ -177,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, text = f"(read from {args.jsonl.name})", args.jsonl.read_text(encoding="utf-8")
     else:
         command = "instrec-live " + " ".join(options)
-        call = [sys.executable, "-m", "instrec_live.realtime.cli", *options]
+        call = [sys.executable, "-m", "instrec_live.realtime", *options]
         run = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=False)
         if run.returncode:
             print(f"{command} ended with exit code {run.returncode}", file=sys.stderr)

@@ -149,8 +149,7 @@ def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{key}`: {title} | {by} | {licence} | {where} |"
-        for key, (title, by, licence, where) in SOURCES.items()
+        f"| `{key}`: {title} | {by} | {licence} | {where} |" for key, (title, by, licence, where) in SOURCES.items()
     ]
     lines += ["", "| instrument | source | file |", "|---|---|---|"]
     rows = dict.fromkeys(f"| {p.instrument} | `{p.source}` | `{name}` |" for p, name in files)
@@ -158,9 +157,7 @@ def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sounds", type=Path, required=True, help="folder of <class>/<source>/<file>.ogg")
     parser.add_argument("--out", type=Path, default=DEMO)
     args = parser.parse_args()
@@ -179,9 +176,7 @@ def main() -> None:
     with soundfile.SoundFile(
         args.out / "demo.ogg", "w", RATE, 2, format="OGG", subtype="VORBIS", compression_level=0.4
     ) as ogg:
-        for start in range(
-            0, len(mix), RATE
-        ):  # libsndfile's Vorbis writer overflows its stack on long blocks
+        for start in range(0, len(mix), RATE):  # libsndfile's Vorbis writer overflows its stack on long blocks
             ogg.write(mix[start : start + RATE] * gain)
     timeline = {"duration": SECONDS, "events": events}
     (args.out / "timeline.json").write_text(json.dumps(timeline, indent=1, ensure_ascii=False) + "\n")

@@ -41,10 +41,7 @@ def tagging(report: Mapping[str, Any]) -> list[str]:
     if instruments:
         lines += ["", f"| average precision | {' | '.join(precisions)} |", "|---|" + "---|" * len(precisions)]
         for instrument in instruments:
-            cells = [
-                f"{by_name[instrument]:.2f}" if instrument in by_name else "–"
-                for by_name in precisions.values()
-            ]
+            cells = [f"{by_name[instrument]:.2f}" if instrument in by_name else "–" for by_name in precisions.values()]
             lines.append(f"| {instrument} | {' | '.join(cells)} |")
     return lines
 
@@ -112,12 +109,8 @@ def figures_of(results: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if the page is out of date"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
     args = parser.parse_args(argv)
     old = PAGE.read_text(encoding="utf-8")
     new = filled(old, figures_of(RESULTS))

@@ -113,8 +113,7 @@ def test_a_finished_run_is_scored_from_its_file(tmp_path: Path, capsys: pytest.C
     events, duration = read_timeline()
     lines = [{"type": "header", "version": 1}]
     lines += [
-        {"type": "update", "time": u.time, "active": sorted(u.active)}
-        for u in shown_from(events, duration=duration)
+        {"type": "update", "time": u.time, "active": sorted(u.active)} for u in shown_from(events, duration=duration)
     ]
     jsonl, output = tmp_path / "run.jsonl", tmp_path / "result.json"
     jsonl.write_text("\n".join(json.dumps(line) for line in [*lines, {"type": "summary"}]))

@@ -35,9 +35,7 @@ def loaded_after(code: str, blocked: tuple[str, ...] = ()) -> set[str]:
         f"loaded = [name for name in {HEAVY!r} if sys.modules.get(name) is not None]\n"
         "print('\\n' + json.dumps(loaded))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     return set(json.loads(run.stdout.splitlines()[-1]))
 
@@ -56,9 +54,7 @@ def test_help_and_version_load_nothing_heavy(option: str) -> None:
     assert loaded_after(command(option)) == set()
 
 
-@pytest.mark.parametrize(
-    "package", ["instrec_live.models", "instrec_live.realtime", "instrec_live.realtime.update"]
-)
+@pytest.mark.parametrize("package", ["instrec_live.models", "instrec_live.realtime", "instrec_live.realtime.update"])
 def test_importing_a_package_is_light(package: str) -> None:
     assert loaded_after(f"import {package}") == set()
 
