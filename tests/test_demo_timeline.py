@@ -9,6 +9,7 @@ import soundfile
 from demo_timeline import Event, Shown, good_enough, main, read_timeline, score
 from hypothesis import given
 from hypothesis import strategies as st
+
 from instrec_live.models.instruments import INSTRUMENTS
 
 DEMO = Path(__file__).parent.parent / "realtime" / "demo"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import recognition_page as page
+
 from instrec_live.models.instruments import INSTRUMENTS
 
 REPORT = {
