@@ -1,6 +1,8 @@
 """Which microphones there are, and which one a user means."""
 
+import atexit
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,10 +131,25 @@ def _matching(words: str, devices: list[InputDevice]) -> list[InputDevice]:
 
 
 def rescan() -> None:
-    """Let PortAudio look again: it lists the devices only when it starts. No stream may be open meanwhile."""
+    """Let PortAudio look again: it lists the devices only when it starts. No stream may be open meanwhile.
+
+    Raises:
+        AudioDeviceError: PortAudio cannot start again, or its driver hangs.
+    """
+    if _driver_hangs.is_set():
+        raise AudioDeviceError("the audio driver does not answer any more", "restart the program")
     sd = sounddevice()
     try:
         sd._terminate()
         sd._initialize()
     except sd.PortAudioError as error:
         raise AudioDeviceError(f"PortAudio cannot start again: {error}") from error
+
+
+_driver_hangs = threading.Event()
+
+
+def give_up_on_driver() -> None:
+    """Never ask PortAudio for anything again, for a call into the driver has not come back; not even at exit."""
+    _driver_hangs.set()
+    atexit.unregister(sounddevice()._exit_handler)

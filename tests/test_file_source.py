@@ -62,17 +62,17 @@ MP3_RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000]
 # Format, subtype, rates, channels, dB: PCM's quantisation, soxr HQ's own error, or what a codec leaves.
 FORMATS = [
     ("wav", "PCM_16", ALL_RATES, [1, 2, 3, 8], -75),
-    ("wav", "PCM_24", ALL_RATES, [1, 2, 8], -95),
-    ("wav", "FLOAT", ALL_RATES, [1, 2, 8], -95),
+    ("wav", "PCM_24", ALL_RATES, [1, 2, 8], -120),
+    ("wav", "FLOAT", ALL_RATES, [1, 2, 8], -120),
     ("wav", "PCM_U8", [44_100], [2], -30),
     ("aiff", "PCM_16", ALL_RATES, [1, 2, 8], -75),
     ("flac", "PCM_16", ALL_RATES, [1, 2, 8], -75),
-    ("flac", "PCM_24", [44_100, 192_000], [1, 8], -95),
-    ("caf", "PCM_24", [48_000], [2], -95),
-    ("w64", "PCM_24", [48_000], [2], -95),
-    ("ogg", "VORBIS", ALL_RATES, [1, 2, 8], -15),
-    ("ogg", "OPUS", [8_000, 16_000, 48_000], [1, 2], -15),
-    ("mp3", None, MP3_RATES, [1, 2], -15),
+    ("flac", "PCM_24", [44_100, 192_000], [1, 8], -120),
+    ("caf", "PCM_24", [48_000], [2], -120),
+    ("w64", "PCM_24", [48_000], [2], -120),
+    ("ogg", "VORBIS", [8_000, 44_100, 192_000], [1, 2, 8], -25),
+    ("ogg", "OPUS", [8_000, 16_000, 48_000], [1, 2], -18),
+    ("mp3", None, MP3_RATES, [1, 2], -30),
 ]
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.realtime.devices import InputDevice, resolve, sounddevice
+from instrec_live.realtime.devices import InputDevice, give_up_on_driver, resolve, sounddevice
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
 
-LOST_AFTER = 2.0  # s without a callback; PortAudio does not say that a device is gone, so silence must
+LOST_AFTER = 2.0  # s without a callback; PortAudio often does not say that a device is gone
+START_WITHIN = 5.0  # s; some sound servers first give the two seconds they have buffered
 HELD_SECONDS = 4  # sound kept for a reader that is late
 COMMON_RATES = (48_000, 44_100)  # tried when a device refuses the rate it calls its own
 _HELD = "another program may hold it, or the system forbids this one to record"
@@ -91,7 +92,7 @@ class MicrophoneSource:
         """
         if self._closed:
             return None
-        heard = self._ring.wait(self._position + 1, timeout=LOST_AFTER)
+        heard = self._ring.wait(self._position + 1, LOST_AFTER if self._healthy else START_WITHIN)
         if self._closed:
             return None
         if not heard:
@@ -131,6 +132,8 @@ class MicrophoneSource:
         closer = threading.Thread(target=self._shut, daemon=True, name="close-microphone")
         closer.start()
         closer.join(LOST_AFTER)
+        if closer.is_alive():
+            give_up_on_driver()
 
     def _shut(self) -> None:
         self._stream.abort(ignore_errors=True)
