@@ -14,6 +14,7 @@ from instrec_live.training.scenes import Phrases, Scenes
 def add_arguments(parser: argparse.ArgumentParser, name: str, steps: int, batch: int) -> None:
     parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"), help="made by training.phrases")
     parser.add_argument("--music", type=Path, help="unlabelled music, made by training.datasets.music")
+    parser.add_argument("--music-share", type=float, default=0.25, help="of scenes that are real music")
     parser.add_argument("--dev", type=Path, help="labelled clips to validate on (a folder with labels.csv)")
     parser.add_argument("--to", type=Path, default=Path("runs") / name, help="run again with the same folder to resume")
     parser.add_argument("--steps", type=int, default=steps)
@@ -28,7 +29,7 @@ def add_teacher(parser: argparse.ArgumentParser) -> None:
 
 def open_data(args: argparse.Namespace) -> tuple[Scenes, Clips | None]:
     music = np.load(args.music, mmap_mode="r") if args.music else None
-    scenes = Scenes(Phrases(args.phrases), music, seed=args.seed)
+    scenes = Scenes(Phrases(args.phrases), music, args.music_share, seed=args.seed)
     return scenes, read_clips(args.dev) if args.dev else None
 
 

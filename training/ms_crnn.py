@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 8000, 16
+STEPS, BATCH = 7000, 16
 
 
 def main() -> None:
@@ -25,7 +25,9 @@ def main() -> None:
         "ms_crnn",
         steps=args.steps,
         batch=args.batch,
-        lr=2e-3,
+        lr=1.5e-3,
+        warmup=400,
+        seconds=(2.0, 10.0),
         distil=2.0 if teacher else 0.0,
         imitate=1.0 if teacher else 0.0,
         threads=args.threads,
