@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ FRAMES = (200, 1000)  # 2 to 10 s
 GOLDEN_TOLERANCE = 1e-3  # |difference| of logits that another engine or processor may show
 
 _INPUT = {"sample_rate": SAMPLE_RATE, "hop": HOP, "n_mels": N_MELS, "frames": list(FRAMES)}
+# What the readers of json, zip and npy raise when fed something else.
+_MALFORMED = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
 
 
@@ -79,15 +85,7 @@ class Bundle:
             return cls._verified(path)
         except ModelError:
             raise
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            zipfile.BadZipFile,
-        ) as e:
+        except _MALFORMED as e:
             reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             raise ModelError(f"{path}: not a sound model bundle: {reason}", _HINT) from e
 
@@ -140,9 +138,7 @@ def bundled(name: str) -> Path:
     path = BUNDLES / name
     if Path(name).name != name or not (path / "manifest.json").is_file():
         there = ", ".join(sorted(file.parent.name for file in BUNDLES.glob("*/manifest.json"))) or "none"
-        raise ModelError(
-            f"no bundled model {name!r}", f"bundled are: {there}; or give the folder of a bundle"
-        )
+        raise ModelError(f"no bundled model {name!r}", f"bundled are: {there}; or give the folder of a bundle")
     return path
 
 
@@ -168,9 +164,7 @@ def write_bundle(
     path.parent.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     log_mel, logits = golden
-    np.savez_compressed(
-        packed, log_mel=np.asarray(log_mel, np.float32), logits=np.asarray(logits, np.float32)
-    )
+    np.savez_compressed(packed, log_mel=np.asarray(log_mel, np.float32), logits=np.asarray(logits, np.float32))
     manifest = {
         "schema": SCHEMA,
         "name": name,

@@ -23,7 +23,7 @@ WIN_LENGTH = 800
 PRE_EMPHASIS = 0.97
 MAX_HZ = 15_000.0
 _REACH = WIN_LENGTH // 2  # a frame looks this many samples to either side of its centre
-_LOUDEST = np.float32(1e6)  # 120 dB over full scale; the power of much more would overflow float32
+_LOUDEST = np.float32(1e6)
 
 FloatArray = NDArray[np.float32]
 
@@ -42,10 +42,11 @@ def log_mel(samples: FloatArray) -> FloatArray:
     Returns:
         float32 [128, 1 + (n - 1) // 320].
     """
-    return _log_mel_of_frames(_mirrored_frames(_bounded(samples)))
+    return _log_mel_of_frames(_mirrored_frames(bounded(samples)))
 
 
-def _bounded(samples: FloatArray) -> FloatArray:
+def bounded(samples: FloatArray) -> FloatArray:
+    """float32 samples, those beyond 120 dB over full scale clipped: their power would overflow float32."""
     return np.clip(np.asarray(samples, np.float32), -_LOUDEST, _LOUDEST)
 
 
@@ -115,15 +116,13 @@ class StreamingLogMel:
     def reset(self, index: int = 0) -> None:
         """Forget everything; the next sample pushed has the absolute index `index`."""
         self.begin = self.end = index
-        self._next_frame = -(
-            -(index + _REACH) // HOP
-        )  # the first that reaches back to nothing before `index`
+        self._next_frame = -(-(index + _REACH) // HOP)  # the first that reaches back to nothing before `index`
 
     def push(self, samples: FloatArray) -> None:
         """Append float32 [m] mono samples at 32 kHz."""
         step = len(self._samples) // 2  # leaves alone the samples that pending frames need
         for start in range(0, len(samples), step):
-            self._push(_bounded(samples[start : start + step]))
+            self._push(bounded(samples[start : start + step]))
 
     def _push(self, samples: FloatArray) -> None:
         self._samples[np.arange(self.end, self.end + len(samples)) % len(self._samples)] = samples

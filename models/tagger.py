@@ -15,7 +15,7 @@ from instrec_live.models.engines import Engine, open_engine
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, log_mel
+from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, bounded, log_mel
 
 FloatArray = NDArray[np.float32]
 
@@ -131,9 +131,7 @@ class Tagger:
             for name in self.models
             if any(name in logits for logits in heard)
         }
-        active = tuple(
-            name for name, on in zip(INSTRUMENTS, probabilities >= self.thresholds, strict=True) if on
-        )
+        active = tuple(name for name, on in zip(INSTRUMENTS, probabilities >= self.thresholds, strict=True) if on)
         return Tags(probabilities, by_model, active)
 
 
@@ -150,9 +148,7 @@ def _folder(model: str | os.PathLike[str]) -> Path:
         if path.is_dir():
             return path
         if path.name != os.fspath(model):
-            raise ModelError(
-                f"{path}: no such model folder", "give a bundled name or a bundle folder"
-            ) from None
+            raise ModelError(f"{path}: no such model folder", "give a bundled name or a bundle folder") from None
         raise
 
 
@@ -173,7 +169,7 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
         full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
         middle = full_scale if array.dtype.kind == "u" else 0.0
         array = (array - middle) / full_scale
-    floats = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    floats = bounded(np.where(np.isfinite(array), array, 0.0))
     mono = floats if floats.ndim == 1 else floats.mean(axis=1, dtype=np.float32)
     if sample_rate != SAMPLE_RATE:
         mono = soxr.resample(mono, sample_rate, SAMPLE_RATE, quality="HQ")

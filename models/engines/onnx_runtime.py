@@ -34,7 +34,6 @@ class OnnxRuntimeEngine:
         options.log_severity_level = _FATAL
         # Idle threads sleep: the networks wait for sound most of the time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         # Both keep memory per input shape, and windows come in many lengths.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
@@ -42,9 +41,7 @@ class OnnxRuntimeEngine:
         self.name = f"onnxruntime {version} cpu"
         self._model = bundle.name
         try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.onnx, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's exceptions have no common base but this
             raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
         _check_faces(bundle, self._session)

@@ -1,0 +1,148 @@
+"""Every network leaves torch as one ONNX file for all lengths, equal to torch, or not at all."""
+
+import numpy as np
+import pytest
+from tiny_bundle import write_tiny
+
+torch = pytest.importorskip("torch", reason="export needs torch: pip install 'instrec-live[train]'")
+pytest.importorskip("onnxscript", reason="export needs onnxscript")
+
+from instrec_live.models import export, networks  # noqa: E402
+from instrec_live.models.engines import open_engine  # noqa: E402
+from instrec_live.models.errors import ModelError  # noqa: E402
+
+SMALL = [("passt", {"size": "tiny", "depth": 2}), ("cbam_cnn", {}), ("ms_crnn", {})]
+
+
+def fresh(name, config):
+    """A network as if trained: weights large enough that the input is heard through all layers."""
+    torch.manual_seed(0)
+    network = networks.build(name, **config).eval()
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.kaiming_normal_(parameter)
+        else:
+            torch.nn.init.normal_(parameter, mean=0.5, std=0.1)
+    return network
+
+
+@pytest.fixture(scope="module", params=SMALL, ids=[name for name, _ in SMALL])
+def exported(request, tmp_path_factory):
+    network = fresh(*request.param)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    difference = export.export_onnx(network, path)
+    return network, path, difference
+
+
+def test_equals_torch_at_every_span(exported, tmp_path):
+    network, path, difference = exported
+    assert difference <= 1e-4
+    bundle = write_tiny(tmp_path / "b", onnx=path.read_bytes())
+    engine = open_engine(bundle)
+    spans = set()
+    for batch, frames in [(1, 200), (1, 201), (2, 250), (1, 613), (1, 999), (3, 1000)]:
+        log_mel = torch.randn(batch, 128, frames)
+        with torch.inference_mode():
+            expected = network(log_mel).numpy()
+        logits = engine.logits(log_mel.numpy())
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        spans.add(round(float(logits[0, 0]), 6))
+    assert len(spans) > 1
+
+
+def test_nothing_of_this_machine_is_in_the_file(exported):
+    _, path, _ = exported
+    content = path.read_bytes()
+    for trace in (b"stack_trace", b".py", b"site-packages", b"original_node_name"):
+        assert trace not in content
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+
+
+def test_half_precision(exported):
+    network, path, _ = exported
+    half = export.to_half(path.read_bytes())
+    assert len(half) < 0.6 * path.stat().st_size
+    assert export.difference_from_torch(network, half) <= 2e-2
+
+
+class Drifting(torch.nn.Module):
+    """Its logits are random: no export can equal it."""
+
+    def forward(self, log_mel):
+        return log_mel.mean(2)[:, :20] + torch.randn(20)
+
+
+def test_a_difference_from_torch_is_not_written(tmp_path):
+    with pytest.raises(ModelError, match="off torch's"):
+        export.export_onnx(Drifting(), tmp_path / "deep" / "model.onnx")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_gru_onnx_does_not_have_is_refused():
+    class Deep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(128, 10, num_layers=2, bidirectional=True, batch_first=True)
+
+    with pytest.raises(ModelError, match="only one layer"):
+        export.to_onnx(Deep())
+
+
+# Checkpoints
+
+
+def checkpoint(path, **changes):
+    network = networks.build("passt", size="tiny", depth=1)
+    content = {
+        "name": "passt",
+        "config": {"size": "tiny", "depth": 1},
+        "state_dict": network.state_dict(),
+        "provenance": {},
+    } | changes
+    torch.save(content, path)
+    return path
+
+
+def test_command_line(tmp_path, capsys):
+    path = checkpoint(tmp_path / "passt.pt")
+    assert export.main([str(path), "--to", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"state_dict": {}}, "does not fit"),
+        ({"name": "nonesuch"}, "no network 'nonesuch'"),
+        ({"config": {"size": "tiny", "depth": 2}}, "does not fit"),
+        ({"config": {"colour": "red"}}, "does not fit"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(tmp_path, changes, words, capsys):
+    path = checkpoint(tmp_path / "c.pt", **changes)
+    assert export.main([str(path), "--to", str(tmp_path / "out")]) == 5
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_is_not_executed(tmp_path):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelError, match="not a readable checkpoint"):
+        export.load_checkpoint(path)
+    torch.save({"weights": Bomb()}, path)
+    with pytest.raises(ModelError, match="not a readable checkpoint"):
+        export.load_checkpoint(path)
+    torch.save({"weights": 1}, path)
+    with pytest.raises(ModelError, match="not a checkpoint of instrec-live"):
+        export.load_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
