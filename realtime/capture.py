@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.resampler import Resampler
 from instrec_live.realtime.ring_buffer import RingBuffer
 from instrec_live.realtime.sources import Source
-from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
@@ -63,6 +64,11 @@ class Capture:
     def stop(self) -> None:
         """Let the thread end; does not wait for it. From any thread."""
         self._stop.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread's end, for at most `timeout` seconds: its source may be stuck in a driver."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def age(self, index: int) -> float:
         """Wall-clock seconds since the sound up to sample `index` (at 32 kHz) was captured."""

@@ -3,8 +3,9 @@
 from collections import deque
 
 import numpy as np
-from instrec_live.realtime.update import State
 from numpy.typing import NDArray
+
+from instrec_live.realtime.update import State
 
 FLOOR_DB = -120.0
 LATE_FRACTION = 0.10  # more than this of the last minute skipped: CATCHING UP

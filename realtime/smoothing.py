@@ -46,9 +46,7 @@ class Smoothing:
         for field in fields(self):
             value = getattr(self, field.name)
             if not np.isfinite(value) or (value < 0 and field.name != "quiet_logit"):
-                raise ValueError(
-                    f"smoothing: {field.name} must be a finite number of at least 0, not {value}"
-                )
+                raise ValueError(f"smoothing: {field.name} must be a finite number of at least 0, not {value}")
         if self.long_weight > 1:
             raise ValueError(f"smoothing: long_weight must be at most 1, not {self.long_weight}")
         if not 2.0 <= self.short_seconds <= 10.0:

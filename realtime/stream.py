@@ -116,9 +116,13 @@ class Stream:
         elif not source.live:
             speed = 1.0
 
-        self._source, self._analysis, self._speed = source, analysis, speed
+        self._source, self._analysis = source, analysis
         self._intake = Intake(source, None if file is not None else duration)
-        self._ring = RingBuffer(self._hop + _KEPT_SECONDS * SAMPLE_RATE) if pace == "realtime" else None
+        self._ring: RingBuffer | None = None
+        self._capture: Capture | None = None
+        if pace == "realtime":
+            self._ring = RingBuffer(self._hop + _KEPT_SECONDS * SAMPLE_RATE)
+            self._capture = Capture(self._intake, self._ring, speed)
         self._stopped = threading.Event()
         self._begun = False
         self._taps: list[Tap] = []
@@ -149,7 +153,11 @@ class Stream:
         self._stopped.set()
         if self._ring is not None:
             self._ring.close()
+        if self._capture is not None:
+            self._capture.stop()
         self._source.close()
+        if self._capture is not None:
+            self._capture.join(1.0)
 
     def tap(self, listener: Tap) -> None:
         """Also hand all sound heard, float32 [m] mono at 32 kHz, to `listener`, in the iterating thread."""
@@ -159,7 +167,7 @@ class Stream:
         if self._begun:
             raise RuntimeError("a stream can be heard only once")
         self._begun = True
-        capture = None if self._ring is None else Capture(self._intake, self._ring, self._speed)
+        capture = self._capture
         pieces = self._all_hops() if capture is None else self._newest_hops(capture)
         try:
             for samples, skipped in pieces:
@@ -177,8 +185,6 @@ class Stream:
             if self._analysis.end == 0 and not self._stopped.is_set():
                 raise InputFileError(f"{self.info.source}: there is no sound in it")
         finally:
-            if capture is not None:
-                capture.stop()
             self.close()
 
     def _all_hops(self) -> Iterator[tuple[FloatArray, int]]:

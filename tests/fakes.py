@@ -12,9 +12,7 @@ FloatArray = NDArray[np.float32]
 class FakeTagger:
     """Logits that depend on every frame of the log-mel: means of 20 groups of mel bands, other by model."""
 
-    def __init__(
-        self, models: tuple[str, ...] = ("passt", "cbam_cnn", "ms_crnn"), sleep: float = 0.0
-    ) -> None:
+    def __init__(self, models: tuple[str, ...] = ("passt", "cbam_cnn", "ms_crnn"), sleep: float = 0.0) -> None:
         self.models, self.sleep = models, sleep
         self.engine_name = "fake 1.0 cpu"
         self.sha256s = dict.fromkeys(models, "0" * 64)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from fakes import FakeTagger, FloatArray, music
+
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.logmel import log_mel
 from instrec_live.realtime.analysis import Analysis, hop_samples

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from instrec_live.realtime import health
 from instrec_live.realtime.update import State
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from instrec_live.realtime.smoothing import (
     Hysteresis,
     LogitEma,
@@ -63,9 +64,7 @@ def test_nothing_switches_on_below_its_threshold_nor_off_above_its_margin(
         before = now
 
 
-@given(
-    wobble=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50), hop=HOPS, on=st.booleans()
-)
+@given(wobble=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50), hop=HOPS, on=st.booleans())
 def test_within_the_margin_nothing_toggles(wobble: list[float], hop: float, on: bool) -> None:
     smoothing = Smoothing()
     hysteresis = Hysteresis(np.array([0.5]), smoothing)

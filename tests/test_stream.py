@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import ArraySource, FakeTagger, FloatArray, music
+
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.stream import Stream, merged_thresholds
