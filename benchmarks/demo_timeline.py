@@ -57,7 +57,8 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
         duration: of the clip, s.
 
     Returns:
-        entries: how many, how many within 3 s, and their share; each entry's delays.
+        entries: how many, how many within 3 s, and their share; each entry's delays. `early` is one that was
+            shown before it could be heard: it counts as noticed, not in the median.
         median_detection_s, median_release_s: None if there was nothing to measure. A release counts where
             the instrument was still shown at its offset and did not come back before it was let go.
         strict, tolerant: precision and recall of shown instrument-seconds; the latter forgives 3 s.
@@ -78,13 +79,14 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
 
     entries = [_entry(event, shown[event.instrument], truth[event.instrument]) for event in events]
     noticed = [entry for entry in entries if entry["detection_s"] is not None]
+    fresh = [entry for entry in noticed if not entry["early"]]
     in_time = [entry for entry in noticed if entry["detection_s"] <= WITHIN_S]
     false = {name: float(np.sum(shown[name] & ~truth[name] & ~forgiven[name]) * TICK_S) for name in names}
     return {
         "entries": len(entries),
         "entries_in_time": len(in_time),
         "share_in_time": len(in_time) / len(entries) if entries else 0.0,
-        "median_detection_s": _median(entry["detection_s"] for entry in entries),
+        "median_detection_s": _median(entry["detection_s"] for entry in fresh),
         "median_release_s": _median(entry["release_s"] for entry in entries),
         "strict": _precision_recall(shown, truth, {}),
         "tolerant": _precision_recall(shown, truth, forgiven),
@@ -110,6 +112,7 @@ def _entry(event: Event, shown: np.ndarray, truth: np.ndarray) -> dict[str, Any]
         "instrument": event.instrument,
         "onset": event.onset,
         "offset": event.offset,
+        "early": bool(onset and shown[onset - 1]),
         "detection_s": round(float(sounding[0]) * TICK_S, 2) if len(sounding) else None,
         "release_s": release,
     }
@@ -205,9 +208,10 @@ def _versions() -> dict[str, str]:
 def _report(result: Mapping[str, Any]) -> None:
     for entry in result["by_entry"]:
         delay, release = entry["detection_s"], entry["release_s"]
+        shown = "never" if delay is None else "before" if entry["early"] else f"{delay:.2f} s"
         print(
             f"{entry['onset']:6.2f} – {entry['offset']:6.2f} s  {entry['instrument']:18s}"
-            f" shown after {'never' if delay is None else f'{delay:.2f} s':8s}"
+            f" shown after {shown:8s}"
             f" let go after {'–' if release is None else f'{release:.2f} s'}"
         )
     print(f"entries in time: {result['entries_in_time']} of {result['entries']}")

@@ -26,6 +26,7 @@ def test_a_perfect_run_has_perfect_figures() -> None:
     assert result["strict"] == result["tolerant"] == {"precision": 1.0, "recall": 1.0}
     assert (result["entries_in_time"], result["share_in_time"]) == (2, 1.0)
     assert (result["median_detection_s"], result["median_release_s"]) == (0.0, 0.0)
+    assert not any(entry["early"] for entry in result["by_entry"])
     assert result["false_seconds"] == {}
     assert good_enough(result)
 
@@ -66,6 +67,13 @@ def test_showing_an_instrument_only_after_it_stopped_is_not_a_detection() -> Non
     result = score(EVENTS, shown_from([Event("piano", 5.5, 7.0)]), 10.0)
     assert result["by_entry"][0]["detection_s"] is None
     assert result["by_entry"][0]["release_s"] is None
+
+
+def test_an_entry_shown_before_its_time_does_not_flatter_the_median() -> None:
+    result = score(EVENTS, shown_from([Event("piano", 0.5, 5.0), Event("flute", 5.0, 8.0)]), 10.0)
+    assert [entry["early"] for entry in result["by_entry"]] == [True, False]
+    assert result["median_detection_s"] == 1.0
+    assert result["entries_in_time"] == 2
 
 
 def test_tolerance_ends_after_three_seconds() -> None:
