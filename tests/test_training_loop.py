@@ -52,7 +52,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(scenes: Scenes, tmp_pat
         config = {"size": "tiny", "depth": 2, "s_patchout_t": 20, "s_patchout_f": 1}
     else:
         config = {"channels": (6, 6, 6, 6), "hidden": 8}
-    recipe = Recipe(name, {}, steps=6, batch=4, warmup=2, seconds=(2.0, 3.0), distil=1.0, imitate=1.0)
+    recipe = Recipe(name, {}, steps=4, batch=2, warmup=2, seconds=(2.0, 2.2), distil=1.0, imitate=1.0)
     torch.manual_seed(0)
     teacher = Teacher(build("cbam_cnn", trunk="resnet"))
     start = build(name, **config).state_dict()
@@ -76,13 +76,13 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(scenes: Scenes, tmp_pat
             return {}
 
     whole = run(tmp_path / "whole")
-    run(tmp_path / "cut", stop_after=4)
+    run(tmp_path / "cut", stop_after=2)
     resumed = run(tmp_path / "cut")
     assert resumed.keys() == whole.keys()
     for key in whole:
         torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=0)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
-    assert steps[-1] == 6
+    assert steps[-1] == 4
 
 
 def test_cbam_attention_begins_as_identity() -> None:
