@@ -101,9 +101,9 @@ def test_no_window_is_torn_at_ten_times_real_time():
 
 
 def test_no_window_is_torn_even_when_the_writer_overtakes_the_reader():
-    windows, torn, overruns, backwards = hammer(1.5, RingBuffer(60_000, 5_536), block=1 << 14, pause=0)
+    windows, torn, overruns, backwards = hammer(1.5, RingBuffer(1 << 16, slack=0), block=1 << 14, pause=1e-4)
     assert (torn, backwards) == (0, 0)
-    assert windows > 5
+    assert windows > 50
     assert overruns > 0  # or the race was none
 
 
