@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from instrec_live.realtime.settings import Settings, parse
@@ -24,6 +25,8 @@ class Signalled(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; mistakes become one line on stderr, never a traceback."""
     debug = False
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
     try:
         with _signals():
             settings = parse(sys.argv[1:] if argv is None else argv)

@@ -98,7 +98,7 @@ class JsonLines:
         self._line({"type": "summary", **asdict(summary)})
 
     def _line(self, content: dict[str, Any]) -> None:
-        self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.write(json.dumps(content, allow_nan=False) + "\n")
         self._file.flush()
 
 

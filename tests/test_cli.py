@@ -228,6 +228,12 @@ def test_help_shows_everything_once_and_quickly() -> None:
     assert min(times) < 0.6  # 0.15 on a machine that does nothing else
 
 
+def test_help_in_an_old_locale() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*RUN, "--help"], env=environment, capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_help_into_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m instrec_live.realtime --help | head -n 1; exit ${{PIPESTATUS[0]}}"],
