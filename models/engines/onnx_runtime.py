@@ -34,8 +34,7 @@ class OnnxRuntimeEngine:
         options.log_severity_level = _FATAL
         # Idle threads sleep: the networks wait for sound most of the time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Both keep memory per input shape, and windows come in many lengths.
-        options.enable_cpu_mem_arena = False
+        # A memory pattern is kept per input shape, and windows come in many lengths: without it memory is flat.
         options.enable_mem_pattern = False
         version = ".".join(onnxruntime.__version__.split(".")[:2])
         self.name = f"onnxruntime {version} cpu"
