@@ -43,6 +43,8 @@ class OnnxRuntimeEngine:
             self._session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's exceptions have no common base but this
             raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
+        # It keeps the file's bytes to fall back to other providers; there are none, and they are 20 MB.
+        vars(self._session).update(_model_bytes=None)
         _check_faces(bundle, self._session)
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
