@@ -27,7 +27,7 @@ def main() -> None:
     add_arguments(parser, "cbam_cnn", STEPS, BATCH)
     parser.add_argument("--init", type=str, default="none", help="YAMNet's weights (.npz), or none")
     parser.add_argument("--trunk", choices=("mobilenet", "resnet"), default="mobilenet")
-    parser.add_argument("--keep", type=float, default=0.5, help="share of the first weights in the result")
+    parser.add_argument("--keep", type=float, default=0.15, help="share of the first weights in the result")
     args = parser.parse_args()
     network = build("cbam_cnn", trunk=args.trunk)
     pretrained = args.init != "none"

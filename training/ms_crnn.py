@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 7000, 16
+STEPS, BATCH = 4000, 16
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         batch=args.batch,
         lr=1.5e-3,
         warmup=400,
-        seconds=(2.0, 10.0),
+        seconds=(2.0, 8.0),
         distil=2.0 if teacher else 0.0,
         imitate=1.0 if teacher else 0.0,
         threads=args.threads,

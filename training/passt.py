@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 4200, 16
+STEPS, BATCH = 2600, 16
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         batch=args.batch,
         lr=6e-4,
         warmup=400,
-        seconds=(2.0, 10.0),
+        seconds=(2.0, 7.0),
         distil=2.0 if teacher else 0.0,
         imitate=1.0 if teacher else 0.0,
         threads=args.threads,
