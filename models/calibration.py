@@ -42,9 +42,7 @@ class Platt:
         for name in ("scale", "bias"):
             values = np.array(getattr(self, name), np.float32)
             if values.shape != (len(INSTRUMENTS),):
-                raise ValueError(
-                    f"calibration {name} must have {len(INSTRUMENTS)} numbers, not {values.shape}"
-                )
+                raise ValueError(f"calibration {name} must have {len(INSTRUMENTS)} numbers, not {values.shape}")
             if not np.isfinite(values).all():
                 raise ValueError(f"calibration {name} is not finite")
             values.setflags(write=False)

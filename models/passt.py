@@ -101,9 +101,7 @@ def _transformer_block(block: Any, tokens: Tensor) -> Tensor:
 def _attention(attention: Any, tokens: Tensor) -> Tensor:
     batch, count, width = tokens.shape
     heads = attention.num_heads
-    q, k, v = (
-        attention.qkv(tokens).view(batch, count, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
-    )
+    q, k, v = attention.qkv(tokens).view(batch, count, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
     dropout = attention.attn_drop.p if attention.training else 0.0
     attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     merged = attended.transpose(1, 2).reshape(batch, count, width)
