@@ -41,7 +41,8 @@ class SpatialAttention(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2)
         nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)
@@ -85,7 +86,8 @@ class ResNetTrunk(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         maps = self.stages(self.stem(log_mel[:, None]))
-        return maps.mean(2).transpose(1, 2)
+        features: Tensor = maps.mean(2).transpose(1, 2)
+        return features
 
 
 class MelBridge(nn.Module):
@@ -94,6 +96,9 @@ class MelBridge(nn.Module):
     Power in YAMNet's bands is approximated by non-negative sums of ours, with the pre-emphasis divided out; the
     square root then stands for its sum of magnitudes. What remains is a small offset per band, which is learned.
     """
+
+    weights: Tensor
+    width: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,7 +184,8 @@ class MobileNetTrunk(nn.Module):
         mels = self.bridge(log_mel[:, :, log_mel.shape[2] - patches * PATCH :])
         x = mels.reshape(-1, 1, PATCH, 64)
         x = self.stages(F.relu6(self.stem(x)))
-        return x.mean((2, 3)).reshape(-1, patches, self.width)
+        feature: Tensor = x.mean((2, 3)).reshape(-1, patches, self.width)
+        return feature
 
 
 class CbamCnn(nn.Module):
@@ -202,7 +208,8 @@ class CbamCnn(nn.Module):
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, C] (what students learn from)."""
-        return self.trunk(log_mel).mean(1)
+        logits: Tensor = self.trunk(log_mel).mean(1)
+        return logits
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return self.pool(self.head(self.dropout(self.trunk(log_mel))))

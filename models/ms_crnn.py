@@ -66,7 +66,8 @@ class MsCrnn(nn.Module):
         """log-mel [B, 128, T] -> [B, T / 8, 2 * hidden]."""
         maps = self.stages(log_mel[:, None])
         columns = F.relu(self.column(maps.flatten(1, 2).transpose(1, 2)))
-        return columns + self.rnn(columns)[0]
+        features: Tensor = columns + self.rnn(columns)[0]
+        return features
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, 2 * hidden]."""
@@ -75,4 +76,5 @@ class MsCrnn(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         sequence = self.dropout(self.sequence(log_mel))
         attention = torch.softmax(self.attention(sequence), 1)
-        return (attention * self.head(sequence)).sum(1)
+        logits: Tensor = (attention * self.head(sequence)).sum(1)
+        return logits

@@ -63,7 +63,7 @@ class Fitted:
         self.thresholds = {name: choose_thresholds(sigmoid(z), truth, mask) for name, z in calibrated.items()}
         self.weights = choose_weights(calibrated, truth, mask)
         mean = self._mean(calibrated)
-        self.together = fit_platt(mean, truth, mask, pull=30.0)
+        self.together = fit_platt(mean, truth, mask)
         self.threshold_together = choose_thresholds(sigmoid(self.together(mean)), truth, mask)
 
     def _mean(self, calibrated: Logits) -> FloatArray:

@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 2600, 16
+STEPS, BATCH = 3200, 16
 
 
 def main() -> None:
@@ -27,8 +27,8 @@ def main() -> None:
         {"size": args.size},
         steps=args.steps,
         batch=args.batch,
-        lr=6e-4,
-        warmup=400,
+        lr=5e-4,
+        warmup=200,
         seconds=(2.0, 7.0),
         distil=2.0 if teacher else 0.0,
         imitate=1.0 if teacher else 0.0,
