@@ -208,8 +208,8 @@ class CbamCnn(nn.Module):
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, C] (what students learn from)."""
-        logits: Tensor = self.trunk(log_mel).mean(1)
-        return logits
+        feature: Tensor = self.trunk(log_mel).mean(1)
+        return feature
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return self.pool(self.head(self.dropout(self.trunk(log_mel))))

@@ -66,8 +66,8 @@ class MsCrnn(nn.Module):
         """log-mel [B, 128, T] -> [B, T / 8, 2 * hidden]."""
         maps = self.stages(log_mel[:, None])
         columns = F.relu(self.column(maps.flatten(1, 2).transpose(1, 2)))
-        features: Tensor = columns + self.rnn(columns)[0]
-        return features
+        sequence: Tensor = columns + self.rnn(columns)[0]
+        return sequence
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, 2 * hidden]."""

@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "embed_dim": 192,
         "num_heads": 3,
-        "depth": 12,
+        "depth": 6,
         "stride": (16, 16),
         "pool": "patches",
         "centre": True,
@@ -31,7 +31,7 @@ def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **conf
     """A PaSST of one of `SIZES`.
 
     Args:
-        size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (5.4 M, 498 tokens).
+        size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (2.8 M, 498 tokens).
         n_classes: logits.
         config: overrides of the size, and patchout and dropout rates, by hear21passt's own names
             (s_patchout_t, s_patchout_f, drop_rate, attn_drop_rate, drop_path_rate, depth, stride, …).

@@ -20,6 +20,7 @@ from instrec_live.models.bundle import DEFAULT_MODELS, write_bundle
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import ModelError
 from instrec_live.models.export import TOLERANCE, difference_from_torch, load_checkpoint, network_of, to_onnx
+from instrec_live.models.half_weights import pack_half_weights, round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
 from instrec_live.training.card import model_card
@@ -114,9 +115,10 @@ def main() -> None:
     parser.add_argument("--golden", type=Path, default=Path("realtime/demo/demo.ogg"), help="its seconds 10 to 20")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS))
     args = parser.parse_args()
+    torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
     clips, names = read_clips(args.dev), args.models.split(",")
     checkpoints = {name: load_checkpoint(args.runs / name / "weights.pt") for name in names}
-    networks = {name: network_of(checkpoint) for name, checkpoint in checkpoints.items()}
+    networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, clips) for name, network in networks.items()}
     unseen = cross_validated(logits, clips)
     fitted = Fitted(logits, clips.truth, clips.mask)
@@ -132,7 +134,7 @@ def main() -> None:
     command = "python -m training.ensemble " + " ".join(sys.argv[1:])
     today = datetime.date.today().isoformat()
     for name, network in networks.items():
-        model = to_onnx(network)
+        model = pack_half_weights(to_onnx(network))
         difference = difference_from_torch(network, model)
         if not difference <= TOLERANCE:
             raise ModelError(f"{name}: the ONNX file's logits are {difference:.2g} off torch's")

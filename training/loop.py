@@ -41,6 +41,7 @@ class Recipe:
     seconds: tuple[float, float] = (2.0, 6.0)
     distil: float = 0.0  # weight of the teacher's probabilities
     imitate: float = 0.0  # weight of the teacher's features
+    centred: bool = False  # imitate what sets a scene's features apart from the batch's mean: learns sooner
     music_only: bool = False  # heed the teacher on real music only
     bf16: bool = True  # autocast; depthwise convolutions are faster without
     ema: float = 0.998
@@ -96,8 +97,10 @@ def loss_of(
         told = F.binary_cross_entropy_with_logits(logits[heeded], probabilities.float())
         loss = loss + recipe.distil * told
     if recipe.imitate:
-        got = student.project(features[0][heeded].float())
-        loss = loss + recipe.imitate * (1 - F.cosine_similarity(got, wanted.float(), dim=1)).mean()
+        got, wanted = student.project(features[0][heeded].float()), wanted.float()
+        if recipe.centred and len(wanted) > 1:
+            wanted = wanted - wanted.mean(0)
+        loss = loss + recipe.imitate * (1 - F.cosine_similarity(got, wanted, dim=1)).mean()
     return loss
 
 

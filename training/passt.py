@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 3200, 16
+STEPS, BATCH = 4200, 16
 
 
 def main() -> None:
@@ -27,16 +27,17 @@ def main() -> None:
         {"size": args.size},
         steps=args.steps,
         batch=args.batch,
-        lr=5e-4,
+        lr=1e-3,
         warmup=200,
-        seconds=(2.0, 7.0),
+        seconds=(2.0, 6.0),
         distil=2.0 if teacher else 0.0,
-        imitate=1.0 if teacher else 0.0,
+        imitate=2.0 if teacher else 0.0,
+        centred=True,
         threads=args.threads,
         seed=args.seed,
     )
     scenes, clips = open_data(args)
-    network = build("passt", size=args.size, s_patchout_t=20, s_patchout_f=1)
+    network = build("passt", size=args.size, s_patchout_t=10)
     train(recipe, network, scenes, args.to, teacher, clips, on_report=print)
 
 
