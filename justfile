@@ -46,5 +46,5 @@ train-bundles sounds music dev init:
     python -m training.phrases --sounds "{{ sounds }}" --to runs/phrases
     python -m training.datasets.music "{{ music }}" --to runs/music.npy
     python -m training.cbam_cnn --phrases runs/phrases --music runs/music.npy --init "{{ init }}" --dev "{{ dev }}" --to runs/cbam_cnn
-    python -m training.ms_crnn --phrases runs/phrases --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
-    python -m training.passt --phrases runs/phrases --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
+    python -m training.ms_crnn --phrases runs/phrases --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
+    python -m training.passt --phrases runs/phrases --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"

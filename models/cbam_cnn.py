@@ -162,7 +162,7 @@ class SameConv(nn.Conv2d):
 
 
 class MobileNetTrunk(nn.Module):
-    """log-mel [B, 128, T] -> features [B, T // 96, 1024], one a 0.96 s patch, the newest patch ending at the window's end."""
+    """log-mel [B, 128, T] -> features [B, T // 96, 1024], one a 0.96 s patch; the last ends where the window ends."""
 
     width = 1024
 

@@ -7,9 +7,9 @@ from tiny_bundle import write_tiny
 torch = pytest.importorskip("torch", reason="export needs torch: pip install 'instrec-live[train]'")
 pytest.importorskip("onnxscript", reason="export needs onnxscript")
 
-from instrec_live.models import export, networks  # noqa: E402
-from instrec_live.models.engines import open_engine  # noqa: E402
-from instrec_live.models.errors import ModelError  # noqa: E402
+from instrec_live.models import export, networks
+from instrec_live.models.engines import open_engine
+from instrec_live.models.errors import ModelError
 
 # Beyond training's 1e-4: with random weights, CBAM-CNN magnifies rounding where a band is silent.
 TOLERANCE = 5e-4

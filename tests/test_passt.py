@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need torch: pip install 'instrec-live[train]'")
 pytest.importorskip("hear21passt", reason="PaSST is built on hear21passt")
 
-from instrec_live.models import hear21passt_shim as shim  # noqa: E402
-from instrec_live.models.passt import Passt, passt  # noqa: E402
+from instrec_live.models import hear21passt_shim as shim
+from instrec_live.models.passt import Passt, passt
 
 
 @pytest.fixture(scope="module")

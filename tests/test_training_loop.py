@@ -61,18 +61,18 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(scenes: Scenes, tmp_pat
         network = build(name, **config)
         network.load_state_dict(start)
 
-        class Interrupted(Exception):
+        class InterruptedRunError(Exception):
             pass
 
         def report(line: dict) -> None:
             if stop_after is not None and line["step"] >= stop_after:
-                raise Interrupted
+                raise InterruptedRunError
 
         try:
             return train(
                 recipe, network, scenes, to, teacher, checkpoint_every=-1, report_every=1, on_report=report
             ).state_dict()
-        except Interrupted:
+        except InterruptedRunError:
             return {}
 
     whole = run(tmp_path / "whole")

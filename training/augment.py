@@ -34,7 +34,7 @@ def saturate(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def random_response(rng: np.random.Generator) -> FloatArray:
-    """A microphone's or a codec's power response, float32 [128, 1]: tilt, two wide bumps, often a low-pass or high-pass."""
+    """A microphone's or a codec's power response, float32 [128, 1]: tilt, two bumps, often a low- or high-pass."""
     position = np.linspace(-1, 1, N_MELS)
     gain_db = rng.normal(0, 3) * position
     for _ in range(2):

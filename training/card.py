@@ -16,9 +16,9 @@ FloatArray = NDArray[np.float32]
 
 _WHAT = {
     "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "12 blocks, patches of 16 x 16 without overlap.",
-    "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., ECCV 2018) "
-    "after each stage; logits of the patches are pooled by log-mean-exp.",
+    "6 blocks, patches of 16 x 16 without overlap, the mean of all patches to the head, windows centred.",
+    "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
+    "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp.",
     "ms_crnn": "Multi-scale convolutions (3, 5, 7), a bidirectional GRU, attention pooling per instrument.",
 }
 _BEGAN = {
@@ -74,16 +74,16 @@ def model_card(
         "",
         f"- Parameters: {parameters:,}",
         "- Input: log-mel float32 [B, 128, T], 32 kHz, hop 10 ms, 2 to 10 s. Output: logits of 20 instruments.",
-        f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}` and `python -m training.ensemble`.",
+        f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}`, `python -m training.ensemble`.",
         f"- {_BEGAN[name]}",
-        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} scenes of {recipe['seconds'][0]:g}–{recipe['seconds'][1]:g} s, "
-        f"learning rate {recipe['lr']:g}, seed {recipe['seed']}.",
+        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} scenes of {recipe['seconds'][0]:g} to "
+        f"{recipe['seconds'][1]:g} s, learning rate {recipe['lr']:g}, seed {recipe['seed']}.",
         "",
         "## How good it is",
         "",
-        f"On {len(clips.files)} real clips of 10 s from {len(np.unique(clips.recording))} recordings that no network was "
-        "trained on (calibration and thresholds cross-validated over recordings; the clips were chosen with YAMNet's help, "
-        "which flatters its children):",
+        f"On {len(clips.files)} real clips of 10 s from {len(np.unique(clips.recording))} recordings that no network "
+        "was trained on (calibration and thresholds cross-validated over recordings; the clips were chosen with "
+        "YAMNet's help, which flatters its children; the run's length was chosen on them too):",
         "",
         f"- masked mAP **{figure:.3f}** (95 % interval {low:.3f}–{high:.3f}), "
         f"top-1 on solos {top1(clips.truth, probabilities, clips.solo):.3f}",

@@ -1,6 +1,6 @@
 """Train the CBAM-CNN.
 
-    python -m training.cbam_cnn --phrases runs/phrases [--music runs/music.npy] --init yamnet_float.npz --dev DIR --to runs/cbam_cnn
+    python -m training.cbam_cnn --phrases runs/phrases --music runs/music.npy --init yamnet_float.npz --dev DIR
 
 It begins with YAMNet's weights, learns our 20 instruments on scenes, and is held to what it knew of real music by
 imitating its former self's features there. The result lies between the weights it began with and those it ended

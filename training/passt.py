@@ -1,6 +1,6 @@
 """Train PaSST.
 
-    python -m training.passt --phrases runs/phrases --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --dev DIR
+    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev DIR
 
 From random weights, on scenes with exact labels and on real music, where only the teacher's word is known
 (Hinton et al., "Distilling the knowledge in a neural network", 2015).

@@ -147,7 +147,7 @@ def _render(job: tuple[Source, int, int]) -> NDArray[np.float16]:
 
 
 def share(sources: list[Source], count: int) -> list[int]:
-    """How many of `count` phrases each source gives: instruments by the root of their sources, sources by the root of their files."""
+    """How many of `count` phrases each source gives: by the root of its files; instruments likewise."""
     of_instrument = {s.instrument: 0.0 for s in sources}
     for source in sources:
         of_instrument[source.instrument] += np.sqrt(_worth(source))

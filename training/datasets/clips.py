@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Clips:
-    """files [n]; truth and mask float32 [n, 20]; recording [n] and solo bool [n]; log_mels: list of float32 [128, T]."""
+    """files [n]; truth and mask float32 [n, 20]; recording [n]; solo bool [n]; log_mels n times float32 [128, T]."""
 
     files: list[str]
     truth: FloatArray
