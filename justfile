@@ -41,10 +41,13 @@ benchmark:
 screenshot:
     python docs/screenshot.py
 
-# make the networks anew (hours): folders of single-instrument sounds, unlabelled music, labelled clips, YAMNet's weights
+# make the networks anew (about 2 h on two cores; every step resumes): a folder of single-instrument sounds with its
+# sources.csv, one of unlabelled music, one of labelled clips, and YAMNet's weights (.npz)
 train-bundles sounds music dev init:
-    python -m training.phrases --sounds "{{ sounds }}" --to runs/phrases
-    python -m training.datasets.music "{{ music }}" --to runs/music.npy
-    python -m training.cbam_cnn --phrases runs/phrases --music runs/music.npy --init "{{ init }}" --dev "{{ dev }}" --to runs/cbam_cnn
-    python -m training.ms_crnn --phrases runs/phrases --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
-    python -m training.passt --phrases runs/phrases --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
+    python -m training.phrases --sounds "{{ sounds }}"
+    python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
+    python -m training.datasets.music "{{ music }}"
+    python -m training.cbam_cnn --music runs/music.npy --init "{{ init }}" --dev "{{ dev }}"
+    python -m training.ms_crnn --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
+    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
+    python -m training.ensemble --dev "{{ dev }}"

@@ -1,0 +1,172 @@
+"""How soon an entry is shown and an exit let go, on timelines made of real solo clips: for choosing the smoothing.
+
+    python benchmarks/timing.py CLIPS [--timelines 16] [--sweep]
+
+CLIPS is a folder of clips with a labels.csv (file, labels, absent, kind, source); only solos whose other instruments
+are known to be absent are used: cut to 4–9 s, levelled, laid one after another with overlaps and gaps. The program's
+own analysis runs over them. Without --sweep it measures the defaults and writes benchmarks/results/timing.json; with
+it, it tries others, one parameter after another, and prints what each gives.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from demo_timeline import Event, Shown, score
+from numpy.typing import NDArray
+
+from instrec_live.models import Tagger
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.analysis import Analysis, hop_samples
+from instrec_live.realtime.smoothing import Smoothing
+
+FloatArray = NDArray[np.float32]
+
+RESULTS = Path(__file__).parent / "results"
+SECONDS = 64.0
+CHOICES: dict[str, tuple[float, ...]] = {
+    "short_seconds": (2.0, 2.5, 2.88, 3.84),
+    "long_weight": (0.0, 0.15, 0.3, 0.45, 0.6),
+    "tau_up": (0.0, 0.4, 0.8, 1.2),
+    "tau_down": (0.0, 0.4, 0.8, 1.2),
+    "on_seconds": (0.5, 1.0),
+    "off_seconds": (0.5, 1.0),
+    "off_margin": (0.3, 0.8, 1.2),
+}
+
+
+class Remembering:
+    """A tagger that answers a window it has heard before from memory."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        self._tagger, self._memory = tagger, {}
+        self.models = tagger.models
+        self.ensemble = tagger.ensemble
+
+    def calibrated(self, log_mel: FloatArray) -> Mapping[str, FloatArray]:
+        key = hash(log_mel.tobytes())
+        if key not in self._memory:
+            self._memory[key] = dict(self._tagger.calibrated(log_mel))
+        return self._memory[key]
+
+
+def solos(folder: Path) -> list[tuple[str, FloatArray]]:
+    """(instrument, float32 [n] at 32 kHz) of the clips in which one instrument alone is known to sound."""
+    out = []
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            if row["kind"] == "solo" and row["labels"] in INSTRUMENTS and row["absent"].count("|") == 18:
+                samples, rate = soundfile.read(folder / row["file"], dtype="float32", always_2d=True)
+                out.append((row["labels"], soxr.resample(samples.mean(1), rate, SAMPLE_RATE)))
+    return out
+
+
+def timeline(clips: list[tuple[str, FloatArray]], rng: np.random.Generator) -> tuple[FloatArray, list[Event]]:
+    """Solos one after another, overlapping or apart, each instrument as likely as any other."""
+    by_name = {name: [x for n, x in clips if n == name] for name in sorted({n for n, _ in clips})}
+    mix, events, at = np.zeros(round(SECONDS * SAMPLE_RATE), np.float32), [], 0.5
+    last = ""
+    while at < SECONDS - 4:
+        name = str(rng.choice([n for n in by_name if n != last]))
+        clip = by_name[name][int(rng.integers(len(by_name[name])))]
+        length = min(float(rng.uniform(4, 9)), SECONDS - at, len(clip) / SAMPLE_RATE)
+        start = int(rng.uniform(0, len(clip) / SAMPLE_RATE - length) * SAMPLE_RATE)
+        piece = clip[start : start + round(length * SAMPLE_RATE)].copy()
+        fade = np.linspace(0, 1, SAMPLE_RATE // 20, dtype=np.float32)
+        piece[: len(fade)] *= fade
+        piece[-len(fade) :] *= fade[::-1]
+        piece *= 10 ** (rng.uniform(-26, -20) / 20) / (np.sqrt(np.mean(piece**2)) + 1e-9)
+        begin = round(at * SAMPLE_RATE)
+        mix[begin : begin + len(piece)] += piece[: len(mix) - begin]
+        events.append(Event(name, at, at + length))
+        at += length * rng.uniform(0.55, 1.0) if rng.random() < 0.7 else length + rng.uniform(0, 2)
+        last = name
+    return mix, events
+
+
+def run(tagger: Remembering, thresholds: FloatArray, mix: FloatArray, smoothing: Smoothing, hop: float) -> list[Shown]:
+    step = hop_samples(hop)
+    analysis = Analysis(tagger, step, thresholds, -60.0, smoothing)
+    updates = [analysis.hear(mix[i : i + step]) for i in range(0, len(mix) - step + 1, step)]
+    return [Shown(update.time, update.active) for update in updates]
+
+
+def measure(
+    tagger: Remembering, thresholds: FloatArray, scenes: list[Any], smoothing: Smoothing, hop: float
+) -> dict[str, Any]:
+    """The figures over all timelines, laid end to end."""
+    events: list[Event] = []
+    shown: list[Shown] = []
+    for i, (mix, there) in enumerate(scenes):
+        shift = i * SECONDS
+        shown.append(Shown(shift, ()))
+        shown += [Shown(s.time + shift, s.active) for s in run(tagger, thresholds, mix, smoothing, hop)]
+        events += [Event(e.instrument, e.onset + shift, e.offset + shift) for e in there]
+    result = score(events, shown, len(scenes) * SECONDS)
+    precision, recall = result["strict"]["precision"], result["strict"]["recall"]
+    result["f1"] = 2 * precision * recall / max(1e-9, precision + recall)
+    return result
+
+
+def line(result: Mapping[str, Any]) -> str:
+    return (
+        f"in time {result['share_in_time']:.2f}, shown after {result['median_detection_s']:.2f} s, "
+        f"let go after {result['median_release_s']:.2f} s, strict precision {result['strict']['precision']:.3f} "
+        f"recall {result['strict']['recall']:.3f} F1 {result['f1']:.3f}, "
+        f"tolerant precision {result['tolerant']['precision']:.3f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--timelines", type=int, default=16)
+    parser.add_argument("--hop", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sweep", action="store_true")
+    args = parser.parse_args()
+    rng, clips = np.random.default_rng(args.seed), solos(args.clips)
+    scenes = [timeline(clips, rng) for _ in range(args.timelines)]
+    loaded = Tagger.load()
+    tagger, smoothing = Remembering(loaded), Smoothing()
+    result = measure(tagger, loaded.thresholds, scenes, smoothing, args.hop)
+    print(f"defaults: {line(result)}", flush=True)
+    if args.sweep:
+        best = result["f1"]
+        for name, values in CHOICES.items():
+            start = smoothing
+            for value in values:
+                tried = replace(start, **{name: value})
+                figures = measure(tagger, loaded.thresholds, scenes, tried, args.hop)
+                print(f"{name} {value}: {line(figures)}", flush=True)
+                if figures["f1"] > best + 1e-4:
+                    best, smoothing = figures["f1"], tried
+        print(smoothing)
+        return
+    RESULTS.mkdir(exist_ok=True)
+    record = {
+        "command": "python benchmarks/timing.py " + " ".join(sys.argv[1:]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seed": args.seed,
+        "timelines": args.timelines,
+        "seconds": SECONDS,
+        "hop": args.hop,
+        "models": loaded.sha256s,
+        "smoothing": asdict(smoothing),
+        **{key: value for key, value in result.items() if key != "by_entry"},
+    }
+    (RESULTS / "timing.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
