@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from instrec_live.models.calibration import logit
+
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -53,15 +55,10 @@ class Smoothing:
             raise ValueError(f"smoothing: short_seconds must be from 2 to 10, not {self.short_seconds}")
 
 
-def logit(p: NDArray[np.floating]) -> DoubleArray:
-    """ln(p / (1 - p)), float64."""
-    p = np.asarray(p, np.float64)
-    return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def sigmoid(z: DoubleArray) -> FloatArray:
+def sigmoid(z: NDArray[np.floating]) -> FloatArray:
     """1 / (1 + exp(-z)), float32, without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), np.float32)
+    # Not calibration.sigmoid: in float32 throughout, it is off by 1e-4 of a probability of 1e-4.
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(z, np.float64))), np.float32)
 
 
 class LogitEma:
@@ -101,7 +98,7 @@ class Hysteresis:
     """
 
     def __init__(self, thresholds: NDArray[np.floating], smoothing: Smoothing) -> None:
-        self._on_at = logit(thresholds)
+        self._on_at = logit(thresholds).astype(np.float64)
         self._off_below = self._on_at - smoothing.off_margin
         self._smoothing = smoothing
         self.active: BoolArray = np.zeros(len(self._on_at), np.bool_)

@@ -5,15 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instrec_live.realtime.smoothing import (
-    Hysteresis,
-    LogitEma,
-    SilenceGate,
-    Smoother,
-    Smoothing,
-    logit,
-    sigmoid,
-)
+from instrec_live.models.calibration import logit
+from instrec_live.realtime.smoothing import Hysteresis, LogitEma, SilenceGate, Smoother, Smoothing, sigmoid
 
 HOPS = st.sampled_from([0.1, 0.25, 0.37, 0.5, 1.0, 2.0])
 LOGITS = st.lists(st.floats(-12, 12), min_size=1, max_size=60)
