@@ -45,7 +45,9 @@ class ExitCode(IntEnum):
     INPUT_FILE = 4, "a sound file that is missing, unreadable or empty"
     MODEL = 5, "a model that is missing, damaged or does not fit"
     TOO_SLOW = 6, "the networks cannot keep up with the sound (only with --strict)"
+    HUNG_UP = 129, "its terminal was closed (SIGHUP)"
     INTERRUPTED = 130, "stopped with Ctrl-C"
+    TERMINATED = 143, "told to stop (SIGTERM)"
 
 
 def printable(text: str) -> str:
