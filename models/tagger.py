@@ -43,6 +43,7 @@ class Tags:
 class _Member:
     engine: Engine
     calibration: Platt
+    thresholds: FloatArray
     sha256: str
 
 
@@ -64,7 +65,9 @@ class Tagger:
         if len(set(names)) < len(names):
             raise ModelError(f"two of the models have the same name: {', '.join(names)}")
         self._members = {
-            bundle.name: _Member(open_engine(bundle, engine, threads), bundle.calibration, bundle.sha256)
+            bundle.name: _Member(
+                open_engine(bundle, engine, threads), bundle.calibration, bundle.thresholds, bundle.sha256
+            )
             for bundle in bundles
         }
         self._ensemble = Ensemble.of(bundles)
@@ -88,6 +91,10 @@ class Tagger:
             UsageError: no models, or an unknown engine.
         """
         return cls([Bundle.load(_folder(model)) for model in models], engine, threads)
+
+    def thresholds_of(self, model: str) -> FloatArray:
+        """float32 [20]: the probabilities from which one of the models alone calls an instrument active."""
+        return self._members[model].thresholds
 
     def calibrated(self, log_mel: FloatArray) -> dict[str, FloatArray]:
         """log-mel float32 [128, T], T 200…1000 -> each network's calibrated logits, float32 [20].

@@ -75,6 +75,7 @@ class Analysis:
         self._gate = SilenceGate(gate_db, smoothing.quiet_seconds)
         self._smoother = Smoother(thresholds, smoothing)
         self._long: Mapping[str, FloatArray] | None = None
+        self._speaking = tagger.models  # networks that gave numbers, when last asked
         self._silent: set[str] = set()  # networks that have failed to give numbers, and were reported
         self.lateness = health.Lateness()
         self.end = 0  # samples heard
@@ -101,9 +102,10 @@ class Analysis:
         started = perf_counter()
         if quiet:  # nothing to hear, nothing to compute
             self._long = None
-            smooth, active = self._smoother.silence(("", *self._tagger.models), dt)
+            smooth, active = self._smoother.silence(("", *self._speaking), dt)
         else:
             fused = self._fused(before)
+            self._speaking = tuple(fused)
             logits = {"": self._tagger.ensemble(fused), **fused}
             smooth, active = self._smoother.step(logits, dt)
         filled = min(self.end / SAMPLE_RATE, WINDOW_SECONDS)

@@ -63,6 +63,10 @@ def header(info: StreamInfo, smoothing: Smoothing, gate_db: float) -> dict[str, 
         "engine": info.engine,
         "models": dict(info.sha256s),
         "thresholds": {name: round(level, 4) for name, level in info.thresholds.items()},
+        "model_thresholds": {
+            model: {name: round(level, 4) for name, level in levels.items()}
+            for model, levels in info.model_thresholds.items()
+        },
         "gate_db": gate_db,
         "smoothing": asdict(smoothing),
         "instruments": list(INSTRUMENTS),

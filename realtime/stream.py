@@ -43,7 +43,7 @@ class Stream:
     Args:
         file: path of a sound file.
         device: index or part of the name of a microphone; with no source at all, the default one.
-        stdin: a binary stream of raw PCM, described by `rate`, `channels` and `sample_format`.
+        stdin: a binary stream of WAV, or of raw PCM as `rate`, `channels` and `sample_format` describe it.
         source: any other source.
         hop: seconds between updates, 0.1…60, rounded to 10 ms.
         pace: "realtime" or "max".
@@ -56,6 +56,8 @@ class Stream:
         smoothing: how fast and how steadily answers follow the sound.
         start: where in the file to begin, s; update times count from the file's own start.
         duration: how long to listen, s.
+        rate, sample_format: of raw PCM, Hz, and s16le, s24le, s32le or f32le.
+        channels: of raw PCM (None: 1), or to record from a microphone (None: the first two).
 
     Raises:
         UsageError, InputFileError, AudioDeviceError, ModelError: on construction. While iterating, those of
@@ -81,7 +83,7 @@ class Stream:
         start: float = 0.0,
         duration: float | None = None,
         rate: int = 44_100,
-        channels: int = 1,
+        channels: int | None = None,
         sample_format: str = "s16le",
     ) -> None:
         if sum(given is not None for given in (file, device, stdin, source)) > 1:
@@ -110,9 +112,9 @@ class Stream:
 
         speed: float | None = None
         if stdin is not None:
-            source, speed = PipeSource(stdin, rate, channels, sample_format), _PIPE_SPEED
+            source, speed = PipeSource(stdin, rate, channels or 1, sample_format), _PIPE_SPEED
         elif source is None:
-            source = MicrophoneSource(device)
+            source = MicrophoneSource(device, channels)
         elif not source.live:
             speed = 1.0
 
@@ -137,7 +139,8 @@ class Stream:
             models=tuple(tagger.models),
             engine=tagger.engine_name,
             sha256s=dict(tagger.sha256s),
-            thresholds={name: float(level) for name, level in zip(INSTRUMENTS, levels, strict=True)},
+            thresholds=_by_instrument(levels),
+            model_thresholds={name: _by_instrument(tagger.thresholds_of(name)) for name in tagger.models},
         )
 
     def __enter__(self) -> "Stream":
@@ -234,6 +237,10 @@ class Stream:
         if heard == 0 and 0 < len(rest) < HOP:
             return np.pad(rest, (0, HOP - len(rest)))
         return rest[: len(rest) // HOP * HOP]
+
+
+def _by_instrument(levels: FloatArray) -> dict[str, float]:
+    return {name: float(level) for name, level in zip(INSTRUMENTS, levels, strict=True)}
 
 
 def merged_thresholds(own: FloatArray, wanted: float | Mapping[str, float] | None) -> FloatArray:

@@ -37,7 +37,8 @@ class StreamInfo:
     models: tuple[str, ...]
     engine: str  # e.g. "onnxruntime 1.32 cpu"
     sha256s: Mapping[str, str]  # of each model's ONNX file
-    thresholds: Mapping[str, float]  # per instrument
+    thresholds: Mapping[str, float]  # of the ensemble, per instrument
+    model_thresholds: Mapping[str, Mapping[str, float]]  # each network's own, per instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Update:
         time: end of the newest sound this update has heard, s.
         probabilities: float32 [20], the smoothed, calibrated ensemble.
         active: names of the instruments that sound now, after hysteresis, in tag order.
-        by_model: each network's own smoothed probabilities, float32 [20].
+        by_model: each network's own smoothed probabilities, float32 [20]; one that gives no numbers is absent.
         level_db: RMS of the newest hop, dBFS, floored at -120.
         peak_db: highest absolute sample of the newest hop, dBFS, floored at -120.
         state: the state word.

@@ -37,6 +37,7 @@ def info(**changes: object) -> StreamInfo:
         "live": True, "pace": "realtime", "hop": HOP, "models": MODELS, "engine": "onnxruntime 1.32 cpu",
         "sha256s": dict.fromkeys(MODELS, "0" * 64),
         "thresholds": {name: 0.4 + 0.02 * (number % 6) for number, name in enumerate(INSTRUMENTS)},
+        "model_thresholds": {model: dict.fromkeys(INSTRUMENTS, 0.5) for model in MODELS},
     }  # fmt: skip
     return StreamInfo(**(facts | changes))  # type: ignore[arg-type]
 

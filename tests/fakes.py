@@ -19,6 +19,9 @@ class FakeTagger:
         self.thresholds = np.full(20, 0.5, np.float32)
         self.lengths: list[int] = []
 
+    def thresholds_of(self, model: str) -> FloatArray:
+        return np.full(20, 0.4 + 0.1 * self.models.index(model), np.float32)
+
     def calibrated(self, log_mel: FloatArray) -> dict[str, FloatArray]:
         self.lengths.append(log_mel.shape[1])
         time.sleep(self.sleep)

@@ -93,6 +93,9 @@ def test_a_network_that_gives_no_numbers_is_left_out(caplog: pytest.LogCaptureFi
     assert all(set(u.by_model) == {"cbam_cnn", "ms_crnn"} for u in got)
     assert all(np.isfinite(u.probabilities).all() for u in got)
     assert [r.message.split()[0] for r in caplog.records] == ["passt"]  # said once
+    fading = updates(np.concatenate([music(3), np.zeros(96_000, np.float32)]), tagger=tagger)
+    assert fading[-1].state is State.QUIET
+    assert set(fading[-1].by_model) == {"cbam_cnn", "ms_crnn"}  # silence does not bring it back
     tagger.broken = tagger.models
     with pytest.raises(ModelError, match="finite"):
         updates(music(1), tagger=tagger)

@@ -187,6 +187,22 @@ def test_info() -> None:
     assert info.thresholds["piano"] == pytest.approx(0.7)
     assert info.thresholds["voice"] == pytest.approx(0.5)
     assert tuple(info.thresholds) == INSTRUMENTS
+    assert list(info.model_thresholds) == ["passt", "cbam_cnn", "ms_crnn"]
+    assert [own["piano"] for own in info.model_thresholds.values()] == pytest.approx([0.4, 0.5, 0.6])
+
+
+@pytest.mark.parametrize("channels", [None, 1])
+def test_channels_reach_the_microphone(channels: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_microphone(device: object, channels: int | None) -> ArraySource:
+        opened.append((device, channels))
+        return ArraySource(music(1), live=True)
+
+    monkeypatch.setattr("instrec_live.realtime.stream.resolve", lambda device: None)
+    monkeypatch.setattr("instrec_live.realtime.stream.MicrophoneSource", open_microphone)
+    Stream(device=3, channels=channels, tagger=FakeTagger()).close()  # type: ignore[arg-type]
+    assert opened == [(3, channels)]
 
 
 @pytest.mark.parametrize(

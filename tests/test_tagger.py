@@ -40,6 +40,7 @@ def test_faces(tagger, folders):
     assert tagger.engine_name.startswith("onnxruntime")
     assert set(tagger.sha256s) == {"a", "b"}
     assert (tagger.thresholds.shape, tagger.thresholds.dtype) == ((20,), np.float32)
+    assert (tagger.thresholds_of("a").shape, tagger.thresholds_of("a").dtype) == ((20,), np.float32)
     assert Tagger.load(folders[:1]).models == ("a",)
 
 

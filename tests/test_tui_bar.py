@@ -87,8 +87,15 @@ def test_a_sparkline_marks_what_reached_the_threshold():
     assert [part for part, _ in sparkline(values, 0.5, ASCII)] == ["base", "low", "high"]
 
 
-def test_a_dot_for_each_network_over_the_threshold():
-    assert dots([0.9, 0.5, 0.49], 0.5, UNICODE) == [("dot", "●"), ("dot", "●"), ("ring", "○")]
+def test_a_dot_for_each_network_at_its_own_threshold():
+    assert dots([(0.5, 0.5), (0.3, 0.2), (0.6, 0.7)], UNICODE) == [("dot", "●"), ("dot", "●"), ("ring", "○")]
+
+
+def test_a_network_without_an_answer_has_a_sign_of_its_own():
+    for glyphs in (UNICODE, PLAIN, ASCII):
+        ((part, sign),) = dots([(None, 0.5)], glyphs)
+        assert part == "gone"
+        assert sign not in {glyphs.dot, glyphs.ring}
 
 
 @given(parts, parts, st.floats(0, 100), st.floats(0, 1))

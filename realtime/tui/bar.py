@@ -72,9 +72,18 @@ def sparkline(values: NDArray[np.float32], threshold: float, glyphs: Glyphs) -> 
     return merged(map(cell, values.tolist()))
 
 
-def dots(values: Iterable[float], threshold: float, glyphs: Glyphs) -> list[Run]:
-    """One sign a network: part "dot" where its probability is over the threshold, "ring" where not."""
-    return [("dot", glyphs.dot) if value >= threshold else ("ring", glyphs.ring) for value in values]
+def dots(opinions: Iterable[tuple[float | None, float]], glyphs: Glyphs) -> list[Run]:
+    """One sign for each network's (probability, threshold): "dot" from the threshold on, "ring" below it.
+
+    "gone" where the probability is None: the network gives no numbers.
+    """
+
+    def sign(value: float | None, threshold: float) -> Run:
+        if value is None:
+            return "gone", glyphs.gone
+        return ("dot", glyphs.dot) if value >= threshold else ("ring", glyphs.ring)
+
+    return [sign(value, threshold) for value, threshold in opinions]
 
 
 def decay(peak: float, value: float, seconds: float, fall: float) -> float:

@@ -20,6 +20,7 @@ class Glyphs:
     cursor: str = "▌"
     dot: str = "●"
     ring: str = "○"
+    gone: str = "–"  # a network that gives no numbers
     arrow: str = "→"
     ellipsis: str = "…"
     up_down: str = "↑↓"
@@ -29,7 +30,7 @@ UNICODE = Glyphs()
 PLAIN = replace(UNICODE, left="▕", right="▏", track="·")  # no colour: the track must be drawn
 ASCII = Glyphs(
     eighths=" #", spark="_.:-=+*#", left="[", right="]", track=" ", threshold=":", peak="|", active=">",
-    cursor="|", dot="o", ring=".", arrow=">", ellipsis="~", up_down="up/down",
+    cursor="|", dot="o", ring=".", gone="-", arrow=">", ellipsis="~", up_down="up/down",
 )  # fmt: skip
 
 

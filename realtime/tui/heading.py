@@ -35,14 +35,15 @@ def titles(picture: Picture, width: int) -> list[Run]:
     return [("label", text)]
 
 
-def detail(picture: Picture, name: str, width: int) -> list[Run]:
+def detail(picture: Picture, name: str, width: int, glyphs: Glyphs) -> list[Run]:
     """The selected instrument: its threshold, every network's probability, and since when it sounds."""
     number = INSTRUMENTS.index(name)
     runs: list[Run] = [("label", "   "), ("value", DISPLAY_NAMES[name])]
     fields = [("now", probability(float(picture.probabilities[number])))]
     fields.append(("threshold", probability(picture.info.thresholds.get(name, 0.5))))
     if picture.update is not None:
-        fields += [(model, probability(float(p[number]))) for model, p in picture.update.by_model.items()]
+        opinions = zip(picture.info.models, picture.opinions(name), strict=True)
+        fields += [(model, glyphs.gone if p is None else probability(p)) for model, (p, _) in opinions]
     if name in picture.active:
         fields.append(("since", clock(float(picture.entered[number]), hours=False)))
     for label, value in fields:
@@ -74,4 +75,4 @@ class Heading(Line):
     def runs(self, width: int) -> list[Run]:
         if self.selected is None:
             return titles(self.picture, width)
-        return detail(self.picture, self.selected, width)
+        return detail(self.picture, self.selected, width, self.glyphs)

@@ -26,7 +26,7 @@ def chapters(glyphs: Glyphs, models: tuple[str, ...]) -> list[tuple[str, list[En
                 (".83", "how sure: about 83 of 100 such answers are right"),
                 (glyphs.threshold, "its threshold: from here on it counts as sounding"),
                 (glyphs.peak, "the highest of the last seconds; falls slowly"),
-                (dots, f"which networks agree: {', '.join(models)}"),
+                (dots, f"what {', '.join(models)} say alone ({glyphs.gone}: nothing)"),
                 (glyphs.spark, "the last minute, the present at the right"),
             ],
         ),

@@ -71,6 +71,17 @@ class Picture:
         """The instruments that sound now."""
         return frozenset() if self.update is None else frozenset(self.update.active)
 
+    def opinions(self, name: str) -> list[tuple[float | None, float]]:
+        """Each network's probability of an instrument, None if it gives no numbers, and its own threshold for it."""
+        number = INSTRUMENTS.index(name)
+
+        def opinion(model: str) -> float | None:
+            if self.update is None:
+                return 0.0
+            return float(self.update.by_model[model][number]) if model in self.update.by_model else None
+
+        return [(opinion(model), self.info.model_thresholds[model][name]) for model in self.info.models]
+
     def after(self, update: Update) -> "Picture":
         """The picture that `update` makes of this one."""
         passed = 0.0 if self.update is None else update.time - self.update.time

@@ -22,7 +22,7 @@ NAME = max(map(len, DISPLAY_NAMES.values()))
 FIXED = 3 + NAME + 1 + 3 + 1 + 2 + 1  # cursor, marker, name, number, the bar's ends, the right margin
 MIN_BAR, MIN_SPARK, MAX_SPARK = 8, 10, 120
 ON_TRACK = {"fill", "track", "mark", "notch", "peak"}  # parts with a background of their own
-PARTS = {"marker", "name", "number", "end", "dot", "ring", "high", "low", "base", *ON_TRACK}
+PARTS = {"marker", "name", "number", "end", "dot", "ring", "gone", "high", "low", "base", *ON_TRACK}
 BRIGHTER = {"marker", "name", "number", "fill", "notch", "peak", "dot", "high", "low"}  # in a row that sounds
 
 
@@ -66,9 +66,7 @@ def row_runs(
         ("end", glyphs.right),
     ]
     if cells.dots:
-        by_model = picture.update.by_model if picture.update else {}
-        values = [float(by_model[model][number]) if model in by_model else 0.0 for model in picture.info.models]
-        runs += [("end", " "), *dots(values, threshold, glyphs)]
+        runs += [("end", " "), *dots(picture.opinions(name), glyphs)]
     if cells.spark:
         runs += [("end", "  "), *sparkline(spark, threshold, glyphs)]
     return [*runs, ("end", " ")]
