@@ -105,7 +105,7 @@ def test_what_is_played_is_what_is_recorded(virtual_microphone, tmp_path):
 
 
 @pytest.mark.parametrize("accident", ["unplug", "freeze"])
-def test_a_microphone_that_is_gone_is_noticed_within_three_seconds(accident, virtual_microphone, tmp_path):
+def test_a_microphone_that_is_gone_is_noticed_within_a_second(accident, virtual_microphone, tmp_path):
     child = record(virtual_microphone, NAME, str(tmp_path / "heard.npy"), 20)
     assert child.stdout is not None
     child.stdout.readline()
@@ -114,7 +114,7 @@ def test_a_microphone_that_is_gone_is_noticed_within_three_seconds(accident, vir
     getattr(virtual_microphone, accident)()
     out, err = child.communicate(timeout=15)
     print(f"{accident}: last sound {float(out):.2f} s before, ended {time.monotonic() - began:.2f} s after")
-    assert float(out) < 3
+    assert float(out) < 1.5  # the last 0.1 s of sound may come late
     assert child.returncode == 3
     assert err.splitlines()[-1].startswith("instrec-live: error: device lost: [")
     assert NAME in err
@@ -256,7 +256,7 @@ def test_closing_ends_a_waiting_read_and_releases_the_device_once(portaudio):
 
 
 def test_a_driver_that_hangs_holds_up_neither_closing_nor_the_exit(portaudio, monkeypatch):
-    monkeypatch.setattr(microphone, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(microphone, "CLOSE_WITHIN", 0.1)
     monkeypatch.setattr(devices, "_driver_hangs", threading.Event())
     release, unregistered = threading.Event(), []
     portaudio.abort = lambda ignore_errors: release.wait(20)

@@ -11,7 +11,8 @@ from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
 
-LOST_AFTER = 2.0  # s without a callback; PortAudio often does not say that a device is gone
+LOST_AFTER = 1.0  # s without a callback; PortAudio often does not say that a device is gone
+CLOSE_WITHIN = 2.0  # s
 START_WITHIN = 5.0  # s; some sound servers first give the two seconds they have buffered
 HELD_SECONDS = 4  # sound kept for a reader that is late
 COMMON_RATES = (48_000, 44_100)  # tried when a device refuses the rate it calls its own
@@ -131,7 +132,7 @@ class MicrophoneSource:
         # A driver whose device is gone may never return from this: it must not hold up the program.
         closer = threading.Thread(target=self._shut, daemon=True, name="close-microphone")
         closer.start()
-        closer.join(LOST_AFTER)
+        closer.join(CLOSE_WITHIN)
         if closer.is_alive():
             give_up_on_driver()
 
