@@ -1,10 +1,11 @@
 """argv -> settings -> run -> exit code. Everything heavy is imported where it is needed."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,6 +26,9 @@ class Signalled(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; mistakes become one line on stderr, never a traceback."""
     debug = False
+    # A hop's matrices are small: two threads of numpy take twice the CPU time for them, and are no faster.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
     try:
@@ -108,12 +112,12 @@ def _listen(settings: Settings) -> int:
     from instrec_live.realtime.journal import Journal
     from instrec_live.realtime.outputs import check_writable
     from instrec_live.realtime.recorder import Recorder
+    from instrec_live.realtime.terminal import is_terminal
 
     for path in (*settings.outputs, *([settings.record] if settings.record else [])):
         check_writable(Path(path), settings.force)
-    ui = not settings.no_ui and not settings.json and sys.stdout.isatty()
-    pipe, ui = _keyboard_apart(ui) if settings.stdin else (None, ui and sys.stdin.isatty())
-    log = _log(settings, on_stderr=not ui)
+    pipe, ui = _stdin_and_ui(settings)
+    log = _log(settings, on_stderr=not (ui and is_terminal(sys.stderr)))
     with _stream(settings, pipe) as stream:
         journal = Journal(stream, settings.strict)
         try:
@@ -126,7 +130,7 @@ def _listen(settings: Settings) -> int:
                 *(info.source, info.source_rate, info.source_channels, info.hop),
                 *(", ".join(info.models), info.engine),
             )
-            code = _show(journal) if ui else _drain(journal)
+            code = _show(journal, settings) if ui else _drain(journal)
         finally:
             summary = journal.finish()
             log.info(
@@ -136,10 +140,27 @@ def _listen(settings: Settings) -> int:
     return code or int(journal.failed)
 
 
-def _show(journal: "Journal") -> int:
+def _stdin_and_ui(settings: Settings) -> tuple[BinaryIO | None, bool]:
+    """The sound, if it comes through stdin, and whether there is to be a screen."""
+    from instrec_live.realtime.terminal import can_draw, is_terminal, keyboard_apart
+
+    ui = can_draw() and not settings.no_ui and not settings.json
+    pipe: BinaryIO | None = None
+    if settings.stdin:
+        pipe, ui = keyboard_apart() if ui else (sys.stdin.buffer, False)
+    else:
+        ui = ui and is_terminal(sys.stdin)
+    if ui and settings.theme is not None:
+        from instrec_live.realtime.tui.themes import known_theme
+
+        known_theme(settings.theme)  # before any output is begun
+    return pipe, ui
+
+
+def _show(journal: "Journal", settings: Settings) -> int:
     from instrec_live.realtime.tui.app import run
 
-    return run(journal)
+    return run(journal, theme=settings.theme, noise=settings.log_file)
 
 
 def _drain(journal: "Journal") -> int:
@@ -189,21 +210,6 @@ def _open_outputs(settings: Settings, journal: "Journal", ui: bool) -> None:
         journal.add("stdout", JsonLines(sys.stdout, head))
     elif not ui:
         journal.add("stdout", Changes(sys.stdout))
-
-
-def _keyboard_apart(ui: bool) -> tuple[BinaryIO, bool]:
-    """Sound comes through stdin: a copy of it for the sound, and the terminal, if there is one, for the keys."""
-    import os
-
-    if not ui:
-        return sys.stdin.buffer, False
-    sound = os.fdopen(os.dup(0), "rb", buffering=0)
-    with suppress(OSError):
-        terminal = os.open("/dev/tty", os.O_RDWR)
-        os.dup2(terminal, 0)
-        os.close(terminal)
-        return sound, True
-    return sound, False
 
 
 def _log(settings: Settings, on_stderr: bool) -> Any:

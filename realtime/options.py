@@ -61,7 +61,7 @@ def parser() -> Parser:
     one.add_argument("--demo", action="store_true", help="a short clip that comes with the program")
     one.add_argument("-l", "--list-devices", action="store_true", help="list the microphones and exit")
     group.add_argument("--rate", type=_whole(1_000, 768_000), metavar="HZ", help="of raw PCM (44100)")
-    group.add_argument("--channels", type=_whole(1, 64), metavar="N", help="of raw PCM (1)")
+    group.add_argument("--channels", type=_whole(1, 64), metavar="N", help="of raw PCM (1), or to record (2)")
     group.add_argument("--format", choices=("s16le", "s24le", "s32le", "f32le"), help="of raw PCM's samples (s16le)")
     group.add_argument("--start", type=_number(0, 1e9), default=0.0, metavar="S", help="skip into the file")
     group.add_argument("--duration", type=_number(0.01, 1e9), metavar="S", help="listen for so long")
@@ -89,7 +89,14 @@ def parser() -> Parser:
     group.add_argument("--strict", action="store_true", help="exit with 6 if the networks cannot keep up")
 
     group = p.add_argument_group("results")
-    group.add_argument("--no-ui", action="store_true", help="plain lines on stdout instead of the screen")
+    group.add_argument(
+        "--no-ui",
+        action="store_true",
+        help="plain lines on stdout instead of the screen; so too where stdout is no terminal",
+    )
+    group.add_argument(
+        "--theme", metavar="NAME", help="of the screen: dark, light, nord, …; ctrl+p there shows all (dark)"
+    )
     group.add_argument("--json", action="store_true", help="JSON lines on stdout instead of the screen")
     group.add_argument(
         "-o",

@@ -21,7 +21,7 @@ class Settings:
     stdin: bool
     demo: bool
     rate: int
-    channels: int
+    channels: int | None
     sample_format: str
     list_devices: bool
     doctor: bool
@@ -35,6 +35,7 @@ class Settings:
     thresholds: Mapping[str, float] | None
     gate: float
     no_ui: bool
+    theme: str | None
     json: bool
     outputs: tuple[Path, ...]
     record: Path | None
@@ -54,7 +55,9 @@ def parse(argv: Sequence[str]) -> Settings:
     given, unknown = grammar.parse_known_args(argv)
     if unknown:
         raise _unknown(unknown[0], [name for action in grammar._actions for name in action.option_strings])
-    for name in ("rate", "channels", "format"):
+    if given.channels is not None and (given.file is not None or given.demo):
+        raise UsageError("--channels is of raw sound or of a microphone; a file tells its own")
+    for name in ("rate", "format"):
         if getattr(given, name) is not None and not given.stdin:
             raise UsageError(f"--{name} describes raw sound from --stdin, and that was not asked for")
     if given.start and given.file is None and not given.demo:
@@ -70,7 +73,7 @@ def parse(argv: Sequence[str]) -> Settings:
         stdin=given.stdin,
         demo=given.demo,
         rate=given.rate or 44_100,
-        channels=given.channels or 1,
+        channels=given.channels,
         sample_format=given.format or "s16le",
         list_devices=given.list_devices,
         doctor=given.doctor,
@@ -84,6 +87,7 @@ def parse(argv: Sequence[str]) -> Settings:
         thresholds=_thresholds(given.threshold, given.thresholds),
         gate=given.gate,
         no_ui=given.no_ui,
+        theme=given.theme,
         json=given.json,
         outputs=outputs,
         record=given.record,

@@ -32,6 +32,7 @@ def test_defaults() -> None:
         (["--file", "a.wav", "--device", "0"], "not allowed with"),
         (["--pace", "max"], "cannot be hurried"),
         (["--rate", "48000"], "--stdin"),
+        (["--file", "a.wav", "--channels", "2"], "a file tells its own"),
         (["--start", "3"], "no file was given"),
         (["--models", "passt,,x"], "names no model"),
         (["--output", "a.xlsx"], ".jsonl, .csv, .txt"),

@@ -1,20 +1,11 @@
 """The program in the terminal, played on by a pilot, and once in a real (pseudo) terminal."""
 
 import asyncio
-import fcntl
-import os
-import pty
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
-import time
-from pathlib import Path
 
 import pytest
 from fake_stream import FakeStream, info, update
+from pseudo_terminal import in_terminal
 
 from instrec_live.models.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.tui import app as module
@@ -116,6 +107,32 @@ def test_s_sorts_by_score_then_by_entry_then_as_it_was():
         assert lines(app)[3].startswith("   accordion")
 
     play(body)
+
+
+def test_a_network_that_gives_no_numbers_is_shown_so():
+    without = update(60)
+    heard = {model: p for model, p in without.by_model.items() if model != "cbam_cnn"}
+
+    async def body(app, pilot, stream):
+        await feed(app, pilot, update(61, by_model=heard))
+        piano = next(line for line in lines(app) if "piano" in line)
+        assert "●–●" in piano
+        await pilot.press("up")
+        await pilot.pause()
+        assert "cbam_cnn –" in lines(app)[2]
+
+    play(body)
+
+
+def test_dots_go_by_each_networks_own_threshold():
+    strict = {"passt": 0.5, "cbam_cnn": 0.999, "ms_crnn": 0.5}
+    own = {model: {**info().model_thresholds[model], "piano": level} for model, level in strict.items()}
+
+    async def body(app, pilot, stream):
+        piano = next(line for line in lines(app) if "piano" in line)
+        assert "●○●" in piano
+
+    play(body, facts=info(hop=3600.0, model_thresholds=own))
 
 
 def test_arrows_select_a_row_and_show_its_numbers():
@@ -340,35 +357,6 @@ except InstrecError as trouble:
 """
 
 
-def in_terminal(act, *arguments):
-    """Run SCRIPT in a pseudo terminal of 80×24; `act(process, write)` once the rows are there. (code, output)"""
-    main, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    settings = termios.tcgetattr(other)
-    environment = os.environ | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments],
-        stdin=other, stdout=other, stderr=other, cwd=Path(__file__).parent, env=environment, start_new_session=True,
-    )  # fmt: skip
-    output, acted, deadline = b"", False, time.monotonic() + 60
-    try:
-        while process.poll() is None and time.monotonic() < deadline:
-            if select.select([main], [], [], 0.1)[0]:
-                output += os.read(main, 65536)
-            if not acted and b"voice" in output:
-                act(process, lambda keys: os.write(main, keys))
-                acted = True
-        while select.select([main], [], [], 0.1)[0]:
-            output += os.read(main, 65536)
-        assert termios.tcgetattr(other) == settings, "the terminal was left in another mode"
-    finally:
-        process.kill()
-        code = process.wait()
-        os.close(main)
-        os.close(other)
-    return code, output.decode(errors="replace")
-
-
 @pytest.mark.parametrize(
     ("act", "arguments", "code", "said"),
     [
@@ -380,7 +368,7 @@ def in_terminal(act, *arguments):
     ids=["q", "SIGTERM", "stream error", "defect"],
 )
 def test_a_real_terminal_is_given_back(act, arguments, code, said):
-    ended, output = in_terminal(act, *arguments)
+    ended, output = in_terminal(["-c", SCRIPT, *arguments], act)
     assert ended == code
     assert "\x1b[?1049h" in output
     after = output.rsplit("\x1b[?1049l", 1)[1]  # what stands on the terminal when the screen has gone

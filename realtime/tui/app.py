@@ -5,13 +5,15 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 
-from instrec_live.models.errors import InternalError, UsageError
+from instrec_live.models.errors import InternalError
+from instrec_live.realtime.terminal import drawing_apart
 from instrec_live.realtime.tui import glyphs as signs
 from instrec_live.realtime.tui.events import Events
 from instrec_live.realtime.tui.header import Header
@@ -23,7 +25,7 @@ from instrec_live.realtime.tui.messages import NewUpdate, RowChosen, StreamEnded
 from instrec_live.realtime.tui.picture import Picture, Sorting
 from instrec_live.realtime.tui.rows import Rows
 from instrec_live.realtime.tui.status import Status
-from instrec_live.realtime.tui.themes import DARK, LIGHT
+from instrec_live.realtime.tui.themes import DARK, LIGHT, known_theme
 
 FRAME = 0.1  # s; the screen is drawn no more often
 PATIENCE = 2.0  # s beyond the hop after which a missing update is reported
@@ -78,11 +80,7 @@ class InstrecApp(App[None]):
         self.drawing = False
         for own in (DARK, LIGHT):
             self.register_theme(own)
-        name = theme or DARK.name
-        if name not in self.available_themes:
-            known = ", ".join(sorted(self.available_themes))
-            raise UsageError(f"no theme is called {name!r}", f"the themes are: {known}")
-        self.theme = name
+        self.theme = known_theme(theme or DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"foreground-disabled": "ansi_default"}  # Textual's ansi themes lack it
@@ -222,11 +220,11 @@ class InstrecApp(App[None]):
         self._close_messages_no_wait()
 
 
-def run(stream: Updates, exit_at_end: bool = False, theme: str | None = None) -> int:
+def run(stream: Updates, exit_at_end: bool = False, theme: str | None = None, noise: Path | None = None) -> int:
     """Show a stream on the terminal until the user quits; closes it, and restores the terminal.
 
-    `exit_at_end`: leave when the stream ends, else its last picture stays. Returns 0, 130 after Ctrl-C, 128
-    plus a signal's number.
+    `exit_at_end`: leave when the stream ends, else its last picture stays. `noise`: a file for what libraries write
+    to stderr meanwhile. Returns 0, 130 after Ctrl-C, 128 plus a signal's number.
 
     Raises:
         UsageError: an unknown theme.
@@ -234,7 +232,8 @@ def run(stream: Updates, exit_at_end: bool = False, theme: str | None = None) ->
         Exception: whatever the stream raised.
     """
     app = InstrecApp(stream, exit_at_end=exit_at_end, theme=theme)
-    app.run()
+    with drawing_apart(noise):
+        app.run()
     if app.error is not None:
         raise app.error
     if app._exception is not None:

@@ -1,6 +1,9 @@
 """The program's own two themes: lamplight on slate, and ink on paper. Textual's others work as well."""
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
+
+from instrec_live.models.errors import UsageError
+from instrec_live.realtime.settings import nearest
 
 # accent: what sounds; secondary: what does not (quite); surface: an unlit bar; panel: the outer lines.
 DARK = Theme(
@@ -33,3 +36,16 @@ LIGHT = Theme(
     dark=False,
     variables={"foreground-muted": "#6a6c70", "foreground-disabled": "#a5a59f", "primary-muted": "#dfe6e6"},
 )
+
+
+def known_theme(name: str) -> str:
+    """The name, if there is such a theme.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = sorted({DARK.name, LIGHT.name, *BUILTIN_THEMES})
+    if name not in names:
+        hint = nearest(name, names)
+        raise UsageError(f"no theme is called {name!r}", hint or f"the themes are: {', '.join(names)}")
+    return name
