@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A hop's matrices are small: two threads of numpy take twice the CPU time for them, and are no faster.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the program runs
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
     try:
@@ -110,6 +113,7 @@ def _listen(settings: Settings) -> int:
     from pathlib import Path
 
     from instrec_live.realtime.journal import Journal
+    from instrec_live.realtime.narration import narrate
     from instrec_live.realtime.outputs import check_writable
     from instrec_live.realtime.recorder import Recorder
     from instrec_live.realtime.terminal import is_terminal
@@ -117,7 +121,7 @@ def _listen(settings: Settings) -> int:
     for path in (*settings.outputs, *([settings.record] if settings.record else [])):
         check_writable(Path(path), settings.force)
     pipe, ui = _stdin_and_ui(settings)
-    log = _log(settings, on_stderr=not (ui and is_terminal(sys.stderr)))
+    log = narrate(settings, screen=ui and is_terminal(sys.stderr))
     with _stream(settings, pipe) as stream:
         journal = Journal(stream, settings.strict)
         try:
@@ -133,10 +137,12 @@ def _listen(settings: Settings) -> int:
             code = _show(journal, settings) if ui else _drain(journal)
         finally:
             summary = journal.finish()
-            log.info(
-                "%g s heard, %d updates, %d skipped, %d xruns",
-                *(summary.time, summary.updates, summary.skipped, summary.xruns),
-            )
+            if summary.updates:
+                log.info(
+                    "%g s heard, %d updates, %d skipped, %d xruns; %s",
+                    *(summary.time, summary.updates, summary.skipped, summary.xruns),
+                    summary.in_words,
+                )
     return code or int(journal.failed)
 
 
@@ -199,49 +205,24 @@ def _demo() -> Any:
 
 
 def _open_outputs(settings: Settings, journal: "Journal", ui: bool) -> None:
+    from instrec_live.realtime.errors import UsageError
     from instrec_live.realtime.outputs import FORMATS, Changes, JsonLines, header, open_text
     from instrec_live.realtime.smoothing import Smoothing
 
     head = header(journal.info, Smoothing(), settings.gate)
-    for path in settings.outputs:
-        file = open_text(path, settings.force)
-        journal.add(str(path), FORMATS[path.suffix.lower()](file, head), file)
-    if settings.json:
-        journal.add("stdout", JsonLines(sys.stdout, head))
-    elif not ui:
-        journal.add("stdout", Changes(sys.stdout))
-
-
-def _log(settings: Settings, on_stderr: bool) -> Any:
-    """The program's logger: to stderr where no screen is in the way, and to the log file."""
-    import logging
-
-    from instrec_live.realtime.errors import UsageError, printable
-
-    class OneLine(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return f"instrec-live: {printable(record.getMessage())}"
-
-    log = logging.getLogger("instrec_live")
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    for handler in log.handlers[:]:
-        log.removeHandler(handler)
-        handler.close()
-    handlers: list[logging.Handler] = [logging.NullHandler()]
-    if on_stderr:
-        handlers.append(logging.StreamHandler(sys.stderr))
-        handlers[-1].setFormatter(OneLine())
-        handlers[-1].setLevel({-1: logging.ERROR, 0: logging.INFO}.get(settings.verbosity, logging.DEBUG))
-    if settings.log_file is not None:
-        try:
-            handlers.append(logging.FileHandler(settings.log_file, encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from error
-        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for handler in handlers:
-        log.addHandler(handler)
-    return logging.getLogger("instrec_live.realtime.cli")
+    name = "stdout"
+    try:
+        if settings.json:
+            journal.add(name, JsonLines(sys.stdout, head))
+        elif not ui:
+            journal.add(name, Changes(sys.stdout))
+        for path in settings.outputs:
+            name, file = str(path), open_text(path, settings.force)
+            journal.add(name, FORMATS[path.suffix.lower()](file, head), file)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{name} cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

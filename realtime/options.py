@@ -94,9 +94,7 @@ def parser() -> Parser:
         action="store_true",
         help="plain lines on stdout instead of the screen; so too where stdout is no terminal",
     )
-    group.add_argument(
-        "--theme", metavar="NAME", help="of the screen: dark, light, nord, …; ctrl+p there shows all (dark)"
-    )
+    group.add_argument("--theme", metavar="NAME", help="colours of the screen: dark, light, nord, … (dark)")
     group.add_argument("--json", action="store_true", help="JSON lines on stdout instead of the screen")
     group.add_argument(
         "-o",

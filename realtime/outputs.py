@@ -39,6 +39,12 @@ class Summary:
     xruns: int
     bad_samples: int
 
+    @property
+    def in_words(self) -> str:
+        """ "piano 12.5 s, voice 3.0 s", the longest first."""
+        longest = sorted(self.active_seconds.items(), key=lambda item: -item[1])
+        return ", ".join(f"{DISPLAY_NAMES[name]} {s:.1f} s" for name, s in longest) or "no instrument recognised"
+
 
 class Sink(Protocol):
     """Where updates go. Raises OSError when it can take no more."""

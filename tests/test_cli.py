@@ -234,6 +234,44 @@ def test_help_in_an_old_locale() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes descriptors")
+@pytest.mark.parametrize(("closed", "code"), [("<&- >&- 2>&-", 0), (">&-", 0), ("--stdin <&-", 4)])
+def test_standard_streams_that_are_closed_are_no_defect(place: Path, closed: str, code: int) -> None:
+    source = "" if "--stdin" in closed else "--file good.wav --pace max"
+    command = f"{sys.executable} -m instrec_live.realtime --models ./one -q {source} {closed}"
+    done = subprocess.run(["bash", "-c", command], cwd=place, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert "defect" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_from_the_start_is_one_line(place: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*RUN, "--models", "./one", "-q", "--file", "good.wav", "--json"],
+            cwd=place, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert_one_line(done, 2, "stdout cannot be written: No space left")  # type: ignore[arg-type]
+
+
+def test_the_end_says_what_sounded(place: Path) -> None:
+    argv = ["--file", "good.wav", "--pace", "max", "--threshold"]
+    assert "no instrument recognised" in run(place, *argv, "0.999").stderr
+    assert " s, " in run(place, *argv, "0.01").stderr.splitlines()[-1].split(";")[1]
+
+
+def test_numpy_computes_with_one_thread_unless_told_otherwise() -> None:
+    program = "import sys, os; from instrec_live.realtime.cli import main; main(['-l']); print(os.environ['{}'])"
+    for name, given, used in [("OMP_NUM_THREADS", "", "1"), ("OPENBLAS_NUM_THREADS", "3", "3")]:
+        environment = {key: value for key, value in os.environ.items() if key != name} | (
+            {name: given} if given else {}
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(name)], env=environment, capture_output=True, text=True, timeout=20
+        )
+        assert done.stdout.splitlines()[-1] == used
+
+
 def test_help_into_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m instrec_live.realtime --help | head -n 1; exit ${{PIPESTATUS[0]}}"],

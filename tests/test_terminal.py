@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,13 @@ def test_signals_give_the_terminal_back(place, number, code):
     ended, output = in_terminal(FILE, lambda process, write: os.kill(process.pid, number), cwd=place)
     assert ended == code
     assert output.rindex("\x1b[?1049l") > output.rindex(ALTERNATE)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_what_went_wrong_under_the_screen_is_said_after_it(place):
+    (place / "full.txt").symlink_to("/dev/full")
+    wait = lambda process, write: (time.sleep(3), press_q(process, write))  # noqa: E731 - until something sounds
+    code, output = in_terminal([*FILE, "-o", "full.txt", "--force", "--threshold", "0.01"], wait, cwd=place)
+    assert code == 1
+    assert ALTERNATE in output
+    assert "full.txt can be written no further: No space left" in output.rsplit("\x1b[?1049l", 1)[1]

@@ -1,0 +1,49 @@
+"""What the program says beside its data: on stderr, held back while a screen is drawn there, and in the log file."""
+
+import logging
+import sys
+from logging.handlers import MemoryHandler
+
+from instrec_live.realtime.errors import UsageError, printable
+from instrec_live.realtime.settings import Settings
+
+_LEVELS = {-1: logging.ERROR, 0: logging.INFO}  # by verbosity; above: everything
+
+
+class OneLine(logging.Formatter):
+    """A record on one line, in the program's name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"instrec-live: {printable(record.getMessage())}"
+
+
+def narrate(settings: Settings, screen: bool) -> logging.Logger:
+    """The program's logger, from now on as the user wants it.
+
+    `screen`: one is drawn where stderr leads; then only what went wrong is said, when the program ends.
+
+    Raises:
+        UsageError: the log file cannot be written.
+    """
+    stderr: logging.Handler = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(OneLine())
+    stderr.setLevel(_LEVELS.get(settings.verbosity, logging.DEBUG))
+    if screen:
+        stderr.setLevel(max(stderr.level, logging.WARNING))
+        stderr = MemoryHandler(1_000, logging.CRITICAL + 1, stderr)  # logging itself flushes it at the end
+    handlers = [stderr]
+    if settings.log_file is not None:
+        try:
+            handlers.append(logging.FileHandler(settings.log_file, encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from error
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log = logging.getLogger("instrec_live")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+    for handler in handlers:
+        log.addHandler(handler)
+    return log
