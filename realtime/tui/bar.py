@@ -46,7 +46,7 @@ def bar(
     if threshold is not None:
         cell = cell_of(threshold, width)
         cells[cell] = ("notch" if cell < whole else "mark", glyphs.threshold)
-    if peak is not None and (cell := cell_of(peak, width)) >= lit and unit(peak) > 0:
+    if peak is not None and (cell := cell_of(peak, width)) >= max(1, lit):  # in the first cell it says nothing
         cells[cell] = ("peak", glyphs.peak)
     return merged(cells)
 

@@ -17,7 +17,7 @@ def entries(sorting: Sorting, frozen: bool, glyphs: Glyphs) -> list[tuple[str, s
         ("?", "help", "app.help"),
         ("space", "resume" if frozen else "freeze", "app.freeze"),
         ("s", f"sort:{sorting.value}", "app.sort"),
-        ("0", "peaks", "app.clear_peaks"),
+        ("0", "clear peaks", "app.clear_peaks"),
         (glyphs.up_down, "select", "app.move(1)"),
         ("t", "theme", "app.light_or_dark"),
         ("ctrl+p", "more", "app.command_palette"),
