@@ -1,0 +1,169 @@
+"""What the README tells a newcomer to type is understood by the program, and does what it says."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from demo_sound import clip
+
+from instrec_live.models.bundle import BUNDLES, DEFAULT_MODELS
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.errors import ExitCode
+from instrec_live.realtime.options import parser
+from instrec_live.realtime.settings import parse
+
+CHECKOUT = Path(__file__).parent.parent
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def lines_to_type() -> Iterator[tuple[str, str]]:
+    """Where, and a line of shell with instrec-live in it: in a block, in running text, in --help."""
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        typed = [line for block in blocks(page, "sh") for line in block.splitlines()]
+        typed += re.findall(r"`([^`\n]*\binstrec-live -[^`\n]*)`", page)
+        yield from ((path.name, line) for line in typed if "instrec-live" in line)
+    examples = re.findall(r"^  (.*\binstrec-live\b.*?)(?:  .*)?$", parser().epilog or "", re.MULTILINE)
+    yield from (("--help", line) for line in examples)
+
+
+def calls(line: str) -> list[list[str]]:
+    """The arguments of each instrec-live in a line of shell: pipes taken apart, redirections and comments left out."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word in ("|", "&&", ";"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    parts = [part[: part.index(">")] if ">" in part else part for part in parts]
+    return [part[1:] for part in parts if part and part[0] == "instrec-live"]
+
+
+LINES = list(lines_to_type())
+
+
+def test_there_is_something_to_type() -> None:
+    assert len([1 for where, _ in LINES if where == "README.md"]) > 9
+    assert calls("ffmpeg -i x - | instrec-live --stdin --rate 1000 > 'a b'  # c | instrec-live") == [
+        ["--stdin", "--rate", "1000"]
+    ]
+    assert calls("pip install . && instrec-live --demo") == [["--demo"]]
+
+
+@pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{where}: {line}" for where, line in LINES])
+def test_every_line_is_understood(where: str, line: str) -> None:
+    assert calls(line), "no call of instrec-live found in it"
+    for argv in calls(line):
+        if "--help" in argv:
+            parser().parse_known_args([word for word in argv if word != "--help"])
+        else:
+            parse(argv)
+
+
+@pytest.fixture(scope="module")
+def concert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with concert.wav of three seconds in it, and concert.mp4 where ffmpeg is there."""
+    if missing := [name for name in DEFAULT_MODELS if not (BUNDLES / name).is_dir()]:
+        pytest.skip(f"the networks are not bundled: {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp("concert")
+    soundfile.write(folder / "concert.wav", clip(3.0), 44_100)
+    if shutil.which("ffmpeg"):
+        subprocess.run(["ffmpeg", "-v", "error", "-i", "concert.wav", "concert.mp4"], cwd=folder, check=True)
+    return folder
+
+
+def type_in(folder: Path, line: str) -> str:
+    """Run a line of shell in the folder, as it stands; returns stdout."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "instrec-live").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m instrec_live.realtime "$@"\n')
+    (folder / "bin" / "instrec-live").chmod(0o755)
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def the_line(*words: str) -> str:
+    """The README's line with all these words."""
+    (line,) = [line for where, line in LINES if where == "README.md" and all(word in line for word in words)]
+    return line
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="lines of a POSIX shell")
+
+
+@posix
+def test_json_lines_are_as_shown(concert: Path) -> None:
+    type_in(concert, the_line("--json", "concert.jsonl"))
+    head, *updates, summary = map(json.loads, (concert / "concert.jsonl").read_text().splitlines())
+    assert (head["type"], summary["type"], len(updates)) == ("header", "summary", 6)
+    (shown,) = map(json.loads, blocks(README, "json"))
+    assert list(shown) == list(updates[-1])
+    assert shown["by_model"].keys() - {"…"} <= updates[-1]["by_model"].keys()
+
+
+@posix
+def test_files_are_written_as_said(concert: Path) -> None:
+    type_in(concert, the_line("--output", "concert.csv", "labels.txt"))
+    rows = (concert / "concert.csv").read_text().splitlines()
+    assert rows[0] == "time,instrument,probability,active"
+    assert len(rows) == 1 + 6 * 20
+    assert (concert / "labels.txt").exists()
+
+
+@posix
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_a_film_through_ffmpeg(concert: Path) -> None:
+    assert "+ " in type_in(concert, the_line("ffmpeg"))
+
+
+@posix
+def test_the_doctor_finds_everything(concert: Path) -> None:
+    assert "verdict: ready" in type_in(concert, the_line("--doctor"))
+
+
+@pytest.mark.parametrize("code", blocks(README, "python"), ids=lambda code: code.split()[3])
+def test_the_python_runs(code: str, concert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(concert)
+    names = {"samples": clip(3.0), "sample_rate": 44_100}
+    exec(code, names)
+    if "tags" in names:
+        assert names["tags"].probabilities.shape == (20,)  # type: ignore[attr-defined]
+
+
+def test_the_tables_are_complete() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert codes == {int(code) for code in ExitCode}
+    twenty = README.split("## The 20 instruments")[1].split(":")[0]
+    assert re.findall(r"[a-z]+(?: percussion)?", twenty) == [name.replace("_", " ") for name in INSTRUMENTS]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert missing == []
