@@ -27,10 +27,11 @@ def narrate(settings: Settings, screen: bool) -> logging.Logger:
     """
     stderr: logging.Handler = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(OneLine())
-    stderr.setLevel(_LEVELS.get(settings.verbosity, logging.DEBUG))
+    level = _LEVELS.get(settings.verbosity, logging.DEBUG)
     if screen:
-        stderr.setLevel(max(stderr.level, logging.WARNING))
         stderr = MemoryHandler(1_000, logging.CRITICAL + 1, stderr)  # logging itself flushes it at the end
+        level = max(level, logging.WARNING)
+    stderr.setLevel(level)
     handlers = [stderr]
     if settings.log_file is not None:
         try:

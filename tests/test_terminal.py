@@ -133,4 +133,6 @@ def test_what_went_wrong_under_the_screen_is_said_after_it(place):
     code, output = in_terminal([*FILE, "-o", "full.txt", "--force", "--threshold", "0.01"], wait, cwd=place)
     assert code == 1
     assert ALTERNATE in output
-    assert "full.txt can be written no further: No space left" in output.rsplit("\x1b[?1049l", 1)[1]
+    after = output.rsplit("\x1b[?1049l", 1)[1]
+    assert "full.txt can be written no further: No space left" in after
+    assert "listening to" not in after

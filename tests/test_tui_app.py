@@ -258,6 +258,15 @@ def test_an_unknown_theme_is_a_usage_error():
         run(FakeStream([]), theme="plaid")
 
 
+def test_the_palette_offers_what_the_help_page_does_not():
+    async def body(app, pilot, stream):
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"Theme", "Quit"} <= titles
+        assert "Keys" not in titles
+
+    play(body)
+
+
 def test_latest_wins():
     assert NewUpdate(update(0)).can_replace(NewUpdate(update(1)))
     assert not NewUpdate(update(0)).can_replace(StreamEnded())

@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events, work
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from instrec_live.models.errors import InternalError
 from instrec_live.realtime.terminal import drawing_apart
@@ -84,6 +86,10 @@ class InstrecApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"foreground-disabled": "ansi_default"}  # Textual's ansi themes lack it
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Textual's own, less its list of keys: the help page has them."""
+        yield from (command for command in super().get_system_commands(screen) if command.title != "Keys")
 
     def compose(self) -> ComposeResult:
         yield from (self.header, self.status, self.heading, self.rows, self.events, self.keys)

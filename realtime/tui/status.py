@@ -85,8 +85,9 @@ def status_runs(picture: Picture, width: int, glyphs: Glyphs, frozen: bool = Fal
     line = [*left, *meter_runs(picture, max(6, min(meter, room)), glyphs)]
     for number, runs in enumerate(fields):
         added = [("space", " " if number == 0 else "  "), *runs]
-        if length(line) + length(added) + length(right) + 1 <= width:
-            line += added
+        if length(line) + length(added) + length(right) + 1 > width:
+            break
+        line += added
     return spread(line, right, width)
 
 
