@@ -28,7 +28,7 @@ from instrec_live.models import Tagger
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.analysis import Analysis, hop_samples
-from instrec_live.realtime.smoothing import Smoothing
+from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 
 FloatArray = NDArray[np.float32]
 
@@ -36,9 +36,10 @@ RESULTS = Path(__file__).parent / "results"
 SECONDS = 64.0
 CHOICES: dict[str, tuple[float, ...]] = {
     "short_seconds": (2.0, 2.5, 2.88, 3.84),
-    "long_weight": (0.0, 0.15, 0.3, 0.45, 0.6),
-    "tau_up": (0.0, 0.4, 0.8, 1.2),
-    "tau_down": (0.0, 0.4, 0.8, 1.2),
+    "long_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6),
+    "live_margin": (0.0, 0.5, 1.0, 1.5, 2.0),
+    "tau_up": (0.0, 0.2, 0.4, 0.8),
+    "tau_down": (0.0, 0.2, 0.4, 0.8),
     "on_seconds": (0.5, 1.0),
     "off_seconds": (0.5, 1.0),
     "off_margin": (0.3, 0.8, 1.2),
@@ -96,7 +97,7 @@ def timeline(clips: list[tuple[str, FloatArray]], rng: np.random.Generator) -> t
 
 def run(tagger: Remembering, thresholds: FloatArray, mix: FloatArray, smoothing: Smoothing, hop: float) -> list[Shown]:
     step = hop_samples(hop)
-    analysis = Analysis(tagger, step, thresholds, -60.0, smoothing)
+    analysis = Analysis(tagger, step, live_thresholds(thresholds, smoothing), -60.0, smoothing)
     updates = [analysis.hear(mix[i : i + step]) for i in range(0, len(mix) - step + 1, step)]
     return [Shown(update.time, update.active) for update in updates]
 

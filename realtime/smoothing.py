@@ -18,11 +18,15 @@ _EPSILON = 1e-6  # s; sums of hops must not miss a duration by a rounding
 class Smoothing:
     """Everything that decides how fast and how steadily the display follows the networks.
 
+    The defaults follow benchmarks/timing.py, on timelines of real solos.
+
     Attributes:
         short_seconds: length of the recent window, s.
         long_weight: w of the fusion z = w * z_long + (1 - w) * z_short, 0 to 1.
         tau_up: time constant of rising logits, s.
         tau_down: time constant of falling logits, s.
+        live_margin: how much surer than in a whole clip an instrument must be to be shown, logits: a few seconds
+            know less, and a false name on the screen is worse than a late one.
         on_seconds: how long a probability must stay at its threshold or above to switch on, s.
         off_seconds: how long a logit must stay below its threshold's logit - off_margin to switch off, s.
         off_margin: depth of the hysteresis, logits.
@@ -33,12 +37,13 @@ class Smoothing:
     """
 
     short_seconds: float = 2.5
-    long_weight: float = 0.4
-    tau_up: float = 0.4
-    tau_down: float = 0.8
+    long_weight: float = 0.2
+    tau_up: float = 0.2
+    tau_down: float = 0.4
+    live_margin: float = 1.0
     on_seconds: float = 0.5
     off_seconds: float = 0.5
-    off_margin: float = 0.8
+    off_margin: float = 0.4
     min_on_seconds: float = 1.0
     min_off_seconds: float = 1.0
     quiet_seconds: float = 1.0
@@ -53,6 +58,11 @@ class Smoothing:
             raise ValueError(f"smoothing: long_weight must be at most 1, not {self.long_weight}")
         if not 2.0 <= self.short_seconds <= 10.0:
             raise ValueError(f"smoothing: short_seconds must be from 2 to 10, not {self.short_seconds}")
+
+
+def live_thresholds(thresholds: NDArray[np.floating], smoothing: Smoothing) -> FloatArray:
+    """Thresholds of whole clips -> those of a stream, float32, same shape: higher by the live margin."""
+    return sigmoid(logit(thresholds) + smoothing.live_margin)
 
 
 def sigmoid(z: NDArray[np.floating]) -> FloatArray:

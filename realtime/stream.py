@@ -18,7 +18,7 @@ from instrec_live.realtime.analysis import Analysis, hop_samples
 from instrec_live.realtime.capture import Capture, Intake
 from instrec_live.realtime.devices import resolve
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
-from instrec_live.realtime.smoothing import Smoothing
+from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.sources import FileSource, MicrophoneSource, PipeSource, Source
 from instrec_live.realtime.update import StreamInfo, Update
 
@@ -105,7 +105,7 @@ class Stream:
             from instrec_live.models.tagger import Tagger
 
             tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads)
-        levels = merged_thresholds(tagger.thresholds, thresholds)
+        levels = merged_thresholds(live_thresholds(tagger.thresholds, smoothing), thresholds)
         analysis = Analysis(tagger, self._hop, levels, gate_db, smoothing, start if file is not None else 0.0)
         if pace == "realtime":
             _warm_up(tagger, smoothing)
@@ -140,7 +140,9 @@ class Stream:
             engine=tagger.engine_name,
             sha256s=dict(tagger.sha256s),
             thresholds=_by_instrument(levels),
-            model_thresholds={name: _by_instrument(tagger.thresholds_of(name)) for name in tagger.models},
+            model_thresholds={
+                name: _by_instrument(live_thresholds(tagger.thresholds_of(name), smoothing)) for name in tagger.models
+            },
         )
 
     def __enter__(self) -> "Stream":

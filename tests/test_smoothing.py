@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instrec_live.models.calibration import logit
-from instrec_live.realtime.smoothing import Hysteresis, LogitEma, SilenceGate, Smoother, Smoothing, sigmoid
+from instrec_live.realtime.smoothing import (
+    Hysteresis,
+    LogitEma,
+    SilenceGate,
+    Smoother,
+    Smoothing,
+    live_thresholds,
+    sigmoid,
+)
 
 HOPS = st.sampled_from([0.1, 0.25, 0.37, 0.5, 1.0, 2.0])
 LOGITS = st.lists(st.floats(-12, 12), min_size=1, max_size=60)
@@ -135,3 +143,10 @@ def test_after_silence_the_past_is_forgotten() -> None:
 def test_senseless_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Smoothing(**wrong)
+
+
+def test_a_stream_asks_for_more_than_a_clip() -> None:
+    thresholds = np.array([0.1, 0.5, 0.9])
+    raised = live_thresholds(thresholds, Smoothing(live_margin=1.0))
+    np.testing.assert_allclose(logit(raised) - logit(thresholds), 1.0, atol=1e-5)
+    np.testing.assert_allclose(live_thresholds(thresholds, Smoothing(live_margin=0.0)), thresholds, rtol=1e-6)

@@ -185,7 +185,7 @@ def test_info() -> None:
     info = stream(ArraySource(music(1), 44_100), hop=0.37, thresholds={"piano": 0.7}).info
     assert (info.source, info.source_rate, info.hop, info.pace) == ("array", 44_100, 0.37, "max")
     assert info.thresholds["piano"] == pytest.approx(0.7)
-    assert info.thresholds["voice"] == pytest.approx(0.5)
+    assert info.thresholds["voice"] == pytest.approx(0.7310586)  # 0.5 and the live margin of one logit
     assert tuple(info.thresholds) == INSTRUMENTS
     assert list(info.model_thresholds) == ["passt", "cbam_cnn", "ms_crnn"]
     assert [own["piano"] for own in info.model_thresholds.values()] == pytest.approx([0.4, 0.5, 0.6])

@@ -12,7 +12,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
-STEPS, BATCH = 4200, 16
+STEPS, BATCH = 3600, 16
 
 
 def main() -> None:
