@@ -14,7 +14,7 @@ _LOWEST = 1e-6  # logits of ±13.8: nothing a network says is surer than that
 
 def sigmoid(logits: ArrayLike) -> FloatArray:
     """Probabilities, same shape, float32; never overflows."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float32))), np.float32)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64))), np.float32)
 
 
 def logit(probabilities: ArrayLike) -> FloatArray:

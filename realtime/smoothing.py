@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.models.calibration import logit
+from instrec_live.models.calibration import logit, sigmoid
 
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
@@ -63,12 +63,6 @@ class Smoothing:
 def live_thresholds(thresholds: NDArray[np.floating], smoothing: Smoothing) -> FloatArray:
     """Thresholds of whole clips -> those of a stream, float32, same shape: higher by the live margin."""
     return sigmoid(logit(thresholds) + smoothing.live_margin)
-
-
-def sigmoid(z: NDArray[np.floating]) -> FloatArray:
-    """1 / (1 + exp(-z)), float32, without overflow."""
-    # Not calibration.sigmoid: in float32 throughout, it is off by 1e-4 of a probability of 1e-4.
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(z, np.float64))), np.float32)
 
 
 class LogitEma:

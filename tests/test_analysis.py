@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from fakes import FakeTagger, FloatArray, music
 
+from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.logmel import log_mel
 from instrec_live.realtime.analysis import Analysis, hop_samples
-from instrec_live.realtime.smoothing import Smoothing, sigmoid
+from instrec_live.realtime.smoothing import Smoothing
 from instrec_live.realtime.update import State, Update
 
 THRESHOLDS = np.full(20, 0.5, np.float32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instrec_live.models.calibration import logit
+from instrec_live.models.calibration import logit, sigmoid
 from instrec_live.realtime.smoothing import (
     Hysteresis,
     LogitEma,
@@ -13,7 +13,6 @@ from instrec_live.realtime.smoothing import (
     Smoother,
     Smoothing,
     live_thresholds,
-    sigmoid,
 )
 
 HOPS = st.sampled_from([0.1, 0.25, 0.37, 0.5, 1.0, 2.0])
