@@ -3,10 +3,11 @@
     python benchmarks/recognition_page.py            # write
     python benchmarks/recognition_page.py --check    # exit 1 if the page is out of date
 
-Reads what is there (tagging.json is what a scorer says of the csv files of training.evaluate):
+Reads what is there (tagging.json is what a scorer says of the cross-validated csv files of training.ensemble):
     tagging.json        {network: {"all" | "solo" | "poly": {"clips", "mAP", "top-1", "F1 shown", "ECE",
                         "interval": {figure: [low, high]}, "AP": {instrument: average precision}}}}
     demo_timeline.json  written by demo_timeline.py
+    timing.json         written by timing.py
 """
 
 import argparse
@@ -21,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PAGE = CHECKOUT / "docs" / "recognition.md"
 RESULTS = CHECKOUT / "benchmarks" / "results"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-COLUMNS = ("mAP", "top-1", "F1 shown", "ECE")
+COLUMNS = ("mAP", "micro-AP", "top-1", "F1 shown", "ECE")
 
 
 def tagging(report: Mapping[str, Any]) -> list[str]:
@@ -80,6 +81,24 @@ def following(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def timing(record: Mapping[str, Any]) -> list[str]:
+    """Timelines made of real solos: how soon and how rightly."""
+    strict, tolerant = record["strict"], record["tolerant"]
+    minutes = record["timelines"] * record["seconds"] / 60
+    shown, gone = _seconds(record["median_detection_s"]), _seconds(record["median_release_s"])
+    return [
+        "### Following solos that come and go",
+        "",
+        f"`{Path(record['command'].split()[1]).name}`, {record['date'][:10]}: {record['timelines']} timelines,"
+        f" {minutes:.0f} minutes, {record['entries']} entries, updates every {record['hop']:g} s.",
+        "",
+        f"- shown within 3 s: {record['share_in_time']:.0%} of the entries",
+        f"- median delay: shown {shown}, let go {gone}",
+        f"- of the instrument-seconds shown, {strict['precision']:.0%} were right ({tolerant['precision']:.0%} if 3 s"
+        f" to let go are forgiven); of those heard, {strict['recall']:.0%} were shown",
+    ]
+
+
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
 
@@ -99,7 +118,7 @@ def filled(page: str, figures: str) -> str:
 
 def figures_of(results: Path) -> str:
     blocks = []
-    for name, table in (("tagging.json", tagging), ("demo_timeline.json", following)):
+    for name, table in (("tagging.json", tagging), ("timing.json", timing), ("demo_timeline.json", following)):
         path = results / name
         if path.exists():
             blocks.append("\n".join(table(json.loads(path.read_text(encoding="utf-8")))))

@@ -156,7 +156,7 @@ def main() -> None:
         return
     RESULTS.mkdir(exist_ok=True)
     record = {
-        "command": "python benchmarks/timing.py " + " ".join(sys.argv[1:]),
+        "command": "python benchmarks/timing.py CLIPS " + " ".join(a for a in sys.argv[1:] if a != str(args.clips)),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seed": args.seed,
         "timelines": args.timelines,

@@ -25,7 +25,7 @@ REPORT = {
 
 def test_the_table_shows_figures_intervals_and_gaps() -> None:
     table = "\n".join(page.tagging(REPORT))
-    assert "| ensemble | all, 3 | 0.50 [0.40–0.60] | – | 0.25 | – |" in table
+    assert "| ensemble | all, 3 | 0.50 [0.40–0.60] | – | – | 0.25 | – |" in table
     assert "| accordion | 0.75 |" in table
     assert "nan" not in table
 
