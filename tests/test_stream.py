@@ -190,8 +190,6 @@ def test_info() -> None:
     assert list(info.model_thresholds) == ["passt", "cbam_cnn", "ms_crnn"]
     own = [levels["piano"] for levels in info.model_thresholds.values()]
     assert own == pytest.approx([0.64441, 0.73106, 0.80305], abs=1e-4)
-        [0.64441, 0.73106, 0.80305], abs=1e-4
-    )
 
 
 @pytest.mark.parametrize("channels", [None, 1])
