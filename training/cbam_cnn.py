@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from instrec_live.models.networks import build
-from instrec_live.training.command import add_arguments, open_data
+from instrec_live.training.command import add_arguments, entry, open_data
 from instrec_live.training.loop import Recipe, Teacher, train, validate
 from instrec_live.training.yamnet import load_yamnet
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--trunk", choices=("mobilenet", "resnet"), default="mobilenet")
     parser.add_argument("--keep", type=float, default=0.15, help="share of the first weights in the result")
     args = parser.parse_args()
+    torch.manual_seed(args.seed)
     network = build("cbam_cnn", trunk=args.trunk)
     pretrained = args.init != "none"
     if pretrained:
@@ -69,4 +70,4 @@ def between(network: torch.nn.Module, first: torch.nn.Module, keep: float) -> No
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -1,14 +1,28 @@
-"""The command-line options that all recipes share, and the data they open."""
+"""What the training commands share: their options, the data they open, and how they end."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from instrec_live.models.networks import build
+from instrec_live.models.errors import InstrecError
+from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.training.datasets.clips import Clips, read_clips
 from instrec_live.training.loop import Teacher
 from instrec_live.training.scenes import Phrases, Scenes
+
+
+def entry(main: Callable[[], None]) -> None:
+    """Run a command; a user's mistake ends it with one line on stderr and its exit code."""
+    try:
+        main()
+    except InstrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str, steps: int, batch: int) -> None:
@@ -34,11 +48,4 @@ def open_data(args: argparse.Namespace) -> tuple[Scenes, Clips | None]:
 
 
 def open_teacher(path: Path | None) -> Teacher | None:
-    import torch
-
-    if path is None:
-        return None
-    state = torch.load(path, weights_only=True)
-    network = build(state["name"], **state["config"])
-    network.load_state_dict(state["state_dict"])
-    return Teacher(network)
+    return None if path is None else Teacher(network_of(load_checkpoint(path)))

@@ -24,6 +24,7 @@ from instrec_live.models.half_weights import pack_half_weights, round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
 from instrec_live.training.card import model_card
+from instrec_live.training.command import entry
 from instrec_live.training.datasets.clips import Clips, read_clips
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.evaluate import write_predictions
@@ -171,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -18,6 +18,7 @@ from instrec_live.models import Tagger
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.command import entry
 from instrec_live.training.datasets.clips import Clips, read_clips
 
 FloatArray = NDArray[np.float32]
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

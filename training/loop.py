@@ -8,6 +8,7 @@ import copy
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -165,8 +166,9 @@ def train(
             _save(to / "checkpoint.pt", {"step": step + 1, "student": student.state_dict(),
                   "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()})  # fmt: skip
             saved = time.monotonic()
+    provenance = {"command": _command(recipe), "recipe": asdict(recipe)}
     _save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
-          "state_dict": averaged.state_dict(), "provenance": {"recipe": asdict(recipe)}})  # fmt: skip
+          "state_dict": averaged.state_dict(), "provenance": provenance})  # fmt: skip
     return averaged
 
 
@@ -227,6 +229,10 @@ def _resume(to: Path, student: Student, averaged: nn.Module, optimiser: torch.op
     averaged.load_state_dict(state["averaged"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
+
+
+def _command(recipe: Recipe) -> str:
+    return " ".join(["python -m", f"training.{recipe.name}", *sys.argv[1:]])
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

@@ -8,8 +8,10 @@ From random weights, on scenes with exact labels and on real music, where only t
 
 import argparse
 
+import torch
+
 from instrec_live.models.networks import build
-from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
+from instrec_live.training.command import add_arguments, add_teacher, entry, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
 STEPS, BATCH = 4000, 16
@@ -20,6 +22,7 @@ def main() -> None:
     add_arguments(parser, "ms_crnn", STEPS, BATCH)
     add_teacher(parser)
     args = parser.parse_args()
+    torch.manual_seed(args.seed)
     teacher = open_teacher(args.teacher)
     recipe = Recipe(
         "ms_crnn",
@@ -38,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -8,8 +8,10 @@ From random weights, on scenes with exact labels and on real music, where only t
 
 import argparse
 
+import torch
+
 from instrec_live.models.networks import build
-from instrec_live.training.command import add_arguments, add_teacher, open_data, open_teacher
+from instrec_live.training.command import add_arguments, add_teacher, entry, open_data, open_teacher
 from instrec_live.training.loop import Recipe, train
 
 STEPS, BATCH = 3600, 16
@@ -21,6 +23,7 @@ def main() -> None:
     add_teacher(parser)
     parser.add_argument("--size", choices=("tiny", "passt_s"), default="tiny")
     args = parser.parse_args()
+    torch.manual_seed(args.seed)
     teacher = open_teacher(args.teacher)
     recipe = Recipe(
         "passt",
@@ -42,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -20,6 +20,7 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
 from instrec_live.training.augment import reverberate, saturate, transpose
+from instrec_live.training.command import entry
 from instrec_live.training.datasets.sounds import Source, load, read_sources, split_on_silence
 
 FloatArray = NDArray[np.float32]
@@ -196,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from instrec_live.models.errors import InputFileError
 from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
+from instrec_live.training.command import entry
 from instrec_live.training.datasets.sounds import load
 
 WINDOW = 10 * SAMPLE_RATE
@@ -30,6 +32,8 @@ def main() -> None:
                 continue
             window = np.pad(window, (0, WINDOW - len(window)))
             windows.append(log_mel(window).astype(np.float16))
+    if not windows:
+        raise InputFileError(f"{args.folder}: no .ogg files with sound in them")
     args.to.parent.mkdir(parents=True, exist_ok=True)
     mels = np.stack(windows)
     assert mels.shape[2] == frame_count(WINDOW)
@@ -37,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)
