@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.bundle import BUNDLES, Bundle, checked_thresholds
 from instrec_live.models.calibration import Platt
-from instrec_live.models.errors import ModelError
+from instrec_live.models.errors import ModelError, UsageError
 
 FloatArray = NDArray[np.float32]
 
@@ -30,22 +30,31 @@ class Ensemble:
     thresholds: FloatArray
 
     @classmethod
-    def of(cls, bundles: Sequence[Bundle], path: Path = BUNDLES / "ensemble.json") -> "Ensemble":
+    def of(
+        cls,
+        bundles: Sequence[Bundle],
+        path: Path = BUNDLES / "ensemble.json",
+        weights: Sequence[float] | None = None,
+    ) -> "Ensemble":
         """The ensemble of some models: of one, that model itself; of several, as ensemble.json says.
 
         Where that file is absent or does not know all of them: equal weights, no further calibration, mean
-        thresholds.
+        thresholds. `weights`, one per bundle, overrule the weights and nothing else.
 
         Raises:
             ModelError: a malformed file.
+            UsageError: weights that make no sense.
         """
         names = [bundle.name for bundle in bundles]
+        wanted = None if weights is None else dict(zip(names, checked_weights(weights, len(names)), strict=True))
         if len(bundles) > 1 and path.is_file():
             known = cls.load(path)
-            if set(names) <= set(known.weights) and any(known.weights[name] for name in names):
-                return cls({name: known.weights[name] for name in names}, known.calibration, known.thresholds)
+            if set(names) <= set(known.weights):
+                own = wanted or {name: known.weights[name] for name in names}
+                if any(own.values()):
+                    return cls(own, known.calibration, known.thresholds)
         thresholds = np.stack([bundle.thresholds for bundle in bundles]).mean(axis=0)
-        return cls(dict.fromkeys(names, 1.0), Platt.identity(), thresholds.astype(np.float32))
+        return cls(wanted or dict.fromkeys(names, 1.0), Platt.identity(), thresholds.astype(np.float32))
 
     @classmethod
     def load(cls, path: Path) -> "Ensemble":
@@ -73,8 +82,27 @@ class Ensemble:
         """
         if not calibrated:
             raise ModelError("no network gave finite numbers", "run --doctor to check the models")
-        weights = np.array([self.weights[name] for name in calibrated], np.float32)
+        weights = np.array([self.weights[name] for name in calibrated], np.float64)
         if not weights.any():  # only models of no weight are left
             weights = np.ones_like(weights)
-        mean = (weights / weights.sum()) @ np.stack(list(calibrated.values()))
+        shares = weights / weights.max()  # first, so that the sum of huge weights is finite too
+        mean = (shares / shares.sum()).astype(np.float32) @ np.stack(list(calibrated.values()))
         return self.calibration(mean)
+
+
+def checked_weights(weights: Sequence[float], models: int) -> tuple[float, ...]:
+    """The weights, if they fit that many models.
+
+    Raises:
+        UsageError: as many as there are models, finite, none negative, and not all zero: one of these is not so.
+    """
+    if len(weights) != models:
+        raise UsageError(
+            f"{len(weights)} weight{'s' * (len(weights) != 1)} for {models} model{'s' * (models != 1)}",
+            "one for each, in the order of the models",
+        )
+    if bad := [weight for weight in weights if not 0.0 <= weight < np.inf]:
+        raise UsageError(f"a weight must be a finite number of at least 0, not {bad[0]:g}")
+    if not any(weights):
+        raise UsageError("all weights are 0", "at least one must be more")
+    return tuple(map(float, weights))

@@ -54,26 +54,34 @@ class Tagger:
         models: names, in the order given.
         engine_name: what runs them.
         sha256s: of each model's ONNX file.
+        weights: of each model in the ensemble, not negative; they need not add up to 1.
         thresholds: float32 [20], of the ensemble, or of the one model.
         dropped: how many windows each model was left out of because its output was not finite.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], engine: str = "auto", threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundles: Sequence[Bundle],
+        engine: str = "auto",
+        threads: int = 1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         names = [bundle.name for bundle in bundles]
         if not names:
             raise UsageError("no models", "name at least one with --models")
         if len(set(names)) < len(names):
             raise ModelError(f"two of the models have the same name: {', '.join(names)}")
+        self._ensemble = Ensemble.of(bundles, weights=weights)
         self._members = {
             bundle.name: _Member(
                 open_engine(bundle, engine, threads), bundle.calibration, bundle.thresholds, bundle.sha256
             )
             for bundle in bundles
         }
-        self._ensemble = Ensemble.of(bundles)
         self.models = tuple(names)
         self.engine_name = ", ".join(dict.fromkeys(member.engine.name for member in self._members.values()))
         self.sha256s = {name: member.sha256 for name, member in self._members.items()}
+        self.weights = dict(self._ensemble.weights)
         self.thresholds = self._ensemble.thresholds
         self.dropped = dict.fromkeys(names, 0)
 
@@ -83,14 +91,15 @@ class Tagger:
         models: Sequence[str | os.PathLike[str]] = DEFAULT_MODELS,
         engine: str = "auto",
         threads: int = 1,
+        weights: Sequence[float] | None = None,
     ) -> "Tagger":
-        """Load models by bundled name or bundle folder.
+        """Load models by bundled name or bundle folder; weights, one per model, overrule the ensemble's own.
 
         Raises:
             ModelError: a bundle is missing or damaged, or the engine refuses it.
-            UsageError: no models, or an unknown engine.
+            UsageError: no models, an unknown engine, or weights that make no sense.
         """
-        return cls([Bundle.load(_folder(model)) for model in models], engine, threads)
+        return cls([Bundle.load(_folder(model)) for model in models], engine, threads, weights)
 
     def thresholds_of(self, model: str) -> FloatArray:
         """float32 [20]: the probabilities from which one of the models alone calls an instrument active."""

@@ -9,7 +9,7 @@ from tiny_bundle import write_tiny
 from instrec_live.models.bundle import BUNDLES
 from instrec_live.models.calibration import Platt
 from instrec_live.models.ensemble import Ensemble
-from instrec_live.models.errors import ModelError
+from instrec_live.models.errors import ModelError, UsageError
 
 A, B = np.full(20, 1.0, np.float32), np.full(20, -2.0, np.float32)
 
@@ -69,6 +69,45 @@ def test_unknown_models_or_no_file_mean_equal_weights(bundles, file, tmp_path):
         np.testing.assert_allclose(ensemble({"a": A, "d": B}), -0.5)
         np.testing.assert_allclose(ensemble.thresholds, 0.55, rtol=1e-6)
     assert of(bundles, "cd", file).weights == {"c": 1.0, "d": 1.0}
+
+
+def test_weights_asked_for_overrule_the_file_s_and_nothing_else(bundles, file):
+    abc = [bundles[name] for name in "abc"]
+    ensemble = Ensemble.of(abc, file, [0.0, 2.0, 6.0])
+    assert ensemble.weights == {"a": 0.0, "b": 2.0, "c": 6.0}
+    np.testing.assert_allclose(ensemble({"a": A, "b": B, "c": A}), 2.0 * 0.25 + 0.5)
+    np.testing.assert_array_equal(ensemble.thresholds, of(bundles, "abc", file).thresholds)
+    # a model without weight in the file may be given one
+    np.testing.assert_allclose(Ensemble.of(abc[1:], file, [0, 1])({"b": B, "c": A}), 2.5)
+
+
+def test_weights_of_models_that_the_file_does_not_know(bundles, file):
+    ensemble = Ensemble.of([bundles["a"], bundles["d"]], file, [1, 3])
+    np.testing.assert_allclose(ensemble({"a": A, "d": B}), -1.25)
+    np.testing.assert_allclose(ensemble.thresholds, 0.55, rtol=1e-6)
+    np.testing.assert_array_equal(Ensemble.of([bundles["a"]], file, [7])({"a": B}), B)
+
+
+@pytest.mark.parametrize("weights", [[3e-320, 1e-320], [1.5e308, 0.5e308]])
+def test_weights_of_any_size_count_by_their_share(bundles, tmp_path, weights):
+    ensemble = Ensemble.of([bundles["a"], bundles["b"]], tmp_path / "none.json", weights)
+    np.testing.assert_allclose(ensemble({"a": A, "b": B}), 0.25, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1], "1 weight for 2 models"),
+        ([1, 2, 3], "3 weights for 2 models"),
+        ([1, -0.5], "not -0.5"),
+        ([np.nan, 1], "not nan"),
+        ([1, np.inf], "not inf"),
+        ([0, 0], "all weights are 0"),
+    ],
+)
+def test_weights_that_make_no_sense(bundles, file, weights, words):
+    with pytest.raises(UsageError, match=words):
+        Ensemble.of([bundles["a"], bundles["b"]], file, weights)
 
 
 def test_nobody_speaks(bundles, file):

@@ -51,6 +51,16 @@ def test_calibrated_and_ensemble(tagger):
     close(tagger.ensemble(calibrated), expected(window, 0.0))
 
 
+def test_weights(folders, tagger):
+    assert tagger.weights == {"a": 1.0, "b": 1.0}
+    window = SOUND[:64_000]
+    weighted = Tagger.load(folders, weights=(3, 1))
+    assert weighted.weights == {"a": 3.0, "b": 1.0}
+    close(weighted.ensemble(weighted.calibrated(log_mel(window))), expected(window, 0.5))
+    with pytest.raises(UsageError, match="3 weights for 2 models"):
+        Tagger.load(folders, weights=(1, 1, 1))
+
+
 def test_one_window(tagger):
     tags = tagger.tag(SOUND[:100_000], 32_000)
     close(tags.probabilities, sigmoid(expected(SOUND[:100_000], 0.0)))
