@@ -1,6 +1,6 @@
 """From noisy logits to calm answers: smoothing, hysteresis and a silence gate, in seconds, never in hops."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+_TIMES = ("tau_up", "tau_down", "on_seconds", "off_seconds", "min_on_seconds", "min_off_seconds")
 _EPSILON = 1e-6  # s; sums of hops must not miss a duration by a rounding
 
 
@@ -58,6 +59,18 @@ class Smoothing:
             raise ValueError(f"smoothing: long_weight must be at most 1, not {self.long_weight}")
         if not 2.0 <= self.short_seconds <= 10.0:
             raise ValueError(f"smoothing: short_seconds must be from 2 to 10, not {self.short_seconds}")
+
+    def scaled(self, factor: float) -> "Smoothing":
+        """All time constants and durations on and off times `factor`, at least 0; with 0, the raw networks.
+
+        Windows, margins and what counts as silence stay as they are.
+
+        Raises:
+            ValueError: a factor that is negative or not finite.
+        """
+        if not 0.0 <= factor < np.inf:
+            raise ValueError(f"smoothing: the factor must be a finite number of at least 0, not {factor}")
+        return replace(self, **{name: factor * getattr(self, name) for name in _TIMES})
 
 
 def live_thresholds(thresholds: NDArray[np.floating], smoothing: Smoothing) -> FloatArray:

@@ -1,5 +1,7 @@
 """Calm answers that do not depend on how often they are asked for."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,6 +144,35 @@ def test_after_silence_the_past_is_forgotten() -> None:
 def test_senseless_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Smoothing(**wrong)
+
+
+def test_one_factor_scales_all_times_and_nothing_else() -> None:
+    plain = Smoothing(short_seconds=3.0, quiet_seconds=0.7)
+    assert plain.scaled(1.0) == plain
+    double = plain.scaled(2.0)
+    times = {"tau_up", "tau_down", "on_seconds", "off_seconds", "min_on_seconds", "min_off_seconds"}
+    for name, value in asdict(plain).items():
+        assert getattr(double, name) == (2 * value if name in times else value), name
+    assert plain == Smoothing(short_seconds=3.0, quiet_seconds=0.7)  # pure
+
+
+@given(logits=st.lists(st.floats(-8, 8), min_size=1, max_size=20), hop=HOPS)
+def test_without_smoothing_the_raw_networks_are_shown(logits: list[float], hop: float) -> None:
+    smoother = Smoother(np.full(20, 0.5), Smoothing().scaled(0.0))
+    for z in logits:
+        raw = np.full(20, z, np.float32)
+        p, active = smoother.step({"": raw}, hop)
+        np.testing.assert_array_equal(p[""], sigmoid(raw.astype(np.float64)))
+        if z > 0:
+            assert active.all()
+        if z < -Smoothing().off_margin:
+            assert not active.any()
+
+
+@pytest.mark.parametrize("factor", [-0.1, float("nan"), float("inf")])
+def test_senseless_factors_are_refused(factor: float) -> None:
+    with pytest.raises(ValueError, match="factor"):
+        Smoothing().scaled(factor)
 
 
 def test_a_stream_asks_for_more_than_a_clip() -> None:
