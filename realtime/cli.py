@@ -114,7 +114,7 @@ def _listen(settings: Settings) -> int:
 
     from instrec_live.realtime.journal import Journal
     from instrec_live.realtime.narration import narrate
-    from instrec_live.realtime.outputs import check_writable
+    from instrec_live.realtime.outputs import check_writable, header
     from instrec_live.realtime.recorder import Recorder
     from instrec_live.realtime.terminal import is_terminal
 
@@ -125,7 +125,7 @@ def _listen(settings: Settings) -> int:
     with _stream(settings, pipe) as stream:
         journal = Journal(stream, settings.strict)
         try:
-            _open_outputs(settings, journal, ui)
+            _open_outputs(settings, journal, ui, header(stream.info, stream.smoothing, settings.gate))
             if settings.record:
                 journal.record(Recorder(settings.record))
             info = journal.info
@@ -177,6 +177,7 @@ def _drain(journal: "Journal") -> int:
 
 def _stream(settings: Settings, pipe: BinaryIO | None) -> "Stream":
     from instrec_live.models.bundle import DEFAULT_MODELS
+    from instrec_live.realtime.smoothing import Smoothing
     from instrec_live.realtime.stream import Stream
 
     return Stream(
@@ -188,8 +189,10 @@ def _stream(settings: Settings, pipe: BinaryIO | None) -> "Stream":
         models=settings.models or DEFAULT_MODELS,
         engine=settings.engine,
         threads=settings.threads,
+        weights=settings.weights,
         thresholds=settings.thresholds,
         gate_db=settings.gate,
+        smoothing=Smoothing().scaled(settings.smoothing),
         start=settings.start,
         duration=settings.duration,
         rate=settings.rate,
@@ -204,12 +207,10 @@ def _demo() -> Any:
     return files("instrec_live.realtime") / "demo" / "demo.ogg"
 
 
-def _open_outputs(settings: Settings, journal: "Journal", ui: bool) -> None:
+def _open_outputs(settings: Settings, journal: "Journal", ui: bool, head: dict[str, Any]) -> None:
     from instrec_live.realtime.errors import UsageError
-    from instrec_live.realtime.outputs import FORMATS, Changes, JsonLines, header, open_text
-    from instrec_live.realtime.smoothing import Smoothing
+    from instrec_live.realtime.outputs import FORMATS, Changes, JsonLines, open_text
 
-    head = header(journal.info, Smoothing(), settings.gate)
     name = "stdout"
     try:
         if settings.json:

@@ -104,7 +104,7 @@ def _model(name: str, engine: str) -> Finding:
 
 def _inference(settings: Settings) -> list[Finding]:
     """Times of the networks themselves, and what listening live costs: CPU time, so that load does not matter."""
-    tagger = Tagger.load(settings.models or DEFAULT_MODELS, settings.engine, settings.threads)
+    tagger = Tagger.load(settings.models or DEFAULT_MODELS, settings.engine, settings.threads, settings.weights)
     noise = np.random.default_rng(0).normal(0, 0.1, 10 * SAMPLE_RATE).astype(np.float32)
 
     def seconds(length: float) -> float:

@@ -15,7 +15,7 @@ examples:
   instrec-live --device Scarlett --record take.wav    a microphone by part of its name; keep the sound
   instrec-live --file song.flac --pace max --json > song.jsonl
   instrec-live --file song.flac --pace max --no-ui --output song.csv --output labels.txt
-  ffmpeg -i URL -f s16le -ac 1 -ar 32000 - | instrec-live --stdin --rate 32000
+  ffmpeg -nostdin -v error -i URL -f wav - | instrec-live --stdin
 
 exit codes:
 """
@@ -77,6 +77,7 @@ def parser() -> Parser:
         help="files and pipes: as if played, or as fast as possible with nothing skipped (realtime)",
     )
     group.add_argument("--models", metavar="A,B,…", help="bundled names or bundle folders (passt,cbam_cnn,ms_crnn)")
+    group.add_argument("--weights", metavar="A,B,…", help="what each model counts in the ensemble, in their order")
     group.add_argument("--engine", default="auto", metavar="NAME", help="what runs the networks; see --doctor")
     group.add_argument("--threads", type=_whole(1, 256), default=1, metavar="N", help="CPU threads (1)")
     group.add_argument(
@@ -85,6 +86,13 @@ def parser() -> Parser:
     group.add_argument("--thresholds", type=Path, metavar="FILE", help="some by instrument, JSON or TOML")
     group.add_argument(
         "--gate", type=_number(-120, 0), default=-60.0, metavar="DB", help="below this level it is silence (-60)"
+    )
+    group.add_argument(
+        "--smoothing",
+        type=_number(0, 10),
+        default=1.0,
+        metavar="FACTOR",
+        help="how calmly the display follows: 0 shows the raw networks, 10 is slowest (1)",
     )
     group.add_argument("--strict", action="store_true", help="exit with 6 if the networks cannot keep up")
 

@@ -68,6 +68,7 @@ def header(info: StreamInfo, smoothing: Smoothing, gate_db: float) -> dict[str, 
         "pace": info.pace,
         "engine": info.engine,
         "models": dict(info.sha256s),
+        "weights": dict(info.weights),
         "thresholds": {name: round(level, 4) for name, level in info.thresholds.items()},
         "model_thresholds": {
             model: {name: round(level, 4) for name, level in levels.items()}

@@ -32,8 +32,10 @@ class Settings:
     models: tuple[str, ...] | None
     engine: str
     threads: int
+    weights: tuple[float, ...] | None
     thresholds: Mapping[str, float] | None
     gate: float
+    smoothing: float  # factor of all its times
     no_ui: bool
     theme: str | None
     json: bool
@@ -65,6 +67,7 @@ def parse(argv: Sequence[str]) -> Settings:
     offline = given.file is not None or given.stdin or given.demo
     if given.pace == "max" and not offline:
         raise UsageError("--pace max is for --file, --stdin or --demo: a microphone cannot be hurried")
+    models = _names(given.models)
     outputs = tuple(given.output)
     _check_names(outputs, given.record, given.file)
     return Settings(
@@ -81,11 +84,13 @@ def parse(argv: Sequence[str]) -> Settings:
         pace=given.pace,
         start=given.start,
         duration=given.duration,
-        models=_names(given.models),
+        models=models,
         engine=given.engine,
         threads=given.threads,
+        weights=_weights(given.weights, models),
         thresholds=_thresholds(given.threshold, given.thresholds),
         gate=given.gate,
+        smoothing=given.smoothing,
         no_ui=given.no_ui,
         theme=given.theme,
         json=given.json,
@@ -121,6 +126,22 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     if not all(names):
         raise UsageError(f"--models: {text!r} names no model somewhere", "as in --models passt,ms_crnn")
     return names
+
+
+def _weights(text: str | None, models: tuple[str, ...] | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    from instrec_live.models.bundle import DEFAULT_MODELS
+    from instrec_live.models.ensemble import checked_weights
+
+    try:
+        weights = [float(weight) for weight in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--weights: {text!r} is not a list of numbers", "as in --weights 2,1,0.5") from None
+    try:
+        return checked_weights(weights, len(models or DEFAULT_MODELS))
+    except UsageError as error:
+        raise UsageError(f"--weights: {error.message}", error.hint) from None
 
 
 def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | None) -> None:

@@ -50,7 +50,8 @@ class Stream:
         models: bundled names or bundle folders.
         engine: what runs the networks.
         threads: CPU threads of the engine.
-        tagger: networks already loaded, instead of the three before.
+        weights: of the models in the ensemble, in their order; None keeps the ensemble's own.
+        tagger: networks already loaded, instead of the four before.
         thresholds: one for all, or some by instrument (the others keep the models' own); None keeps all.
         gate_db: RMS below which a hop counts as silence, dBFS.
         smoothing: how fast and how steadily answers follow the sound.
@@ -58,6 +59,10 @@ class Stream:
         duration: how long to listen, s.
         rate, sample_format: of raw PCM, Hz, and s16le, s24le, s32le or f32le.
         channels: of raw PCM (None: 1), or to record from a microphone (None: the first two).
+
+    Attributes:
+        info: what does not change while it runs.
+        smoothing: the one in force.
 
     Raises:
         UsageError, InputFileError, AudioDeviceError, ModelError: on construction. While iterating, those of
@@ -76,6 +81,7 @@ class Stream:
         models: Sequence[str] = DEFAULT_MODELS,
         engine: str = "auto",
         threads: int = 1,
+        weights: Sequence[float] | None = None,
         tagger: "Tagger | None" = None,
         thresholds: float | Mapping[str, float] | None = None,
         gate_db: float = -60.0,
@@ -91,7 +97,7 @@ class Stream:
         if pace not in ("realtime", "max"):
             raise UsageError(f"the pace is realtime or max, not {pace}")
         self._hop = hop_samples(hop)
-        smoothing = smoothing or Smoothing()
+        self.smoothing = smoothing = smoothing or Smoothing()
 
         # Before the networks are loaded: a bad file or device is told at once. A microphone is opened after
         # them, because it would fill up meanwhile.
@@ -104,7 +110,7 @@ class Stream:
         if tagger is None:
             from instrec_live.models.tagger import Tagger
 
-            tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads)
+            tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads, weights=weights)
         levels = merged_thresholds(live_thresholds(tagger.thresholds, smoothing), thresholds)
         analysis = Analysis(tagger, self._hop, levels, gate_db, smoothing, start if file is not None else 0.0)
         if pace == "realtime":
@@ -139,6 +145,7 @@ class Stream:
             models=tuple(tagger.models),
             engine=tagger.engine_name,
             sha256s=dict(tagger.sha256s),
+            weights=dict(tagger.weights),
             thresholds=_by_instrument(levels),
             model_thresholds={
                 name: _by_instrument(live_thresholds(tagger.thresholds_of(name), smoothing)) for name in tagger.models

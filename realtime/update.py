@@ -37,6 +37,7 @@ class StreamInfo:
     models: tuple[str, ...]
     engine: str  # e.g. "onnxruntime 1.32 cpu"
     sha256s: Mapping[str, str]  # of each model's ONNX file
+    weights: Mapping[str, float]  # of each model in the ensemble
     thresholds: Mapping[str, float]  # of the ensemble, per instrument
     model_thresholds: Mapping[str, Mapping[str, float]]  # each network's own, per instrument
 

@@ -36,6 +36,7 @@ def info(**changes: object) -> StreamInfo:
         "source": "[2] Scarlett 2i2", "source_rate": 48000, "source_channels": 2, "duration": None,
         "live": True, "pace": "realtime", "hop": HOP, "models": MODELS, "engine": "onnxruntime 1.32 cpu",
         "sha256s": dict.fromkeys(MODELS, "0" * 64),
+        "weights": dict.fromkeys(MODELS, 1.0),
         "thresholds": {name: 0.4 + 0.02 * (number % 6) for number, name in enumerate(INSTRUMENTS)},
         "model_thresholds": {model: dict.fromkeys(INSTRUMENTS, 0.5) for model in MODELS},
     }  # fmt: skip

@@ -16,6 +16,7 @@ class FakeTagger:
         self.models, self.sleep = models, sleep
         self.engine_name = "fake 1.0 cpu"
         self.sha256s = dict.fromkeys(models, "0" * 64)
+        self.weights = dict.fromkeys(models, 1.0)
         self.thresholds = np.full(20, 0.5, np.float32)
         self.lengths: list[int] = []
 

@@ -67,6 +67,7 @@ BAD = [
     (["--file", "cut.flac", "--pace", "max"], 4, "cut.flac"),
     (["--file", "good.wav", "--start", "99"], 2, "beyond the end"),
     (["--file", "good.wav", "--engine", "abacus"], 2, "abacus"),
+    (["--file", "good.wav", "--weights", "1,2,3"], 2, "3 weights for 2 models"),
     (["--file", "good.wav", "--hpo", "1"], 2, "did you mean --hop?"),
     (["--file", "good.wav", "--output", "no/where.csv"], 2, "no folder"),
     (["--file", "good.wav", "--output", "taken.csv"], 2, "--force"),
@@ -127,6 +128,19 @@ def test_pace_max_says_the_same_every_time(place: Path) -> None:
     times = [json.loads(line)["time"] for line in lines]
     assert times[:3] == [0.5, 1.0, 1.5]
     assert times[-2:] == [6.2, 6.2]
+
+
+def test_weights_and_smoothing_reach_the_sound_and_the_header(place: Path) -> None:
+    argv = ["-q", "--file", "good.wav", "--pace", "max", "--json", "--smoothing", "0", "--weights"]
+    both, alone = (
+        [json.loads(line) for line in run(place, *argv, weights).stdout.splitlines()] for weights in ("1,1", "0,0.5")
+    )
+    assert (both[0]["weights"], alone[0]["weights"]) == ({"one": 1.0, "two": 1.0}, {"one": 0.0, "two": 0.5})
+    assert both[0]["smoothing"]["tau_up"] == both[0]["smoothing"]["min_on_seconds"] == 0.0
+    assert both[0]["smoothing"]["short_seconds"] == 2.5
+    for update in alone[1:-1]:
+        assert update["probabilities"] == update["by_model"]["two"]
+    assert both[5]["probabilities"] != both[5]["by_model"]["two"]
 
 
 def test_all_outputs_at_once_then_again_with_force(place: Path) -> None:

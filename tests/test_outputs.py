@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def play(journal: Journal) -> None:
 def test_json_lines() -> None:
     stream, file = a_stream(), io.StringIO()
     journal = Journal(stream)
-    journal.add("x", JsonLines(file, header(stream.info, Smoothing(), -60.0)))
+    journal.add("x", JsonLines(file, header(stream.info, stream.smoothing, -60.0)))
     play(journal)
     head, *updates, summary = map(json.loads, file.getvalue().splitlines())
     assert head["type"] == "header"
@@ -82,6 +83,8 @@ def test_json_lines() -> None:
     }  # fmt: skip
     assert head["models"] == dict.fromkeys(("passt", "cbam_cnn", "ms_crnn"), "0" * 64)
     assert (head["source"], head["rate"], head["channels"], head["hop"]) == ("array", 32_000, 1, 0.5)
+    assert head["weights"] == dict.fromkeys(("passt", "cbam_cnn", "ms_crnn"), 1.0)
+    assert head["smoothing"] == asdict(Smoothing())
     assert head["smoothing"]["short_seconds"] == 2.5
     assert set(head["thresholds"]) == set(INSTRUMENTS)
     assert [u["time"] for u in updates] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]

@@ -16,7 +16,14 @@ from instrec_live.realtime.settings import Settings, parse
 def test_defaults() -> None:
     plain = parse([])
     assert (plain.hop, plain.pace, plain.engine, plain.gate, plain.models) == (0.5, "realtime", "auto", -60.0, None)
+    assert (plain.weights, plain.smoothing) == (None, 1.0)
     assert plain.file is plain.device is plain.thresholds is None
+
+
+def test_weights_and_smoothing() -> None:
+    asked = parse(["--models", "a,b", "--weights", "2, 0.5", "--smoothing", "0"])
+    assert (asked.weights, asked.smoothing) == ((2.0, 0.5), 0.0)
+    assert parse(["--weights", "0,0,1"]).weights == (0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,15 @@ def test_defaults() -> None:
         (["--file", "a.wav", "--channels", "2"], "a file tells its own"),
         (["--start", "3"], "no file was given"),
         (["--models", "passt,,x"], "names no model"),
+        (["--weights", "1,2"], "2 weights for 3 models"),
+        (["--models", "a", "--weights", "1,2"], "2 weights for 1 model"),
+        (["--weights", "1,,2"], "'1,,2' is not a list of numbers"),
+        (["--weights", "1,-2,1"], "--weights: a weight must be a finite number of at least 0, not -2"),
+        (["--weights", "1,nan,1"], "not nan"),
+        (["--weights", "1,inf,1"], "not inf"),
+        (["--weights", "0,0,0"], "all weights are 0"),
+        (["--smoothing", "10.5"], "must be a number from 0 to 10, not '10.5'"),
+        (["--smoothing", "-1"], "must be a number from 0 to 10"),
         (["--output", "a.xlsx"], ".jsonl, .csv, .txt"),
         (["--record", "a.mp3"], ".wav"),
         (["-o", "a.csv", "-o", "./a.csv"], "same name"),

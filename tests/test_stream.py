@@ -12,6 +12,7 @@ from fakes import ArraySource, FakeTagger, FloatArray, music
 
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.smoothing import Smoothing
 from instrec_live.realtime.stream import Stream, merged_thresholds
 from instrec_live.realtime.update import State, Update
 
@@ -190,6 +191,13 @@ def test_info() -> None:
     assert list(info.model_thresholds) == ["passt", "cbam_cnn", "ms_crnn"]
     own = [levels["piano"] for levels in info.model_thresholds.values()]
     assert own == pytest.approx([0.64441, 0.73106, 0.80305], abs=1e-4)
+
+
+def test_weights_and_smoothing_in_force_can_be_asked_for() -> None:
+    plain = stream(ArraySource(music(1)))
+    assert plain.info.weights == dict.fromkeys(plain.info.models, 1.0)
+    assert plain.smoothing == Smoothing()
+    assert stream(ArraySource(music(1)), smoothing=Smoothing().scaled(3.0)).smoothing.tau_up == 3 * Smoothing().tau_up
 
 
 @pytest.mark.parametrize("channels", [None, 1])
