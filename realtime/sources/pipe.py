@@ -15,7 +15,7 @@ from instrec_live.realtime.sources.block import block_frames, why_not, zero_bad_
 SAMPLE_BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _WAV_FORMATS = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}  # format tag, bits
 _OTHER_FILES = {b"fLaC": "FLAC", b"OggS": "OGG", b"FORM": "AIFF", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
-_EXAMPLE = "e.g. ffmpeg -i INPUT -f s16le -ac 1 -ar 32000 - | instrec-live --stdin --rate 32000"
+_EXAMPLE = "e.g. ffmpeg -nostdin -v error -i URL -f wav - | instrec-live --stdin"
 
 
 def decode(data: bytes, sample_format: str) -> NDArray[np.float32]:
