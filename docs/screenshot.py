@@ -1,6 +1,6 @@
 """Make docs/screen.svg: the program's own screen, playing the demo clip in real time, at a given second.
 
-python docs/screenshot.py [--at 24] [--size 80x24] [--theme dark] [--file SOUND] [--output docs/screen.svg]
+python docs/screenshot.py [--at 28] [--size 80x24] [--theme dark] [--file SOUND] [--output docs/screen.svg]
 """
 
 import argparse
@@ -64,7 +64,7 @@ def standalone(svg: str) -> str:
 def main() -> None:
     """Make the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--at", type=float, default=24.0, help="second of the clip (default: 24)")
+    parser.add_argument("--at", type=float, default=28.0, help="second of the clip (default: 28)")
     parser.add_argument("--size", default="80x24", help="columns x lines (default: 80x24)")
     parser.add_argument("--theme", default="dark")
     parser.add_argument("--file", type=Path, default=DEMO, help="another sound than the demo clip")
