@@ -37,6 +37,14 @@ check: lint types contracts test
 benchmark:
     python benchmarks/demo_timeline.py
 
+# does the same sound give the same answers through every way in? (four minutes; sox and ffmpeg make it whole)
+same-sound *options:
+    python benchmarks/same_sound.py "$@"
+
+# how soon entries are shown and exits let go, on a folder of labelled solo clips
+timing clips *options:
+    python benchmarks/timing.py "$@"
+
 # draw docs/screen.svg anew
 screenshot:
     python docs/screenshot.py
