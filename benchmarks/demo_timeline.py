@@ -157,8 +157,8 @@ def read_timeline(path: Path = TIMELINE) -> tuple[list[Event], float]:
 def good_enough(result: Mapping[str, Any]) -> bool:
     return bool(
         result["share_in_time"] >= LEAST_ENTRIES
-        and result["tolerant"]["precision"] >= LEAST_PRECISION
-        and result["tolerant"]["recall"] >= LEAST_RECALL
+        and result["strict"]["precision"] >= LEAST_PRECISION
+        and result["strict"]["recall"] >= LEAST_RECALL
     )
 
 

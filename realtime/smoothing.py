@@ -38,10 +38,10 @@ class Smoothing:
     """
 
     short_seconds: float = 2.5
-    long_weight: float = 0.2
+    long_weight: float = 0.1
     tau_up: float = 0.2
     tau_down: float = 0.4
-    live_margin: float = 1.0
+    live_margin: float = 0.8
     on_seconds: float = 0.5
     off_seconds: float = 0.5
     off_margin: float = 0.4
