@@ -107,10 +107,10 @@ def test_the_comparison_pairs_updates_by_time() -> None:
     ("changes", "bad"),
     [
         ({}, False),
-        ({"max": 0.021}, True),
+        ({"max": 0.031}, True),
         ({"missing": 1}, True),
-        ({"max": 0.021, "rate": 22_050}, False),
-        ({"max": 0.021, "lossless": False}, False),
+        ({"max": 0.031, "rate": 22_050}, False),
+        ({"max": 0.031, "lossless": False}, False),
     ],
 )
 def test_what_counts_as_a_fault(changes: dict[str, object], bad: bool) -> None:
