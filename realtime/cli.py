@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: as Ctrl-C, but with its own exit code."""
+    """SIGINT (Ctrl-C), SIGTERM or SIGHUP, each with its own exit code."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -26,6 +26,7 @@ class Signalled(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; mistakes become one line on stderr, never a traceback."""
     debug = False
+    received: list[int] = []  # signals
     # A hop's matrices are small: two threads of numpy take twice the CPU time for them, and are no faster.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
     try:
-        with _signals():
+        with _signals(received):
             settings = parse(sys.argv[1:] if argv is None else argv)
             debug = settings.verbosity >= 2
             code = _run(settings)
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # --help and --version
         return _flushed(int(end.code or 0))
     except BaseException as error:
+        if received:  # a signal may strike inside a lock's own code, which then fails in its own way
+            return 128 + received[0]
         from instrec_live.realtime.errors import report
 
         return report(error, debug)
@@ -62,16 +65,17 @@ def _flushed(code: int) -> int:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program as tidily as Ctrl-C does."""
+def _signals(received: list[int]) -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP end the program tidily, and note which came."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
+        received.append(number)
         raise Signalled(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,10 @@ class RingBuffer:
         self._capacity = capacity
         self._claimed = self._written = 0
         self._closed = False
-        self._news = threading.Event()
+        # Locked, until there is news. A bare lock, not an Event: a signal's exception may strike while the reader
+        # waits, and must not leave Python code half done in here.
+        self._bell = threading.Lock()
+        self._bell.acquire()
 
     @property
     def capacity(self) -> int:
@@ -61,8 +65,7 @@ class RingBuffer:
         self._samples[at : at + head] = kept[:head]
         self._samples[: len(kept) - head] = kept[head:]
         self._written = end
-        if not self._news.is_set():  # only when the reader waits, or is about to
-            self._news.set()
+        self._ring()
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """The samples [start, stop).
@@ -97,14 +100,18 @@ class RingBuffer:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._written < index and not self._closed:
-            self._news.clear()
-            if self._written >= index or self._closed:  # came between the look and the clear
-                break
-            if not self._news.wait(None if deadline is None else deadline - time.monotonic()):
+            # The bell may have rung for news that was seen already: then look, and wait again.
+            left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._bell.acquire(timeout=left):
                 break
         return self._written >= index
 
     def close(self) -> None:
         """Let a waiting reader go; what is there stays readable. From any thread, any number of times."""
         self._closed = True
-        self._news.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._bell.locked():
+            with suppress(RuntimeError):  # writer and closer rang at the same moment
+                self._bell.release()

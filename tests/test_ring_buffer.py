@@ -1,8 +1,10 @@
 """The ring against a plain list, and against a reader that races its writer."""
 
+import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,7 +180,8 @@ def test_wait_gives_up_in_time():
 def test_writing_takes_no_lock_when_nobody_waits(monkeypatch):
     ring = RingBuffer(100)
     ring.write(np.ones(1, np.float32))
-    monkeypatch.setattr(ring._news, "set", lambda: pytest.fail("took the lock"))
+    rung = SimpleNamespace(locked=lambda: False, release=lambda: pytest.fail("touched the lock"))
+    monkeypatch.setattr(ring, "_bell", rung)
     ring.write(np.ones(1, np.float32))
 
 
@@ -186,3 +189,30 @@ def test_writing_takes_no_lock_when_nobody_waits(monkeypatch):
 def test_a_ring_of_nothing_is_refused(capacity, slack):
     with pytest.raises(ValueError, match="cannot hold"):
         RingBuffer(capacity, slack)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_a_signal_that_strikes_while_waiting_leaves_nothing_broken():
+    class StruckError(Exception):
+        pass
+
+    def strike(number, frame):
+        raise StruckError
+
+    ring, struck = RingBuffer(10), 0
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        for i in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + i * 1e-6)
+                while True:
+                    ring.wait(1, timeout=0.0005)
+            except StruckError:
+                struck += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert struck == 300
+    ring.write(np.ones(1, np.float32))
+    assert ring.wait(1, timeout=1)
