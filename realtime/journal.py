@@ -75,8 +75,10 @@ class Journal:
                 self._ended = "end"
         except BrokenPipeError:
             raise
-        except Exception:
-            self._ended = "failed"
+        except Exception as error:
+            # A signal that strikes inside a lock's own code shows as that lock's error.
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                self._ended = "failed"
             raise
 
     def close(self) -> None:
