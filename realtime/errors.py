@@ -79,11 +79,15 @@ def report(error: BaseException, debug: bool = False) -> int:
         hint = "" if debug else " — this is a defect; run again with -vv or INSTREC_DEBUG=1 for the traceback"
         line, code = f"{type(error).__name__}: {error}{hint}", int(ExitCode.INTERNAL)
     print(f"instrec-live: error: {printable(line)}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):  # that stdout is full may be what has just been said
+        _abandon_stdout()
     return code
 
 
 def _abandon_stdout() -> None:
-    """Point stdout at nothing, so that the flush at exit does not complain about the reader that left."""
+    """Point stdout at nothing, so that the flush at exit does not complain once more."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # None, replaced or closed: nothing will be flushed
