@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from demo_sound import clip
 
-from instrec_live.models.bundle import BUNDLES, DEFAULT_MODELS
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.errors import ExitCode
 from instrec_live.realtime.options import parser
@@ -78,8 +77,6 @@ def test_every_line_is_understood(where: str, line: str) -> None:
 @pytest.fixture(scope="module")
 def concert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with concert.wav of three seconds in it, and concert.mp4 where ffmpeg is there."""
-    if missing := [name for name in DEFAULT_MODELS if not (BUNDLES / name).is_dir()]:
-        pytest.skip(f"the networks are not bundled: {', '.join(missing)}")
     folder = tmp_path_factory.mktemp("concert")
     soundfile.write(folder / "concert.wav", clip(3.0), 44_100)
     if shutil.which("ffmpeg"):
