@@ -17,7 +17,7 @@ from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.training.augment import noise_mel, random_response, spec_augment, transpose
 from instrec_live.training.datasets.sounds import read_sources, split_on_silence
 from instrec_live.training.phrases import SAMPLES, Player, share
-from instrec_live.training.scenes import Phrases, Scenes, log_of, power_of
+from instrec_live.training.scenes.mixer import Phrases, Scenes, log_of, power_of
 
 
 def tone(hz: float, seconds: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from instrec_live.models.networks import build
 from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
 from instrec_live.training.loop import Recipe, Teacher, masked_bce, train
 from instrec_live.training.metrics import average_precision, mean_average_precision, top1
-from instrec_live.training.scenes import Phrases, Scenes
+from instrec_live.training.scenes.mixer import Phrases, Scenes
 
 
 @pytest.fixture

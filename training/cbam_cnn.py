@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 from instrec_live.models.networks import build
-from instrec_live.training.command import add_arguments, entry, open_data
+from instrec_live.training.command import entry
 from instrec_live.training.loop import Recipe, Teacher, train, validate
+from instrec_live.training.options import add_arguments, open_data
 from instrec_live.training.yamnet import load_yamnet
 
 STEPS, BATCH = 1000, 24

@@ -30,7 +30,7 @@ from instrec_live.training.datasets.sounds import load
 from instrec_live.training.evaluate import write_predictions
 from instrec_live.training.loop import predict
 from instrec_live.training.metrics import mean_average_precision
-from instrec_live.training.scenes import Phrases, Scenes
+from instrec_live.training.scenes.mixer import Phrases, Scenes
 
 FloatArray = NDArray[np.float32]
 Logits = dict[str, FloatArray]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from instrec_live.training.datasets.clips import Clips
 from instrec_live.training.metrics import mean_average_precision, top1
-from instrec_live.training.scenes import Scenes
+from instrec_live.training.scenes.mixer import Scenes
 
 
 @dataclass(frozen=True)

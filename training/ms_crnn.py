@@ -11,8 +11,9 @@ import argparse
 import torch
 
 from instrec_live.models.networks import build
-from instrec_live.training.command import add_arguments, add_teacher, entry, open_data, open_teacher
+from instrec_live.training.command import entry
 from instrec_live.training.loop import Recipe, train
+from instrec_live.training.options import add_arguments, add_teacher, open_data, open_teacher
 
 STEPS, BATCH = 4000, 16
 
