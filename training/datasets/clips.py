@@ -1,21 +1,23 @@
-"""Labelled clips: a folder of audio with a labels.csv (file, labels, absent, kind, source).
+"""Labelled clips: a folder of audio with a labels.csv (file, labels, absent, kind, source), and any table's sound.
 
 `labels` sound, `absent` do not ('|'-separated), every other cell is unknown and masked. Windows of one recording
 share their `source` but for a trailing '@12s'; split and bootstrap by it.
 """
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
+from instrec_live.training.datasets.rows import Row, read_rows
 from instrec_live.training.datasets.sounds import load
+from instrec_live.training.datasets.table import Table
 
 FloatArray = NDArray[np.float32]
 
@@ -36,25 +38,56 @@ def read_clips(folder: Path) -> Clips:
     """Read labels and the log-mels of the (at most) first 10 s of every clip.
 
     Raises:
-        InputFileError: no labels.csv, an unknown instrument, or an unreadable clip.
+        InputFileError: no labels.csv, a missing column, an unknown instrument, or an unreadable clip.
     """
-    table = folder / "labels.csv"
-    if not table.is_file():
-        raise InputFileError(f"{table}: not found")
-    with table.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    truth = np.zeros((len(rows), len(INSTRUMENTS)), np.float32)
-    mask = np.zeros_like(truth)
-    for i, row in enumerate(rows):
+    table, rows = _read_labels(folder)
+    solo = np.array([row["kind"] == "solo" for row in rows], bool) & (table.labels.sum(1) == 1)
+    mels = [log_mel(_whole(load(path))) for path in table.paths]
+    return Clips([row["file"] for row in rows], table.labels, table.mask, table.group, solo, mels)
+
+
+def read_clip_table(folder: Path) -> Table:
+    """The clips of such a folder, unheard: source "clips", split "valid", group the recording.
+
+    Raises:
+        InputFileError: no labels.csv, a missing column, or an unknown instrument.
+    """
+    return _read_labels(folder)[0]
+
+
+def clips_of(table: Table, *, quiet: bool = False) -> Clips:
+    """Any table's clips with the log-mels of their (at most) first 10 s, to validate on; solo are the clips of which it
+    is known that one instrument sounds and no other. A progress bar shows, unless `quiet`.
+
+    Raises:
+        InputFileError: a clip is missing, unreadable, empty, or has samples that are no finite numbers.
+    """
+    mels = [log_mel(_whole(load(path))) for path in tqdm(table.paths, unit="clip", leave=False, disable=quiet)]
+    solo = (table.labels.sum(1) == 1) & table.mask.all(1)
+    return Clips([str(path) for path in table.paths], table.labels, table.mask, table.group, solo, mels)
+
+
+def _read_labels(folder: Path) -> tuple[Table, list[Row]]:
+    path = folder / "labels.csv"
+    numbered = read_rows(path, ("file", "labels", "absent", "kind", "source"))[1]
+    labels = np.zeros((len(numbered), len(INSTRUMENTS)), np.float32)
+    mask = np.zeros_like(labels)
+    for i, (line, row) in enumerate(numbered):
         for field, value in (("absent", 0.0), ("labels", 1.0)):
             for name in filter(None, row[field].split("|")):
                 if name not in INSTRUMENTS:
-                    raise InputFileError(f"{table}, line {i + 2}: unknown instrument {name!r}")
-                truth[i, INSTRUMENTS.index(name)], mask[i, INSTRUMENTS.index(name)] = value, 1.0
-    recording = np.array([re.sub(r"\s*@\d+s$", "", row["source"]) for row in rows])
-    solo = np.array([row["kind"] == "solo" for row in rows]) & (truth.sum(1) == 1)
-    mels = [log_mel(_whole(load(folder / row["file"]))) for row in rows]
-    return Clips([row["file"] for row in rows], truth, mask, recording, solo, mels)
+                    raise InputFileError(f"{path}, line {line}: unknown instrument {name!r}")
+                labels[i, INSTRUMENTS.index(name)], mask[i, INSTRUMENTS.index(name)] = value, 1.0
+    rows = [row for _, row in numbered]
+    table = Table(
+        tuple(folder / row["file"] for row in rows),
+        np.full(len(rows), "clips"),
+        np.array([re.sub(r"\s*@\d+s$", "", row["source"]) for row in rows], np.str_),
+        np.full(len(rows), "valid"),
+        labels,
+        mask,
+    )
+    return table, rows
 
 
 def _whole(samples: FloatArray) -> FloatArray:

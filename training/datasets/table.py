@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.datasets.rows import Row, read_rows
 
 FloatArray = NDArray[np.float32]
 StringArray = NDArray[np.str_]
 
 SPLITS = ("train", "valid", "test", "")
+COLUMNS = ("path", "source", "group", "split", *(f"{kind}_{name}" for kind in "ym" for name in INSTRUMENTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,47 +91,33 @@ def read_table(path: Path) -> Table:
     """Read a table's csv.
 
     Raises:
-        InputFileError: missing, a column is missing, a value that is no label, mask or split, or an unknown instrument.
+        InputFileError: not found, a column is missing, an unknown instrument, or a value that does not belong.
     """
-    if not path.is_file():
-        raise InputFileError(f"{path}: not found", "give a table of clips (csv)")
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            columns = reader.fieldnames or []
-            _check_columns(path, columns)
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputFileError(f"{path}: not a csv file: {error}") from error
+    header, rows = read_rows(path, COLUMNS)
+    for column in header:
+        if column[:2] in ("y_", "m_") and column not in COLUMNS:
+            raise InputFileError(f"{path}: unknown instrument {column[2:]!r}")
     labels = np.zeros((len(rows), len(INSTRUMENTS)), np.float32)
     mask = np.zeros_like(labels)
-    for i, row in enumerate(rows):
+    for i, (line, row) in enumerate(rows):
+        if not row["path"]:
+            raise InputFileError(f"{path}, line {line}: path is empty")
         if row["split"] not in SPLITS:
-            raise InputFileError(f"{path}, line {i + 2}: split {row['split']!r} is none of train, valid, test")
+            raise InputFileError(f"{path}, line {line}: split {row['split']!r} is none of train, valid, test")
         for c, name in enumerate(INSTRUMENTS):
-            labels[i, c] = _number(path, i + 2, f"y_{name}", row, whole=False)
-            mask[i, c] = _number(path, i + 2, f"m_{name}", row, whole=True)
+            labels[i, c] = _number(path, line, f"y_{name}", row, whole=False)
+            mask[i, c] = _number(path, line, f"m_{name}", row, whole=True)
     return Table(
-        tuple(path.parent / row["path"] for row in rows),
-        np.array([row["source"] for row in rows], np.str_),
-        np.array([row["group"] for row in rows], np.str_),
-        np.array([row["split"] for row in rows], np.str_),
+        tuple(path.parent / row["path"] for _, row in rows),
+        np.array([row["source"] for _, row in rows], np.str_),
+        np.array([row["group"] for _, row in rows], np.str_),
+        np.array([row["split"] for _, row in rows], np.str_),
         labels,
         mask,
     )
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    wanted = ["path", "source", "group", "split", *(f"{k}_{name}" for k in "ym" for name in INSTRUMENTS)]
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        raise InputFileError(f"{path}: column {missing[0]} is missing")
-    for column in columns:
-        if column[:2] in ("y_", "m_") and column not in wanted:
-            raise InputFileError(f"{path}: unknown instrument {column[2:]!r}")
-
-
-def _number(path: Path, line: int, column: str, row: dict[str, str], whole: bool) -> float:
+def _number(path: Path, line: int, column: str, row: Row, whole: bool) -> float:
     try:
         value = float(row[column])
     except (TypeError, ValueError):
@@ -146,23 +134,28 @@ def write_table(path: Path, table: Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(
-            [
-                "path",
-                "source",
-                "group",
-                "split",
-                *(f"y_{name}" for name in INSTRUMENTS),
-                *(f"m_{n}" for n in INSTRUMENTS),
-            ]
-        )
-        for i, clip in enumerate(table.paths):
-            place = clip.resolve()
-            shown = place.relative_to(base) if place.is_relative_to(base) else place
-            writer.writerow(
-                [shown.as_posix(), table.source[i], table.group[i], table.split[i],
-                 *(f"{y:g}" for y in table.labels[i]), *(f"{m:g}" for m in table.mask[i])]
-            )  # fmt: skip
-    os.replace(partial, path)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(COLUMNS)
+            for i, clip in enumerate(table.paths):
+                place = clip.resolve()
+                shown = place.relative_to(base) if place.is_relative_to(base) else place
+                writer.writerow(
+                    [shown.as_posix(), table.source[i], table.group[i], table.split[i],
+                     *(f"{y:g}" for y in table.labels[i]), *(f"{m:g}" for m in table.mask[i])]
+                )  # fmt: skip
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_audio(table: Table, where: str) -> None:
+    """See that every clip's file is there.
+
+    Raises:
+        InputFileError: some are not; says how many, and names the first.
+    """
+    missing = [path for path in table.paths if not path.is_file()]
+    if missing:
+        raise InputFileError(f"{where}: {len(missing)} of {len(table)} clips are not there, the first is {missing[0]}")
