@@ -21,9 +21,9 @@ COLUMNS = (
     "license_image_file", "license_image_file_large", "license_parent_id", "license_title", "license_url", "tags",
     "track_bit_rate", "track_comments", "track_composer", "track_copyright_c", "track_copyright_p",
     "track_date_created", "track_date_recorded", "track_disc_number", "track_duration", "track_explicit",
-    "track_explicit_notes", "track_favorites", "track_file", "track_genres", "track_image_file", "track_information", "track_instrumental",
-    "track_interest", "track_language_code", "track_listens", "track_lyricist", "track_number", "track_publisher",
-    "track_title", "track_url", "sample_key", "start_time",
+    "track_explicit_notes", "track_favorites", "track_file", "track_genres", "track_image_file",
+    "track_information", "track_instrumental", "track_interest", "track_language_code", "track_listens",
+    "track_lyricist", "track_number", "track_publisher", "track_title", "track_url", "sample_key", "start_time",
 )  # fmt: skip
 
 

@@ -91,6 +91,13 @@ def test_order_is_the_references_whatever_came_in(everything: Table) -> None:
     np.testing.assert_array_equal(table.split, reference_split(table, "A").split)
 
 
+def test_another_number_of_clips_is_said(everything: Table, caplog: pytest.LogCaptureFixture) -> None:
+    reference_split(everything, "C")
+    assert not caplog.text
+    reference_split(everything[100:], "B")
+    assert "not the reference's 20000" in caplog.text
+
+
 def test_what_the_reference_did_not_have_is_refused(everything: Table) -> None:
     with pytest.raises(UsageError, match="no split 'E'"):
         reference_split(everything, "E")  # type: ignore[arg-type]

@@ -57,12 +57,12 @@ def read_clip_table(folder: Path) -> Table:
 
 def clips_of(table: Table, *, quiet: bool = False) -> Clips:
     """Any table's clips with the log-mels of their (at most) first 10 s, to validate on; solo are the clips of which it
-    is known that one instrument sounds and no other. A progress bar shows, unless `quiet`.
+    is known that one instrument sounds and no other. A progress bar shows on a terminal, unless `quiet`.
 
     Raises:
         InputFileError: a clip is missing, unreadable, empty, or has samples that are no finite numbers.
     """
-    mels = [log_mel(_whole(load(path))) for path in tqdm(table.paths, unit="clip", leave=False, disable=quiet)]
+    mels = [log_mel(_whole(load(path))) for path in tqdm(table.paths, unit="clip", leave=False, disable=quiet or None)]
     solo = (table.labels.sum(1) == 1) & table.mask.all(1)
     return Clips([str(path) for path in table.paths], table.labels, table.mask, table.group, solo, mels)
 

@@ -226,4 +226,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     pieces = Pieces(args.seconds, args.seconds if args.hop is None else args.hop, args.start, args.end, args.pad)
     clips, silent = cut(args.recordings, args.to, pieces, truth, args.split)
     dropped = f"; {silent} silent pieces left out" if silent else ""
-    print(f"{len(clips)} clips of {len(np.unique(clips.group))} recordings in {args.to / 'table.csv'}{dropped}")
+    print(f"{len(clips)} clips in {args.to / 'table.csv'}{dropped}")

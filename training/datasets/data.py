@@ -18,7 +18,7 @@ from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.training.datasets.clips import read_clip_table
 from instrec_live.training.datasets.irmas import read_irmas_test
 from instrec_live.training.datasets.openmic import Unlabelled, read_openmic
-from instrec_live.training.datasets.protocol import REAL, SYNTHETIC, reference_split
+from instrec_live.training.datasets.protocol import REAL, SYNTHETIC, Variant, reference_split
 from instrec_live.training.datasets.table import Table, check_audio, read_table
 
 Protocol = Literal["masked", "paper"]
@@ -92,5 +92,5 @@ def _split_as_the_paper(table: Table) -> Table:
     theirs = np.isin(table.source, (REAL, SYNTHETIC))
     if not (table.source == REAL).any():
         return table
-    variant = "A" if (table.source == SYNTHETIC).any() else "B"
+    variant: Variant = "A" if (table.source == SYNTHETIC).any() else "B"
     return Table.join([reference_split(table[theirs], variant), table[~theirs]])

@@ -23,6 +23,7 @@ from instrec_live.training.datasets.table import Table
 
 FloatArray = NDArray[np.float32]
 StringArray = NDArray[np.str_]
+Labels = tuple[FloatArray, NDArray[np.bool_]]  # relevance, and where it is known
 Unlabelled = Literal["masked", "negative"]
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def _read_npz(path: Path) -> tuple[StringArray, FloatArray, NDArray[np.bool_]]:
     return keys, relevance[order].astype(np.float32), mask[order]
 
 
-def _read_aggregated(path: Path, keys: StringArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _read_aggregated(path: Path, keys: StringArray) -> Labels:
     """Relevance [n, 20] as the csv has it (the highest where it speaks twice), and where it speaks at all."""
     row_of = {key: i for i, key in enumerate(keys)}
     column_of = {name: i for i, name in enumerate(INSTRUMENTS)}
@@ -143,7 +144,7 @@ def _read_aggregated(path: Path, keys: StringArray) -> tuple[FloatArray, NDArray
     return judged, heard
 
 
-def _check_agreement(folder: Path, npz: tuple[FloatArray, NDArray[np.bool_]], csv: tuple[FloatArray, NDArray]) -> None:
+def _check_agreement(folder: Path, npz: Labels, csv: Labels) -> None:
     both = npz[1] & csv[1]
     differ = int(((npz[0] >= 0.5) != (csv[0] >= 0.5))[both].sum())
     if differ > DISAGREEMENT * max(1, both.sum()):

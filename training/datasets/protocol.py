@@ -9,6 +9,7 @@ different clips, its ensemble's test clips were three quarters seen in training,
 In each, synthetic clips come first in their order of name, then OpenMIC's in order of key.
 """
 
+import logging
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,6 +20,9 @@ from instrec_live.training.datasets.table import Table
 
 Variant = Literal["A", "B", "C", "D"]
 SYNTHETIC, REAL = "synthetic", "openmic"
+SIZES = {SYNTHETIC: 2_200, REAL: 20_000}  # the reference's
+
+log = logging.getLogger(__name__)
 
 
 def reference_split(table: Table, variant: Variant, seed: int = 42) -> Table:
@@ -44,6 +48,11 @@ def reference_split(table: Table, variant: Variant, seed: int = 42) -> Table:
     if len(table) - apart < 5:
         raise UsageError(f"{len(table) - apart} clips are too few for train, valid and test")
     rows = _by_sklearn(len(table) - apart, seed) if variant == "D" else _by_numpy(len(table) - apart, seed)
+    for source in sorted(set(table.source.tolist())):
+        if (found := int((table.source == source).sum())) != SIZES[source]:
+            log.warning(
+                "%d %s clips, not the reference's %d: its split comes out otherwise", found, source, SIZES[source]
+            )
     split = np.full(len(table), "train")
     split[rows[1] + apart] = "valid"
     split[rows[2] + apart] = "test"
