@@ -1,0 +1,141 @@
+"""What a drummer plays, for the drums alone or the cymbals alone: a beat, variations of it, fills and rolls."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from instrec_live.training.datasets.general_midi import (
+    CHINA,
+    CLOSED_HAT,
+    CRASHES,
+    KICKS,
+    OPEN_HAT,
+    PEDAL_HAT,
+    RIDE_BELL,
+    RIDES,
+    SIDE_STICK,
+    SNARES,
+    SPLASH,
+    TOMS,
+)
+from instrec_live.training.datasets.score import Note, Tune
+
+# Sixteenths of a bar of four: X accented, x played, o now and then, . a ghost note now and then. Ride for the cymbals.
+STYLES: dict[str, dict[str, str]] = {
+    "rock": {
+        "kick": "X---o-x-x-o---.-", "snare": "----X--.-.--X--.", "hat": "X-x-X-x-X-x-X-xo", "ride": "X-x-X-x-X-x-X-x-",
+    },
+    "funk": {
+        "kick": "X--x--o---x--o--", "snare": "----X--o-o-.X--o", "hat": "XxxxXxxxXxxxXxxx", "ride": "X-xxX-xxX-xxX-xx",
+    },
+    "disco": {
+        "kick": "X---X---X---X---", "snare": "----X-------X---", "hat": "o-X-o-X-o-X-o-X-", "ride": "--X---X---X---X-",
+    },
+    "half": {
+        "kick": "X-----o---x-----", "snare": ".-----.-X-----.-", "hat": "X-x-x-x-X-x-x-x-", "ride": "X---x---X---x---",
+    },
+    "swing": {
+        "kick": "o---o---o---o-o-", "snare": "--.-x-o---.-x-o-", "hat": "----X-------X---", "ride": "X---X-x-X---X-x-",
+    },
+    "latin": {
+        "kick": "X--xX--xX--xX--x", "snare": "x--x--x---x-x---", "hat": "x-x-x-x-x-x-x-x-", "ride": "X-xx-xx-X-x-xx-x",
+    },
+    "tribal": {
+        "kick": "X---x---X---x-o-", "snare": "--------o-------", "hat": "----x-------x---", "ride": "x-------x-------",
+    },
+    "march": {
+        "kick": "X-------x-------", "snare": "X-xxX-xxXxxxX-o-", "hat": "----x-------x---", "ride": "X-------X-------",
+    },
+}  # fmt: skip
+CHANCE = {"X": 0.98, "x": 0.92, "o": 0.45, ".": 0.3, "-": 0.015}
+LOUDNESS = {"X": 108, "x": 86, "o": 74, ".": 40, "-": 50}
+RING = {"drums": 0.4, "cymbals": 2.5}  # seconds a stroke is held
+
+
+Stroke = tuple[float, int, float]  # beat, key, loudness
+
+
+class Taste(NamedTuple):
+    """What a drummer keeps to through a phrase."""
+
+    style: str
+    kick: int
+    snare: int
+    ride: int
+    rides: bool  # time is kept on the ride, not the hi-hat
+    rolls: bool  # the cymbals swell into every fifth bar
+
+
+def groove(instrument: str, tune: Tune, bars: int, rng: np.random.Generator) -> list[Note]:
+    """Notes of a drum kit: only drums (instrument "drums") or only cymbals ("cymbals")."""
+    style = str(rng.choice([style for style in STYLES if style != "half" or tune.tempo > 100]))
+    taste = Taste(
+        style,
+        kick=int(rng.choice(KICKS)),
+        snare=SIDE_STICK if style in ("latin", "half") and rng.random() < 0.4 else int(rng.choice(SNARES)),
+        ride=int(rng.choice(RIDES)),
+        rides=style in ("swing", "latin", "march") or rng.random() < 0.3,
+        rolls=rng.random() < 0.2,
+    )
+    level = rng.uniform(0.65, 1.1)
+    write = drums if instrument == "drums" else cymbals
+    strokes = [stroke for bar in range(bars) for stroke in write(taste, tune, bar, bars, rng)]
+    return [
+        Note(tune.seconds(beat) + rng.normal(0, 0.006), RING[instrument], key, round(loud * level + rng.normal(0, 5)))
+        for beat, key, loud in strokes
+    ]
+
+
+def row(pattern: str, key: int, tune: Tune, bar: int, rng: np.random.Generator) -> list[Stroke]:
+    """One key of the kit through one bar."""
+    first = bar * tune.beats
+    return [
+        (first + i / 4, key, LOUDNESS[c]) for i, c in enumerate(pattern[: 4 * tune.beats]) if rng.random() < CHANCE[c]
+    ]
+
+
+def drums(taste: Taste, tune: Tune, bar: int, bars: int, rng: np.random.Generator) -> list[Stroke]:
+    """One bar of kick, snare and toms; mostly a fill at the end of every fourth."""
+    pattern = STYLES[taste.style]
+    strokes = row(pattern["kick"], taste.kick, tune, bar, rng) + row(pattern["snare"], taste.snare, tune, bar, rng)
+    if taste.style == "tribal":
+        strokes += row("x-xxo-x-x-xox-x-", TOMS[2 + bar % 3], tune, bar, rng)
+    if not (bar % 4 == 3 or bar == bars - 1) or rng.random() < 0.2:
+        return strokes
+    length = float(rng.choice([1, 2, tune.beats]))
+    begin = (bar + 1) * tune.beats - length
+    return [s for s in strokes if s[0] < begin or s[1] == taste.kick] + fill(begin, length, tune, rng)
+
+
+def fill(begin: float, length: float, tune: Tune, rng: np.random.Generator) -> list[Stroke]:
+    """Down the toms, or a roll on the snare, growing louder."""
+    unit = float(rng.choice([0.5, 0.25, 1 / 3, 0.125], p=[0.2, 0.5, 0.2, 0.1]))
+    if unit * 60 / tune.tempo < 0.06:
+        unit *= 2
+    count = round(length / unit)
+    keys = [SNARES[0], *TOMS] if rng.random() < 0.75 else [SNARES[0]]
+    down = np.sort(rng.integers(0, len(keys), count))
+    return [(begin + i * unit, keys[k], 70 + 35 * i / count + 8 * (i % 2 == 0)) for i, k in enumerate(down)]
+
+
+def cymbals(taste: Taste, tune: Tune, bar: int, bars: int, rng: np.random.Generator) -> list[Stroke]:
+    """One bar of hi-hat or ride, with crashes where phrases begin."""
+    first = bar * tune.beats
+    if taste.rolls and bar % 4 == 3:
+        count = tune.beats * 4
+        return [(first + i / 4, CRASHES[0], 30 + 65 * i / count) for i in range(count)]
+    if taste.rides:
+        strokes = row(STYLES[taste.style]["ride"], taste.ride, tune, bar, rng)
+        strokes = [(b, RIDE_BELL if loud > 100 and rng.random() < 0.15 else k, loud) for b, k, loud in strokes]
+        strokes += [(first + b, PEDAL_HAT, 70.0) for b in range(1, tune.beats, 2)]
+    else:
+        opens = 0.9 if taste.style == "disco" else 0.12
+        strokes = [
+            (b, OPEN_HAT if b % 1 == 0.5 and rng.random() < opens else k, loud)
+            for b, k, loud in row(STYLES[taste.style]["hat"], CLOSED_HAT, tune, bar, rng)
+        ]
+    if bar % 4 == 0 and rng.random() < 0.8:
+        strokes.append((first, CRASHES[bar // 4 % 2], 105.0))
+    if bar % 4 == 3 and rng.random() < 0.35:
+        strokes.append((first + tune.beats - 1, int(rng.choice([SPLASH, CHINA, CRASHES[1]])), 90.0))
+    return strokes
