@@ -16,6 +16,7 @@ from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, bounded, log_mel
+from instrec_live.models.public import CHECKPOINTS, TAGGERS, public_bundle
 
 FloatArray = NDArray[np.float32]
 
@@ -93,10 +94,12 @@ class Tagger:
         threads: int = 1,
         weights: Sequence[float] | None = None,
     ) -> "Tagger":
-        """Load models by bundled name or bundle folder; weights, one per model, overrule the ensemble's own.
+        """Load models by bundled name, public name (fetched once) or bundle folder.
+
+        Weights, one per model, overrule the ensemble's own.
 
         Raises:
-            ModelError: a bundle is missing or damaged, or the engine refuses it.
+            ModelError: a bundle is missing or damaged, cannot be fetched, or the engine refuses it.
             UsageError: no models, an unknown engine, or weights that make no sense.
         """
         return cls([Bundle.load(_folder(model)) for model in models], engine, threads, weights)
@@ -156,16 +159,18 @@ def _mean(probabilities: Sequence[FloatArray]) -> FloatArray:
 
 
 def _folder(model: str | os.PathLike[str]) -> Path:
-    """A bundled name wins over a folder of that name here; anything with a separator is a folder."""
+    """A bundled or public name wins over a folder of that name here; anything with a separator is a folder."""
     path = Path(model)
+    if os.fspath(model) in CHECKPOINTS:
+        return public_bundle(os.fspath(model))
     try:
         return bundled(os.fspath(model))
-    except ModelError:
+    except ModelError as error:
         if path.is_dir():
             return path
         if path.name != os.fspath(model):
             raise ModelError(f"{path}: no such model folder", "give a bundled name or a bundle folder") from None
-        raise
+        raise ModelError(error.message, f"{error.hint}; {', '.join(TAGGERS)} can be fetched") from None
 
 
 def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
