@@ -1,0 +1,131 @@
+"""The models under evaluation: bundles as they ship, and checkpoints as training left them."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models import Tagger
+from instrec_live.models.calibration import Platt
+from instrec_live.models.ensemble import Ensemble
+from instrec_live.models.errors import UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+
+FloatArray = NDArray[np.float32]
+
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model that can be asked.
+
+    Attributes:
+        label: what the report calls it.
+        origin: what it was opened as.
+        sha256: of its ONNX file or checkpoint.
+        bundle: the name of the model in its bundle; None for a checkpoint, which is not calibrated.
+        thresholds: float32 [20], its own; of a checkpoint, 0.5.
+        logits: log-mel float32 [128, T], T 200…1000 -> calibrated logits float32 [20].
+    """
+
+    label: str
+    origin: str
+    sha256: str
+    bundle: str | None
+    thresholds: FloatArray
+    logits: Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """The ensemble of some candidates: `Tagger`'s own where all are bundles, otherwise the mean of their logits.
+
+    Attributes:
+        label: what the report calls it.
+        members: label -> the name by which `weights` and `logits` know it.
+        weights: of each member.
+        thresholds: float32 [20].
+        logits: calibrated logits of the members -> those of the ensemble, float32 [20].
+    """
+
+    label: str
+    members: Mapping[str, str]
+    weights: Mapping[str, float]
+    thresholds: FloatArray
+    logits: Callable[[Mapping[str, FloatArray]], FloatArray]
+
+
+def open_candidate(text: str, threads: int = 1) -> Candidate:
+    """Open a bundled name, the folder of a bundle or a checkpoint (.pt); NAME=… before it names it in the report.
+
+    Raises:
+        ModelError: missing, damaged, or of another kind.
+    """
+    name, equals, origin = text.partition("=")
+    if not equals:
+        name, origin = "", text
+    opened = _checkpoint(origin, threads) if Path(origin).suffix == ".pt" else _bundle(origin, threads)
+    return replace(opened, label=name or opened.label)
+
+
+def joint(candidates: Sequence[Candidate], label: str = ENSEMBLE) -> Joint | None:
+    """The ensemble of several candidates; of one, none."""
+    if len(candidates) < 2:
+        return None
+    names = [candidate.bundle for candidate in candidates if candidate.bundle is not None]
+    if len(set(names)) == len(candidates):
+        tagger = Tagger.load([candidate.origin for candidate in candidates])
+        members = {candidate.label: name for candidate, name in zip(candidates, names, strict=True)}
+        return Joint(label, members, tagger.weights, tagger.thresholds, tagger.ensemble)
+    thresholds = np.stack([candidate.thresholds for candidate in candidates]).mean(axis=0, dtype=np.float32)
+    mean = Ensemble({candidate.label: 1.0 for candidate in candidates}, Platt.identity(), thresholds)
+    return Joint(label, {name: name for name in mean.weights}, mean.weights, thresholds, mean)
+
+
+def told_apart(candidates: Sequence[Candidate]) -> None:
+    """See that no two candidates have one label.
+
+    Raises:
+        UsageError: two have.
+    """
+    labels = [candidate.label for candidate in candidates]
+    for label in labels:
+        if labels.count(label) > 1 or label == ENSEMBLE:
+            raise UsageError(f"{'two models are' if label != ENSEMBLE else 'a model is'} called {label}",
+                             "name them: NAME=PATH")  # fmt: skip
+
+
+def _bundle(origin: str, threads: int) -> Candidate:
+    tagger = Tagger.load([origin], threads=threads)
+    name = tagger.models[0]
+
+    def logits(log_mel: FloatArray) -> FloatArray:
+        return tagger.calibrated(log_mel).get(name, np.full(len(INSTRUMENTS), np.nan, np.float32))
+
+    return Candidate(Path(origin).name, origin, tagger.sha256s[name], name, tagger.thresholds_of(name), logits)
+
+
+def _checkpoint(origin: str, threads: int) -> Candidate:
+    import torch  # bundles do without
+
+    from instrec_live.models.export import load_checkpoint, network_of
+
+    checkpoint = load_checkpoint(origin)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network_of(checkpoint).to(device)
+    torch.set_num_threads(threads)
+
+    def logits(log_mel: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            out = network(torch.from_numpy(np.ascontiguousarray(log_mel[None])).to(device))
+        return np.asarray(out[0].float().cpu().numpy(), np.float32)
+
+    path = Path(origin)
+    label = path.resolve().parent.name if path.stem in ("weights", "checkpoint") else path.stem
+    with path.open("rb") as handle:
+        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+    return Candidate(label, origin, sha256, None, np.full(len(INSTRUMENTS), 0.5, np.float32), logits)

@@ -1,0 +1,85 @@
+"""What was detected in single clips: every hit, every miss and every false positive."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.datasets.data import open_data
+from instrec_live.training.datasets.sounds import audio_files
+from instrec_live.training.datasets.table import Table
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Names of instruments, in tag order, at some threshold; `unknown` were detected, and nobody knows."""
+
+    hits: tuple[str, ...]
+    misses: tuple[str, ...]
+    false: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def detections(truth: FloatArray, mask: FloatArray, probabilities: FloatArray, threshold: float) -> Detections:
+    """Of one clip; truth, mask and probabilities are [20]."""
+    found, known, sounds = probabilities >= np.float32(threshold), mask > 0, truth > 0.5
+    return Detections(
+        *(
+            tuple(name for name, yes in zip(INSTRUMENTS, cells, strict=True) if yes)
+            for cells in (found & known & sounds, ~found & known & sounds, found & known & ~sounds, found & ~known)
+        )
+    )
+
+
+def micro(parts: Iterable[Detections]) -> tuple[float, float, float]:
+    """Precision, recall and F1 over all labelled cells of several clips; NaN where undefined."""
+    parts = list(parts)
+    tp, fn, fp = (sum(len(getattr(part, kind)) for part in parts) for kind in ("hits", "misses", "false"))
+    share = [part / whole if whole else float("nan") for part, whole in
+             ((tp, tp + fp), (tp, tp + fn), (2 * tp, 2 * tp + fp + fn if tp + fn else 0))]  # fmt: skip
+    return share[0], share[1], share[2]
+
+
+def open_clips(items: Sequence[str]) -> Table:
+    """The clips of --clips: FILE=piano+violin, where the other instruments are known to be absent; FILE, of which
+    nothing is known; a folder, with what its labels.csv says if it has one; or a table (.csv).
+
+    Raises:
+        UsageError: an unknown instrument.
+        InputFileError: no such file, a folder without audio, or bad labels.
+    """
+    return Table.join([_open(item) for item in items])
+
+
+def _open(item: str) -> Table:
+    path = Path(item)
+    if path.is_dir():
+        if (path / "labels.csv").is_file():
+            return open_data(f"clips:{item}")
+        files = audio_files(path)
+        if not files:
+            raise InputFileError(f"{path}: no sound files in it")
+        return Table.join([_clip(file, None) for file in files])
+    if path.is_file():
+        return open_data(f"table:{item}") if path.suffix == ".csv" else _clip(path, None)
+    name, equals, told = item.rpartition("=")
+    if not equals or not Path(name).is_file():
+        raise InputFileError(f"{name or item}: no such file", "--clips takes files, folders and FILE=piano+violin")
+    return _clip(Path(name), told.split("+"))
+
+
+def _clip(path: Path, told: Sequence[str] | None) -> Table:
+    labels = np.zeros((1, len(INSTRUMENTS)), np.float32)
+    for name in told or ():
+        if name not in INSTRUMENTS:
+            raise UsageError(f"unknown instrument {name!r} in {path}={'+'.join(told or ())}",
+                             f"known: {', '.join(INSTRUMENTS)}")  # fmt: skip
+        labels[0, INSTRUMENTS.index(name)] = 1.0
+    mask = np.full_like(labels, told is not None)
+    return Table((path,), np.array(["clip"]), np.array([str(path)]), np.array([""]), labels, mask)

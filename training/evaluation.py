@@ -1,0 +1,194 @@
+"""Some models, measured on one labelled data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.bootstrap import resamples
+from instrec_live.training.datasets.table import Table
+from instrec_live.training.listen import Heard
+from instrec_live.training.metrics import MIN_POSITIVES, measured
+from instrec_live.training.scorecard import OVERALL, Comparison, Known, Scorecard, compare, score
+
+FloatArray = NDArray[np.float32]
+Number = float | NDArray[np.floating]  # an array without axes
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Attributes:
+    spec: the data, as it was named.
+    chosen: which of its clips were measured, in words.
+    table: these clips, without those that could not be read.
+    splits: how many clips of each split the data have.
+    known: what is known of them.
+    probabilities, thresholds, scorecards: of each model, [n, 20], [20].
+    compared: label -> label of the model that was trained without synthetic data.
+    comparisons: label -> what that model has over it.
+    unreadable: the clips that were skipped, and why.
+    """
+
+    spec: str
+    chosen: str
+    table: Table
+    splits: Mapping[str, int]
+    known: Known
+    probabilities: Mapping[str, FloatArray]
+    thresholds: Mapping[str, FloatArray]
+    scorecards: Mapping[str, Scorecard]
+    compared: Mapping[str, str]
+    comparisons: Mapping[str, Comparison]
+    unreadable: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The kind of data and the name of its folder or file."""
+        kind, _, path = self.spec.partition(":")
+        return f"{kind} {Path(path).resolve().name}"
+
+    @property
+    def groups(self) -> int:
+        """How many recordings or artists."""
+        return len(np.unique(self.table.group))
+
+
+def choose(spec: str, table: Table, split: str | None) -> tuple[Table, str]:
+    """The clips to measure, and in words which they are: those of the split; by default test, or all where no clip is
+    marked so.
+
+    Raises:
+        UsageError: the data have no clip of that split.
+    """
+    there = {name: int((table.split == name).sum()) for name in np.unique(table.split)}
+    told = ", ".join(f"{count} {name or 'of no split'}" for name, count in there.items())
+    if split == "all" or (split is None and "test" not in there):
+        return table, f"all clips: {told}"
+    split = split or "test"
+    if split not in there:
+        raise UsageError(f"{spec} has no clips of the split {split!r}", f"it has {told}; --split all takes them")
+    return table.of(split), f"the {split} split"
+
+
+def evaluate(
+    spec: str,
+    chosen: str,
+    everything: Table,
+    table: Table,
+    heard: Heard,
+    thresholds: Mapping[str, FloatArray],
+    pairs: Mapping[str, str],
+    *,
+    boot: int,
+    seed: int,
+    min_positives: int = MIN_POSITIVES,
+) -> Evaluation:
+    """Measure what was heard of `table`.
+
+    Args:
+        thresholds: float32 [20] of each model, by label.
+        pairs: label -> label of the model to compare with.
+        boot: resamples for intervals; without at least two recordings there are none.
+
+    Raises:
+        InputFileError: nothing is known of any clip.
+    """
+    table = table[heard.kept]
+    if not (table.mask > 0).any():
+        raise InputFileError(f"{spec}: nothing is known of any of its {len(table)} clips")
+    classes = measured(table.labels, table.mask, min_positives)
+    drawable = boot if len(np.unique(table.group)) > 1 else 0
+    known = Known(table.labels, table.mask, classes, resamples(table.group, drawable, seed))
+    cards = {label: score(known, p, thresholds[label]) for label, p in heard.probabilities.items()}
+    return Evaluation(
+        spec,
+        chosen,
+        table,
+        {str(name): int(count) for name, count in zip(*np.unique(everything.split, return_counts=True), strict=True)},
+        known,
+        heard.probabilities,
+        thresholds,
+        cards,
+        pairs,
+        {new: compare(cards[new], cards[old], classes) for new, old in pairs.items()},
+        heard.unreadable,
+    )
+
+
+def clip_names(paths: tuple[Path, ...]) -> list[str]:
+    """Short names: file names where these differ, otherwise what follows the folders that all clips share."""
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    parts = [path.resolve().parts for path in paths]
+    shared = next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), 0)
+    return ["/".join(part[shared:]) for part in parts]
+
+
+def as_data(evaluation: Evaluation) -> dict[str, Any]:
+    """All of it but the probabilities, for JSON; what is undefined is None."""
+    known, table = evaluation.known, evaluation.table
+    return {
+        "data": evaluation.spec,
+        "clips": len(table),
+        "chosen": evaluation.chosen,
+        "splits": evaluation.splits,
+        "sources": {str(name): int((table.source == name).sum()) for name in np.unique(table.source)},
+        "groups": evaluation.groups,
+        "cells": {"known": int((known.mask > 0).sum()), "of": known.mask.size,
+                  "positive": int(((known.truth > 0.5) & (known.mask > 0)).sum())},
+        "measured": [name for name, yes in zip(INSTRUMENTS, known.classes, strict=True) if yes],
+        "resamples": len(known.weights),
+        "unreadable": list(evaluation.unreadable),
+        "models": {label: _card(card, evaluation) for label, card in evaluation.scorecards.items()},
+        "differences": {label: _comparison(found) for label, found in evaluation.comparisons.items()},
+    }  # fmt: skip
+
+
+def _card(card: Scorecard, evaluation: Evaluation) -> dict[str, Any]:
+    each = [name for name in card.value if name not in OVERALL]
+    spans = {name: card.interval(name) for name in card.value}
+    known = evaluation.known.mask > 0
+    positive = ((evaluation.known.truth > 0.5) & known).sum(0)
+    return {
+        **{name: _figure(card.value[name], *spans[name]) for name in OVERALL},
+        "reliability": {name: [number(x) for x in values] for name, values in card.reliability._asdict().items()},
+        "instruments": {
+            instrument: {
+                "positives": int(positive[c]),
+                "negatives": int(known[:, c].sum() - positive[c]),
+                **{name.removesuffix(" each"): _figure(card.value[name][c], spans[name][0][c], spans[name][1][c])
+                   for name in each},
+            }
+            for c, instrument in enumerate(INSTRUMENTS)
+        },
+    }  # fmt: skip
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        **{name: _figure(found.value[name], found.low[name], found.high[name]) for name in found.value},
+        "instruments": {
+            name: {
+                "up": found.up(name),
+                "down": found.down(name),
+                **{instrument: _figure(found.each[name][c], found.each_low[name][c], found.each_high[name][c])
+                   for c, instrument in enumerate(INSTRUMENTS)},
+            }
+            for name in found.each
+        },
+    }  # fmt: skip
+
+
+def _figure(value: Number, low: Number, high: Number) -> dict[str, float | None]:
+    return {"value": number(value), "low": number(low), "high": number(high)}
+
+
+def number(value: Number) -> float | None:
+    """For JSON, which has no NaN."""
+    return float(value) if np.isfinite(value) else None

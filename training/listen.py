@@ -1,0 +1,91 @@
+"""What models say of clips on disk: every clip is read once, for all models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from instrec_live.models.calibration import sigmoid
+from instrec_live.models.errors import InputFileError, ModelError
+from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, log_mel
+from instrec_live.training.candidates import Candidate, Joint
+from instrec_live.training.datasets.sounds import load
+
+FloatArray = NDArray[np.float32]
+
+STEP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Attributes:
+    probabilities: of each candidate and ensemble, float32 [m, 20], of the clips that could be read.
+    kept: bool [n], which could.
+    unreadable: why the others could not, a line each.
+    """
+
+    probabilities: dict[str, FloatArray]
+    kept: NDArray[np.bool_]
+    unreadable: tuple[str, ...]
+
+
+def listen(
+    paths: Sequence[Path],
+    candidates: Sequence[Candidate],
+    joints: Sequence[Joint] = (),
+    *,
+    skip_unreadable: bool = False,
+    what: str = "clips",
+) -> Heard:
+    """Ask all models about all clips, with a progress bar.
+
+    Raises:
+        InputFileError: a clip cannot be read, unless those are to be skipped; or none can.
+        ModelError: a model gives numbers that are not finite.
+    """
+    told: list[dict[str, FloatArray]] = []
+    unreadable, kept = [], np.ones(len(paths), bool)
+    for i, path in enumerate(tqdm(paths, desc=what, unit="clip", leave=False)):
+        try:
+            samples = load(path)
+        except InputFileError as error:
+            if not skip_unreadable:
+                raise InputFileError(error.message, "take it out of the data, or --skip-unreadable") from error
+            unreadable.append(error.message)
+            kept[i] = False
+            continue
+        told.append(_tags(path, samples, candidates, joints))
+    if not told:
+        raise InputFileError(f"{what}: none of {len(paths)} clips can be read", unreadable[0] if unreadable else None)
+    return Heard({name: np.stack([tags[name] for tags in told]) for name in told[0]}, kept, tuple(unreadable))
+
+
+def windows(samples: FloatArray) -> list[FloatArray]:
+    """Mono at 32 kHz in windows of 2 to 10 s that cover it, as `Tagger.tag` takes them: silence after shorter sound,
+    a window every 5 s of longer sound, the last ending at its end."""
+    shortest, longest, step = (int(s * SAMPLE_RATE) for s in (MIN_SECONDS, WINDOW_SECONDS, STEP_SECONDS))
+    if len(samples) <= longest:
+        return [np.pad(samples, (0, max(0, shortest - len(samples))))]
+    starts = [*range(0, len(samples) - longest, step), len(samples) - longest]
+    return [samples[start : start + longest] for start in starts]
+
+
+def _tags(
+    path: Path, samples: FloatArray, candidates: Sequence[Candidate], joints: Sequence[Joint]
+) -> dict[str, FloatArray]:
+    """Probabilities float32 [20], the mean of the windows', of each candidate and ensemble."""
+    mels = [log_mel(window) for window in windows(samples)]
+    logits = {candidate.label: [candidate.logits(mel) for mel in mels] for candidate in candidates}
+    for label, per_window in logits.items():
+        if not np.isfinite(per_window).all():
+            raise ModelError(f"{label} gives numbers that are not finite for {path}", "it is broken: train it again")
+    for joint in joints:
+        logits[joint.label] = [joint.logits(_of(joint, logits, i)) for i in range(len(mels))]
+    return {label: np.mean(sigmoid(np.stack(z)), axis=0, dtype=np.float32) for label, z in logits.items()}
+
+
+def _of(joint: Joint, logits: Mapping[str, Sequence[FloatArray]], window: int) -> dict[str, FloatArray]:
+    return {name: logits[label][window] for label, name in joint.members.items()}
