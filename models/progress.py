@@ -16,8 +16,9 @@ def bar(what: str) -> Iterator["Progress"]:
     with tqdm(desc=what, unit="B", unit_scale=True, disable=None) as shown:
 
         def report(done: int, total: int | None) -> None:
-            if not shown.total:  # what was there before has cost no time
-                shown.total, shown.initial, shown.n = total, done, done
+            if shown.n == 0:  # what was there before has cost no time
+                shown.initial = shown.n = shown.last_print_n = done
+            shown.total = total
             shown.update(done - shown.n)
 
         yield report

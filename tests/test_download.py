@@ -1,7 +1,9 @@
 """Downloads: resumed, verified, bounded; whatever a server does, the name stands for the published file or for none."""
 
 import hashlib
+import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from file_server import FileServer
 from instrec_live.models import disk, download
 from instrec_live.models.disk import in_words
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
+from instrec_live.models.progress import bar
 
 CONTENT = np.random.default_rng(0).bytes(3 << 20)
 OTHER = np.random.default_rng(1).bytes(3 << 20)
@@ -300,3 +303,26 @@ def test_sizes_in_words() -> None:
         "342 MB",
         "3200 GB",
     ]
+
+
+def test_the_bar_shows_rate_and_time_left_of_what_is_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm", reason="the bar needs the [train] extra")
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with bar("file.bin") as progress:
+        for done in (600_000_000, 700_000_000, 800_000_000):
+            time.sleep(0.11)
+            progress(done, 1_000_000_000)
+    shown = [line for line in terminal.getvalue().split("\r") if "800M/1.00G" in line][0]
+    seconds = re.search(r"<(\d\d:\d\d), +(\d+)MB/s", shown)
+    assert seconds is not None, shown
+    assert int(seconds[2]) <= 1000  # 100 MB in 0.11 s or more, not 700 MB
+
+
+def test_no_terminal_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm", reason="the bar needs the [train] extra")
+    with bar("file.bin") as progress:
+        progress(5, 10)
+        progress(10, 10)
+    assert capfd.readouterr().err == ""
