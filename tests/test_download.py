@@ -314,7 +314,7 @@ def test_the_bar_shows_rate_and_time_left_of_what_is_still_to_come(monkeypatch: 
         for done in (600_000_000, 700_000_000, 800_000_000):
             time.sleep(0.11)
             progress(done, 1_000_000_000)
-    shown = [line for line in terminal.getvalue().split("\r") if "800M/1.00G" in line][0]
+    shown = next(line for line in terminal.getvalue().split("\r") if "800M/1.00G" in line)
     seconds = re.search(r"<(\d\d:\d\d), +(\d+)MB/s", shown)
     assert seconds is not None, shown
     assert int(seconds[2]) <= 1000  # 100 MB in 0.11 s or more, not 700 MB
