@@ -325,10 +325,13 @@ def test_clips_and_what_is_told_of_them(tmp_path: Path) -> None:
     noise(tmp_path / "labelled" / "three.wav")
     header = "file,labels,absent,kind,source\n"
     (tmp_path / "labelled" / "labels.csv").write_text(f"{header}three.wav,piano,drums|bass,poly,x @0s\n")
-    opened = open_clips([f"{one}=piano+voice", str(one), str(two.parent), str(tmp_path / "labelled")])
-    assert [path.name for path in opened.paths] == ["a=b.wav", "a=b.wav", "two.wav", "three.wav"]
-    assert opened.mask.sum(1).tolist() == [20, 0, 0, 3]
-    assert opened.labels.sum(1).tolist() == [2, 0, 0, 1]
+    opened = open_clips([f"{one}=piano+voice", str(two.parent), str(tmp_path / "labelled")])
+    assert [path.name for path in opened.paths] == ["a=b.wav", "two.wav", "three.wav"]
+    assert opened.mask.sum(1).tolist() == [20, 0, 3]
+    assert opened.labels.sum(1).tolist() == [2, 0, 1]
+    assert open_clips([str(one)]).mask.sum() == 0
+    with pytest.raises(UsageError, match="twice"):
+        open_clips([f"{one}=piano", str(one)])
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputFileError, match="no sound files"):
         open_clips([str(tmp_path / "nothing")])

@@ -51,10 +51,16 @@ def open_clips(items: Sequence[str]) -> Table:
     nothing is known; a folder, with what its labels.csv says if it has one; or a table (.csv).
 
     Raises:
-        UsageError: an unknown instrument.
+        UsageError: an unknown instrument, or a clip given twice.
         InputFileError: no such file, a folder without audio, or bad labels.
     """
-    return Table.join([_open(item) for item in items])
+    clips = Table.join([_open(item) for item in items])
+    seen: set[Path] = set()
+    for path in clips.paths:
+        if path.resolve() in seen:
+            raise UsageError(f"--clips has {path} twice", "name each clip once")
+        seen.add(path.resolve())
+    return clips
 
 
 def _open(item: str) -> Table:
