@@ -15,8 +15,8 @@ from instrec_live.models.bundle import Bundle, write_bundle
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError
 from instrec_live.models.export import TOLERANCE, difference_from_torch, to_onnx
+from instrec_live.models.golden import chord
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.models.passt import passt
 
 FloatArray = NDArray[np.float32]
@@ -87,7 +87,7 @@ def bundle_of(path: Path, to: Path, name: str, origin: Origin) -> Bundle:
     difference = difference_from_torch(network, model)
     if not difference <= TOLERANCE:
         raise ModelError(f"{name}: the ONNX file's logits are {difference:.2g} off torch's")
-    heard = _chord()
+    heard = chord()
     with torch.inference_mode():
         answer = network(torch.from_numpy(heard[None]))[0].numpy()
     parameters = sum(p.numel() for key, p in network.named_parameters() if not key.startswith(_UNUSED))
@@ -110,14 +110,6 @@ def bundle_of(path: Path, to: Path, name: str, origin: Origin) -> Bundle:
         },
         model_card=_card(name, parameters, origin),
     )
-
-
-def _chord() -> FloatArray:
-    """Two seconds of a decaying chord over a little noise, as log-mel float32 [128, 200]: the same on every machine."""
-    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
-    tones = sum(np.sin(2 * np.pi * hz * k * t) / k for hz in (220.0, 277.18, 329.63) for k in range(1, 9))
-    noise = np.random.default_rng(0).standard_normal(len(t))
-    return log_mel((0.1 * tones * np.exp(-t) + 1e-3 * noise).astype(np.float32))[:, :200]
 
 
 def _card(name: str, parameters: int, origin: Origin) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.models.bundle import BUNDLES, Bundle, checked_thresholds
+from instrec_live.models.bundle import Bundle, checked_thresholds
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError, UsageError
 
@@ -33,13 +33,14 @@ class Ensemble:
     def of(
         cls,
         bundles: Sequence[Bundle],
-        path: Path = BUNDLES / "ensemble.json",
+        path: Path | None = None,
         weights: Sequence[float] | None = None,
     ) -> "Ensemble":
-        """The ensemble of some models: of one, that model itself; of several, as ensemble.json says.
+        """The ensemble of some models: of one, that model itself; of several, as the ensemble.json beside them says.
 
-        Where that file is absent or does not know all of them: equal weights, no further calibration, mean
-        thresholds. `weights`, one per bundle, overrule the weights and nothing else.
+        Where there is none, or it does not know all of them, or they do not lie side by side: equal weights, no further
+        calibration, mean thresholds. `weights`, one per bundle, overrule the weights and nothing else. `path` is
+        another ensemble.json.
 
         Raises:
             ModelError: a malformed file.
@@ -47,7 +48,9 @@ class Ensemble:
         """
         names = [bundle.name for bundle in bundles]
         wanted = None if weights is None else dict(zip(names, checked_weights(weights, len(names)), strict=True))
-        if len(bundles) > 1 and path.is_file():
+        folders = {bundle.path.resolve().parent for bundle in bundles}
+        path = path or (folders.pop() / "ensemble.json" if len(folders) == 1 else None)
+        if len(bundles) > 1 and path is not None and path.is_file():
             known = cls.load(path)
             if set(names) <= set(known.weights):
                 own = wanted or {name: known.weights[name] for name in names}

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -163,31 +163,37 @@ def _join_casts(model: Any) -> None:
 
 
 class _OnnxGru(nn.Module):
-    """ONNX's own GRU for torch's, which torch.export unrolls. One layer, both directions, batch first."""
+    """ONNX's own GRU for torch's, which torch.export unrolls; both directions, batch first, one node a layer."""
 
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
-        if not (gru.bidirectional and gru.batch_first and gru.bias and gru.num_layers == 1):
-            raise ModelError(f"cannot export {gru}: only one layer, bidirectional, batch first, with biases")
+        if not (gru.bidirectional and gru.batch_first and gru.bias):
+            raise ModelError(f"cannot export {gru}: only bidirectional, batch first, with biases")
         self.hidden = gru.hidden_size
-        parts = {
-            name: torch.stack([_gates_zrn(getattr(gru, f"{name}_l0{side}").detach()) for side in ("", "_reverse")])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        }
-        biases = torch.cat((parts["bias_ih"], parts["bias_hh"]), dim=1)
-        self.parts = nn.ParameterList((parts["weight_ih"], parts["weight_hh"], biases))
+        self.layers = nn.ModuleList(nn.ParameterList(_layer_parts(gru, layer)) for layer in range(gru.num_layers))
 
     def forward(self, sequence: Tensor) -> tuple[Tensor, None]:
         batch, time, _ = sequence.shape
-        out = torch.onnx.ops.symbolic(
-            "GRU",
-            (sequence.transpose(0, 1), *self.parts),
-            attrs={"hidden_size": self.hidden, "direction": "bidirectional", "linear_before_reset": 1},
-            dtype=sequence.dtype,
-            shape=(time, 2, batch, self.hidden),
-            version=OPSET,
-        )
-        return out.permute(2, 0, 1, 3).flatten(2), None
+        for parts in self.layers:
+            out = torch.onnx.ops.symbolic(
+                "GRU",
+                (sequence.transpose(0, 1), *cast("nn.ParameterList", parts)),
+                attrs={"hidden_size": self.hidden, "direction": "bidirectional", "linear_before_reset": 1},
+                dtype=sequence.dtype,
+                shape=(time, 2, batch, self.hidden),
+                version=OPSET,
+            )
+            sequence = out.permute(2, 0, 1, 3).flatten(2)
+        return sequence, None
+
+
+def _layer_parts(gru: nn.GRU, layer: int) -> list[Tensor]:
+    """ONNX's W [2, 3 H, in], R [2, 3 H, H] and B [2, 6 H] of one layer."""
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        torch.stack([_gates_zrn(getattr(gru, f"{name}_l{layer}{side}").detach()) for side in ("", "_reverse")])
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    return [weight_ih, weight_hh, torch.cat((bias_ih, bias_hh), dim=1)]
 
 
 def _gates_zrn(weights: Tensor) -> Tensor:

@@ -33,16 +33,17 @@ def frame_count(samples: int) -> int:
     return 1 + (samples - 1) // HOP
 
 
-def log_mel(samples: FloatArray) -> FloatArray:
+def log_mel(samples: FloatArray, banks: FloatArray | None = None) -> FloatArray:
     """Log-mel of a whole window, its edges mirrored; finite for all finite samples.
 
     Args:
         samples: float32 [n], mono at 32 kHz, n > 513.
+        banks: filters other than `mel_banks`, float32 [128, 513].
 
     Returns:
         float32 [128, 1 + (n - 1) // 320].
     """
-    return _log_mel_of_frames(_mirrored_frames(bounded(samples)))
+    return _log_mel_of_frames(_mirrored_frames(bounded(samples)), banks)
 
 
 def bounded(samples: FloatArray) -> FloatArray:
@@ -64,9 +65,9 @@ def _emphasised(samples: FloatArray) -> FloatArray:
     return samples[1:] - np.float32(PRE_EMPHASIS) * samples[:-1]
 
 
-def _log_mel_of_frames(frames: FloatArray) -> FloatArray:
+def _log_mel_of_frames(frames: FloatArray, banks: FloatArray | None = None) -> FloatArray:
     """float32 [T, 800] pre-emphasised samples -> float32 [128, T]."""
-    window, banks = _window(), mel_banks()
+    window, banks = _window(), mel_banks() if banks is None else banks
     mels = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), 250):  # blocks that stay in the cache
         spectrum = rfft(frames[start : start + 250] * window, N_FFT)
@@ -82,8 +83,14 @@ def _window() -> FloatArray:
 
 @lru_cache(maxsize=1)
 def mel_banks() -> FloatArray:
-    """Kaldi's triangular filters, [128, 513], the last bin's all zero (torchaudio.compliance.kaldi)."""
-    edges = np.linspace(0.0, _mel(MAX_HZ), N_MELS + 2)
+    """The front end's filters, float32 [128, 513]: Kaldi's from 0 to 15 kHz."""
+    return kaldi_banks(0.0, MAX_HZ)
+
+
+def kaldi_banks(low: float, high: float) -> FloatArray:
+    """Kaldi's triangular filters between two frequencies [Hz], float32 [128, 513], the last bin's all zero
+    (torchaudio.compliance.kaldi)."""
+    edges = np.linspace(_mel(low), _mel(high), N_MELS + 2)
     bins = _mel(np.arange(N_FFT // 2) * (SAMPLE_RATE / N_FFT))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rise, fall = (bins - left) / (centre - left), (right - bins) / (right - centre)

@@ -12,13 +12,23 @@ def _passt(**config: Any) -> nn.Module:
     return passt(**config)
 
 
-def _cbam_cnn(**config: Any) -> nn.Module:
+def _cbam_cnn(trunk: str = "mobilenet", **config: Any) -> nn.Module:
+    if trunk == "reference":
+        from instrec_live.models.reference import ReferenceCbamCnn
+
+        return ReferenceCbamCnn(**config)
     from instrec_live.models.cbam_cnn import CbamCnn
 
-    return CbamCnn(**config)
+    return CbamCnn(trunk, **config)
 
 
-def _ms_crnn(**config: Any) -> nn.Module:
+def _ms_crnn(size: str = "small", **config: Any) -> nn.Module:
+    if size == "reference":
+        from instrec_live.models.reference import ReferenceMsCrnn
+
+        return ReferenceMsCrnn(**config)
+    if size != "small":
+        raise ValueError(f"no MS-CRNN size {size!r}: choose from small, reference")
     from instrec_live.models.ms_crnn import MsCrnn
 
     return MsCrnn(**config)

@@ -76,7 +76,11 @@ def parser() -> Parser:
         default="realtime",
         help="files and pipes: as if played, or as fast as possible with nothing skipped (realtime)",
     )
-    group.add_argument("--models", metavar="A,B,…", help="bundled names or bundle folders (passt,cbam_cnn,ms_crnn)")
+    group.add_argument(
+        "--models",
+        metavar="A,B,…",
+        help="bundled names, bundle folders, or passt-openmic, fetched once (passt,cbam_cnn,ms_crnn)",
+    )
     group.add_argument("--weights", metavar="A,B,…", help="what each model counts in the ensemble, in their order")
     group.add_argument("--engine", default="auto", metavar="NAME", help="what runs the networks; see --doctor")
     group.add_argument("--threads", type=_whole(1, 256), default=1, metavar="N", help="CPU threads (1)")

@@ -1,6 +1,8 @@
-"""The loop: masked cells weigh nothing, an interrupted run ends as an uninterrupted one, students learn."""
+"""The loop: masked cells weigh nothing, an interrupted run ends as an uninterrupted one, the best is kept."""
 
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +12,46 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 pytest.importorskip("sklearn", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
-from instrec_live.models.instruments import INSTRUMENTS
+from bands import Bands
+
+from instrec_live.models.errors import InputFileError, ModelError, UsageError
+from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.networks import build
-from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
-from instrec_live.training.loop import Recipe, Teacher, masked_bce, train
-from instrec_live.training.metrics import average_precision, mean_average_precision, top1
-from instrec_live.training.scenes.mixer import Phrases, Scenes
+from instrec_live.training import journal
+from instrec_live.training.averaging import Average
+from instrec_live.training.calibrate import choose_thresholds, fit_platt
+from instrec_live.training.distributed import Crew, WholeBatchDropout
+from instrec_live.training.example import Example
+from instrec_live.training.feed import Batch, Feed
+from instrec_live.training.init import fill, take_over
+from instrec_live.training.journal import Journal
+from instrec_live.training.loop import schedule, train
+from instrec_live.training.losses import Student, Teacher, loss_of, masked_bce
+from instrec_live.training.recipe import Recipe
+
+SMALL = {"channels": (6, 6, 6, 6), "hidden": 8}
+RECIPE = Recipe("ms_crnn", SMALL, steps=6, batch=4, warmup=2, seconds=(2.0, 2.2), precision="fp32", evaluate_every=2)
 
 
-@pytest.fixture
-def scenes(tmp_path: Path) -> Scenes:
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "mels.npy", rng.normal(-0.5, 0.5, (20, 128, 600)).astype(np.float16))
-    rows = [
-        {"instrument": name, "source": "x", "kind": "notes", "first": i, "count": 1}
-        for i, name in enumerate(INSTRUMENTS)
-    ]
-    (tmp_path / "index.json").write_text(json.dumps({"sources": rows}))
-    return Scenes(Phrases(tmp_path), rng.normal(-0.5, 0.5, (2, 128, 1000)).astype(np.float16))
+class InterruptedRunError(Exception):
+    pass
+
+
+def feed(recipe: Recipe) -> Feed:
+    return Feed([(Bands(), 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.stripes, recipe.seed)
+
+
+def small(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return build("ms_crnn", **SMALL)
+
+
+def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    states = one.state_dict(), other.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+# Masks
 
 
 def test_a_masked_cell_adds_exactly_nothing() -> None:
@@ -36,23 +60,69 @@ def test_a_masked_cell_adds_exactly_nothing() -> None:
     truth = (rng.random((40, 20)) < 0.4).astype(np.float32)
     mask = (rng.random((40, 20)) < 0.5).astype(np.float32)
     lied = np.where(mask > 0, truth, 1 - truth)
-    loss = [masked_bce(*(torch.from_numpy(x) for x in (logits, t, mask))).item() for t in (truth, lied)]
-    assert loss[0] == loss[1]
-    np.testing.assert_array_equal(average_precision(truth, logits, mask), average_precision(lied, logits, mask))
+    nonsense = np.where(mask > 0, truth, np.nan).astype(np.float32)
+    losses = [masked_bce(*(torch.from_numpy(x) for x in (logits, t, mask))).item() for t in (truth, lied, nonsense)]
+    assert losses[0] == losses[1] == losses[2]
     for fit in (fit_platt(logits, truth, mask), fit_platt(logits, lied, mask)):
         np.testing.assert_allclose(fit.scale, fit_platt(logits, truth, mask).scale, rtol=1e-5)
     chosen = [choose_thresholds(1 / (1 + np.exp(-logits)), t, mask) for t in (truth, lied)]
     np.testing.assert_array_equal(*chosen)
 
 
+@pytest.mark.parametrize("weight", [None, 3.0])
+def test_masked_cells_change_no_step_of_training(weight) -> None:
+    """Of every loss there is: its value and its gradient, with labels that lie where nobody knows."""
+    recipe = replace(RECIPE, distil=1.0, imitate=1.0, centred=True)
+    teacher = Teacher(build("cbam_cnn", trunk="resnet"))
+    batch = feed(recipe).batch(0)
+    lied = Batch(batch.log_mel, torch.where(batch.mask > 0, batch.labels, 1 - batch.labels), batch.mask, batch.real)
+    results = []
+    for told in (batch, lied):
+        student = Student(small(), teacher.width)
+        torch.manual_seed(1)
+        positive = None if weight is None else torch.full((20,), weight)
+        loss = loss_of(student, teacher, recipe, told, Crew(), positive)
+        loss.backward()
+        results.append((loss.item(), [p.grad.clone() for p in student.parameters() if p.grad is not None]))
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
+
+
+def test_positives_can_weigh_more() -> None:
+    logits, mask = torch.zeros(1, 20), torch.ones(1, 20)
+    weight = torch.full((20,), 5.0)
+    assert masked_bce(logits, torch.ones(1, 20), mask, None, weight) == pytest.approx(5 * np.log(2), rel=1e-6)
+    assert masked_bce(logits, torch.zeros(1, 20), mask, None, weight) == pytest.approx(np.log(2), rel=1e-6)
+
+
+def test_a_teacher_is_heeded_on_music_only_where_so_wished() -> None:
+    recipe = replace(RECIPE, distil=1.0, imitate=1.0, music_only=True)
+    teacher, batch = Teacher(build("cbam_cnn", trunk="resnet")), feed(RECIPE).batch(0)
+    student = Student(small(), teacher.width).eval()
+
+    def loss(real: bool, mine: Recipe = recipe) -> float:
+        heard = Batch(batch.log_mel, batch.labels, batch.mask, torch.full((len(batch.mask),), real))
+        return loss_of(student, teacher, mine, heard, Crew()).item()
+
+    alone = loss_of(student, None, recipe, batch, Crew()).item()
+    assert loss(False) == pytest.approx(alone, rel=1e-6)
+    assert loss(True) > alone + 0.1
+    assert loss(False, replace(recipe, music_only=False)) == pytest.approx(loss(True), rel=1e-6)
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("average", ["ema", "swa", "none"])
 @pytest.mark.parametrize("name", ["ms_crnn", "passt"])
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(scenes: Scenes, tmp_path: Path, name: str) -> None:
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, name: str, average: str) -> None:
     if name == "passt":
         pytest.importorskip("hear21passt")
         config = {"size": "tiny", "depth": 2, "s_patchout_t": 20, "s_patchout_f": 1}
     else:
-        config = {"channels": (6, 6, 6, 6), "hidden": 8}
-    recipe = Recipe(name, {}, steps=4, batch=2, warmup=2, seconds=(2.0, 2.2), distil=1.0, imitate=1.0)
+        config = SMALL
+    recipe = Recipe(name, {}, steps=5, batch=2, warmup=2, seconds=(2.0, 2.2), distil=1.0, imitate=1.0, mixup=0.3,
+                    average=average, swa_from=1, evaluate_every=1, select="loss")  # fmt: skip
     torch.manual_seed(0)
     teacher = Teacher(build("cbam_cnn", trunk="resnet"))
     start = build(name, **config).state_dict()
@@ -60,29 +130,229 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(scenes: Scenes, tmp_pat
     def run(to: Path, stop_after: int | None = None) -> dict:
         network = build(name, **config)
         network.load_state_dict(start)
+        judged = []
 
-        class InterruptedRunError(Exception):
-            pass
-
-        def report(line: dict) -> None:
-            if stop_after is not None and line["step"] >= stop_after:
+        def validate(averaged: torch.nn.Module) -> dict:
+            with torch.no_grad():
+                scores = averaged(torch.linspace(-1, 1, 128 * 200).reshape(1, 128, 200))
+            judged.append(scores)
+            if stop_after is not None and len(judged) > stop_after:
                 raise InterruptedRunError
+            return {"valid_loss": float(scores.square().mean())}
 
         try:
-            return train(
-                recipe, network, scenes, to, teacher, checkpoint_every=-1, report_every=1, on_report=report
-            ).state_dict()
+            return train(recipe, network, feed(recipe), to, teacher, validate, checkpoint_every=-1).state_dict()
         except InterruptedRunError:
             return {}
 
     whole = run(tmp_path / "whole")
-    run(tmp_path / "cut", stop_after=2)
+    assert run(tmp_path / "cut", stop_after=2) == {}
     resumed = run(tmp_path / "cut")
     assert resumed.keys() == whole.keys()
     for key in whole:
         torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=0)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
-    assert steps[-1] == 4
+    logs = [(tmp_path / to / "log.jsonl").read_text().splitlines() for to in ("whole", "cut")]
+    told = [[{k: json.loads(line)[k] for k in ("step", "loss", "lr", "valid_loss")} for line in log] for log in logs]
+    assert told[0] == told[1]
+    assert [line["step"] for line in told[0]] == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_started_again_changes_nothing(tmp_path: Path) -> None:
+    first = train(RECIPE, small(), feed(RECIPE), tmp_path)
+    log = (tmp_path / "log.jsonl").read_bytes()
+    again = train(RECIPE, small(seed=9), feed(RECIPE), tmp_path)
+    assert equal(first, again)
+    assert (tmp_path / "log.jsonl").read_bytes() == log
+    assert equal(network_of(load_checkpoint(tmp_path / "weights.pt")), first)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path: Path) -> None:
+    train(RECIPE, small(), feed(RECIPE), tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(ModelError, match=r"made with lr 0\.001, not 0\.01"):
+        train(replace(RECIPE, lr=0.01), small(), feed(RECIPE), tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(RECIPE, small(), feed(RECIPE), tmp_path / "whole")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "checkpoint.partial").write_bytes(b"PK and then the power failed")
+    resumed = train(RECIPE, small(), feed(RECIPE), tmp_path / "cut")
+    assert equal(resumed, network_of(load_checkpoint(tmp_path / "whole" / "weights.pt")))
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    class Broken(Bands):
+        def example(self, index, rng, frames):
+            good = super().example(index, rng, frames)
+            return Example(good.log_mel * np.float32("nan"), good.labels, good.mask)
+
+    with pytest.raises(InputFileError, match="loss is nan after 1 steps"):
+        train(RECIPE, small(), Feed([(Broken(), 1.0)], 2, (2.0, 2.0)), tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+# What is kept
+
+
+def told(scores):
+    """A validation that says these, one after another, and keeps the weights it saw."""
+    seen = []
+
+    def validate(network: torch.nn.Module) -> dict:
+        seen.append({k: v.clone() for k, v in network.state_dict().items()})
+        return {"valid_mAP": scores[len(seen) - 1], "valid_loss": 1 - scores[len(seen) - 1]}
+
+    return validate, seen
+
+
+@pytest.mark.parametrize("select", ["mAP", "loss"])
+def test_the_best_weights_are_the_result_and_patience_ends_a_run(tmp_path: Path, select: str) -> None:
+    recipe = replace(RECIPE, steps=40, evaluate_every=1, select=select, patience=3)
+    validate, seen = told([0.1, 0.5, 0.4, 0.45, 0.3, 0.9])
+    result = train(recipe, small(), feed(recipe), tmp_path, validate=validate)
+    assert len(seen) == 5  # the 0.9 is never reached
+    assert all(torch.equal(seen[1][k], v) for k, v in result.state_dict().items())
+    assert load_checkpoint(tmp_path / "weights.pt")["provenance"]["best"]["step"] == 2
+    assert train(recipe, small(), feed(recipe), tmp_path, validate=validate) is not None  # and it stays ended
+    assert len(seen) == 5
+
+
+def test_without_a_choice_the_last_weights_are_the_result(tmp_path: Path) -> None:
+    validate, seen = told([0.9, 0.1, 0.2])
+    result = train(RECIPE, small(), feed(RECIPE), tmp_path, validate=validate)
+    assert all(torch.equal(seen[2][k], v) for k, v in result.state_dict().items())
+
+
+def test_averages() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+
+    def through(recipe: Recipe, weights: list[float]) -> float:
+        network.weight.data.fill_(0.0)
+        average = Average(network, recipe)
+        for step, weight in enumerate(weights, 1):
+            network.weight.data.fill_(weight)
+            average.update(network, step)
+        return average.network.weight.item()
+
+    assert through(replace(RECIPE, average="none"), [1, 2, 3]) == 3
+    swa = replace(RECIPE, average="swa", evaluate_every=2, swa_from=2)
+    assert through(swa, [9, 9, 9, 1, 9, 3, 9, 8]) == 4  # of the steps 4, 6 and 8
+    assert through(swa, [9, 9, 7]) == 7  # before the first: the newest
+    assert through(replace(RECIPE, ema=0.5), [0.0] * 9 + [1.0]) == pytest.approx(0.5)
+
+
+def test_schedules() -> None:
+    cosine = replace(RECIPE, steps=100, warmup=10)
+    assert [round(schedule(s, cosine), 2) for s in (0, 9, 10, 55, 100)] == [0.1, 1.0, 1.0, 0.51, 0.02]
+    authors = replace(cosine, schedule="exponential")
+    assert schedule(0, authors) == pytest.approx(np.exp(-5))
+    assert [schedule(s, authors) for s in (10, 99)] == [1.0, 1.0]
+    assert schedule(3, replace(cosine, schedule="constant")) == 1.0
+
+
+def test_a_recipe_in_epochs() -> None:
+    recipe = replace(RECIPE, epochs=3, warmup_epochs=1, batch=4).resolved(42)
+    assert (recipe.steps, recipe.warmup, recipe.evaluate_every) == (30, 10, 10)
+    assert RECIPE.resolved(42) == RECIPE
+
+
+def test_one_right_class(tmp_path: Path) -> None:
+    """Cross-entropy as for IRMAS: a network learns which one band is lit."""
+
+    class OneBand:
+        def example(self, index, rng, frames):
+            right = int(rng.integers(20))
+            mel = rng.normal(-1, 0.1, (128, frames)).astype(np.float32)
+            mel[6 * right : 6 * right + 6] += 2
+            return Example(mel, np.eye(20, dtype=np.float32)[right], np.ones(20, np.float32))
+
+    recipe = replace(RECIPE, loss="ce", steps=40, batch=16, lr=1e-2, stripes=(0, 0))
+    train(recipe, small(), Feed([(OneBand(), 1.0)], 16, (2.0, 2.0)), tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[0] == pytest.approx(np.log(20), rel=0.2)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+# Figures
+
+
+def test_figures_are_kept_as_lines_and_as_a_table(tmp_path: Path) -> None:
+    validate, _ = told([0.2, 0.4, 0.6])
+    train(RECIPE, small(), feed(RECIPE), tmp_path, validate=validate)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    with (tmp_path / "log.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [int(row["step"]) for row in rows] == [line["step"] for line in lines] == [2, 4, 6]
+    assert [float(row["valid_mAP"]) for row in rows] == [0.2, 0.4, 0.6]
+    assert all(line["clips_per_second"] > 0 and 0 <= line["waiting"] <= 1 for line in lines)
+
+
+def test_tensorboard_if_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(to: Path, step: int) -> None:
+        raise UsageError("TensorBoard is not installed")
+
+    monkeypatch.setattr(journal, "_board", missing)
+    Journal(tmp_path)
+    with pytest.raises(UsageError, match="TensorBoard is not installed"):
+        Journal(tmp_path, tensorboard=True)
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    train(RECIPE, small(), feed(RECIPE), tmp_path / "run", tensorboard=True)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+# Sharing
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels last"])
+def test_dropout_of_shared_rows_is_that_of_the_whole_batch(layout: str) -> None:
+    x = torch.randn(6, 5, 4, 3)
+    if layout == "transposed":
+        x = x.transpose(1, 2)
+    elif layout == "channels last":
+        x = x.to(memory_format=torch.channels_last)
+    torch.manual_seed(3)
+    whole = torch.nn.Dropout(0.4)(x)
+    for rank in range(2):
+        torch.manual_seed(3)
+        part = WholeBatchDropout(0.4, rank, 2)(x[rank::2].clone(memory_format=torch.preserve_format))
+        torch.testing.assert_close(part, whole[rank::2])
+
+
+# Beginnings
+
+
+def test_all_but_the_heads_is_taken_over(tmp_path: Path) -> None:
+    pretrained = build("ms_crnn", **SMALL, n_classes=11)
+    torch.save(
+        {"name": "ms_crnn", "config": {}, "state_dict": pretrained.state_dict(), "provenance": {}}, tmp_path / "p.pt"
+    )
+    network = small()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    said = take_over(network, tmp_path / "p.pt")
+    after = network.state_dict()
+    changed = {k for k in after if not torch.equal(after[k], before[k])}
+    assert f"{len(after) - 4} of {len(after)} tensors" in said
+    for name, value in pretrained.state_dict().items():
+        if name.startswith(("head.", "attention.")):
+            assert name not in changed
+        else:
+            assert torch.equal(after[name], value)
+    assert "stages.0.branches.0.weight" in changed
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    other = build("ms_crnn", channels=(6, 6, 6, 9), hidden=8).state_dict()
+    network = small()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    with pytest.raises(ModelError, match="not weights of this network"):
+        fill(network, other, "x.pt")
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+
+
+# Networks
 
 
 def test_cbam_attention_begins_as_identity() -> None:
@@ -129,38 +399,3 @@ def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
     difference = ours[1 : 1 + count] - theirs[:count]
     assert np.abs(difference).mean() < 0.4  # nats; music's own spread is several
     assert np.corrcoef(ours[1 : 1 + count].ravel(), theirs[:count].ravel())[0, 1] > 0.9
-
-
-def test_platt_finds_the_scale_it_was_given() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (4000, 20)).astype(np.float32)
-    truth = (rng.random(logits.shape) < 1 / (1 + np.exp(-(0.7 * logits - 1)))).astype(np.float32)
-    fitted = fit_platt(logits, truth, np.ones_like(truth))
-    np.testing.assert_allclose(fitted.scale, 0.7, atol=0.1)
-    np.testing.assert_allclose(fitted.bias, -1, atol=0.2)
-
-
-def test_thresholds_of_rare_instruments_follow_the_others() -> None:
-    rng = np.random.default_rng(0)
-    truth = (rng.random((500, 20)) < 0.3).astype(np.float32)
-    p = np.clip(0.35 + 0.3 * truth + rng.normal(0, 0.05, truth.shape), 0.01, 0.99).astype(np.float32)
-    mask = np.ones_like(truth)
-    mask[:, 4] = 0
-    thresholds = choose_thresholds(p, truth, mask)
-    assert ((thresholds > 0.4) & (thresholds < 0.6)).all()
-
-
-def test_folds_keep_recordings_whole() -> None:
-    recording = np.array([f"r{i // 3}" for i in range(60)])
-    fold = folds(recording)
-    assert set(fold) == set(range(5))
-    assert all(len(set(fold[recording == name])) == 1 for name in recording)
-
-
-def test_metrics_on_a_toy() -> None:
-    truth = np.zeros((8, 20), np.float32)
-    truth[:4, 0] = 1
-    scores = np.zeros_like(truth)
-    scores[:4, 0] = 1
-    assert mean_average_precision(truth, scores, np.ones_like(truth)) == 1.0
-    assert top1(truth, scores, truth.sum(1) == 1) == 1.0

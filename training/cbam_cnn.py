@@ -1,70 +1,106 @@
 """Train the CBAM-CNN.
 
-    python -m training.cbam_cnn --phrases runs/phrases --music runs/music.npy --init yamnet_float.npz --dev DIR
+    python -m training.cbam_cnn --init yamnet_float.npz --music runs/music.npy --valid clips:DIR
+    python -m training.cbam_cnn --profile resnet --data openmic:DIR --init runs/pretrain/cbam_cnn/weights.pt
+    python -m training.cbam_cnn --profile paper --protocol paper --data openmic:DIR --data table:DIR/table.csv
 
-It begins with YAMNet's weights, learns our 20 instruments on scenes, and is held to what it knew of real music by
-imitating its former self's features there. The result lies between the weights it began with and those it ended
-with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022): scenes are not music.
-`--init none --trunk resnet` trains the paper's ResNet-like trunk from nothing.
+Profiles:
+    ours    the one that ships: begins with YAMNet's weights, learns our 20 instruments on scenes, and is held to what
+            it knew of real music by imitating its former self's features there. The result lies between the weights
+            it began with and those it ended with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
+            2022): scenes are not music
+    resnet  what Özel & İskender's paper describes, a ResNet-like network with attention
+    paper   the network and the recipe of their notebook, which is neither (42,182 parameters)
 """
 
 import argparse
 import copy
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
-from instrec_live.training.loop import Recipe, Teacher, train, validate
-from instrec_live.training.options import add_arguments, open_data
+from instrec_live.training.init import take_over
+from instrec_live.training.losses import Teacher
+from instrec_live.training.options import add_options, recipe_of
+from instrec_live.training.recipe import Recipe
+from instrec_live.training.run import carry_out
 from instrec_live.training.yamnet import load_yamnet
 
-STEPS, BATCH = 1000, 24
+PROFILES = {
+    "ours": Recipe(
+        "cbam_cnn",
+        {"trunk": "mobilenet"},
+        steps=1000,
+        batch=24,
+        lr=1e-3,
+        slow=("trunk.stem", "trunk.stages"),
+        slow_lr=0.15,
+        imitate=2.0,
+        music_only=True,
+        precision="fp32",  # depthwise convolutions are faster so
+        seconds=(2.0, 5.0),
+    ),
+    "resnet": Recipe(
+        "cbam_cnn",
+        {"trunk": "resnet"},
+        steps=4000,
+        batch=24,
+        lr=2e-3,
+        seconds=(2.0, 6.0),
+    ),
+    "paper": Recipe(
+        "cbam_cnn",
+        {"trunk": "reference", "pooled": False},
+        epochs=15,
+        batch=256,
+        lr=1e-3,
+        weight_decay=1e-4,
+        schedule="constant",
+        clip=1.0,
+        precision="fp16",
+        seconds=(10.0, 10.0),
+        channel=False,
+        gain_db=(0.0, 0.0),
+        synthetic_weight=3.0,
+        positive_weight=(0.0, 20.0),
+        smoothing=0.0,
+        stripes=(0, 0),
+        average="none",
+        select="loss",
+        patience=3,
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "cbam_cnn", STEPS, BATCH)
-    parser.add_argument("--init", type=str, default="none", help="YAMNet's weights (.npz), or none")
-    parser.add_argument("--trunk", choices=("mobilenet", "resnet"), default="mobilenet")
-    parser.add_argument("--keep", type=float, default=0.15, help="share of the first weights in the result")
+    add_options(parser, "cbam_cnn", PROFILES)
+    parser.add_argument("--init", type=Path, metavar="FILE", help="YAMNet's weights (.npz; profile ours), or a "
+                        "checkpoint (.pt) of the same network; without it, random weights")  # fmt: skip
+    parser.add_argument("--keep", type=float, default=0.15, help="share of YAMNet's weights in the result (0.15)")
     args = parser.parse_args()
+    recipe = recipe_of(args, PROFILES)
     torch.manual_seed(args.seed)
-    network = build("cbam_cnn", trunk=args.trunk)
-    pretrained = args.init != "none"
-    if pretrained:
-        load_yamnet(network, Path(args.init))
-    first = copy.deepcopy(network)
-    recipe = Recipe(
-        "cbam_cnn",
-        {"trunk": args.trunk},
-        steps=args.steps,
-        batch=args.batch,
-        lr=1e-3 if pretrained else 2e-3,
-        slow=("trunk.stem", "trunk.stages") if pretrained else (),
-        slow_lr=0.15,
-        imitate=2.0 if pretrained else 0.0,
-        music_only=True,
-        bf16=False,
-        seconds=(2.0, 5.0),
-        threads=args.threads,
-        seed=args.seed,
-    )
-    scenes, clips = open_data(args)
-    if clips is not None:
-        print("before training", validate(first.eval(), clips), flush=True)
-    averaged = train(recipe, network, scenes, args.to, Teacher(first) if pretrained else None, clips, on_report=print)
-    if pretrained:
-        between(averaged, first, args.keep)
-        state = torch.load(args.to / "weights.pt", weights_only=True)
-        state["state_dict"] = averaged.state_dict()
-        torch.save(state, args.to / "weights.pt")
-        print(f"with {args.keep:.0%} of the first weights", validate(averaged, clips))
+    network = build("cbam_cnn", **recipe.network)
+    if args.init is not None and args.init.suffix == ".npz":
+        load_yamnet(network, args.init)
+        first = copy.deepcopy(network)
+        teacher = Teacher(copy.deepcopy(first))
+        carry_out(args, recipe, network, teacher, finish=lambda result: between(result, first, args.keep))
+        return
+    if args.init is not None:
+        print(take_over(network, args.init), file=sys.stderr)
+    # Without a trunk that knows music there is nothing to be held to, and nothing to be careful with.
+    carry_out(args, replace(recipe, slow=(), imitate=0.0, music_only=False), network)
 
 
 @torch.no_grad()
-def between(network: torch.nn.Module, first: torch.nn.Module, keep: float) -> None:
+def between(network: nn.Module, first: nn.Module, keep: float) -> None:
     """Move `network`'s weights the share `keep` of the way back to `first`'s."""
     for now, then in zip(network.state_dict().values(), first.state_dict().values(), strict=True):
         now.lerp_(then, keep)

@@ -1,9 +1,10 @@
-"""From trained weights to the bundles that ship: calibrate, weigh, choose thresholds, export, write the cards.
+"""From trained weights to bundles and their ensemble: calibrate, weigh, choose thresholds, export, write the cards.
 
-    python -m training.ensemble --dev DIR --runs runs --to models/bundles [--phrases runs/phrases]
+    python -m training.ensemble --valid clips:DIR --runs runs --to models/bundles [--phrases runs/phrases]
 
-What is fitted is fitted on the labelled clips in DIR; the figures in the cards are cross-validated over recordings
-(five folds: fitted on four, measured on the fifth), so they do not flatter.
+What is fitted is fitted on the labelled clips, which no network may have been trained on; the figures in the cards are
+cross-validated over recordings (five folds: fitted on four, measured on the fifth), so they do not flatter. On the
+clips themselves the ensemble is no worse than its best member, which is one of the ensembles it is chosen from.
 """
 
 import argparse
@@ -16,31 +17,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instrec_live.models.bundle import DEFAULT_MODELS, write_bundle
+from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.calibration import sigmoid
-from instrec_live.models.errors import ModelError
-from instrec_live.models.export import TOLERANCE, difference_from_torch, load_checkpoint, network_of, to_onnx
-from instrec_live.models.half_weights import pack_half_weights, round_to_half
+from instrec_live.models.export import load_checkpoint, network_of
+from instrec_live.models.golden import chord
+from instrec_live.models.half_weights import round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
+from instrec_live.training.bundling import keep
 from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
 from instrec_live.training.card import model_card
 from instrec_live.training.command import entry
-from instrec_live.training.datasets.clips import Clips, read_clips
+from instrec_live.training.datasets.clips import Clips, clips_of
+from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.evaluate import write_predictions
-from instrec_live.training.loop import predict
 from instrec_live.training.metrics import mean_average_precision
+from instrec_live.training.options import DATA
 from instrec_live.training.scenes.mixer import Phrases, Scenes
+from instrec_live.training.validation import predict
 
 FloatArray = NDArray[np.float32]
 Logits = dict[str, FloatArray]
 
 
 def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> dict[str, float]:
-    """Weights in tenths, summing to 1, none below 0.1, with the highest masked mAP (ties: the most equal)."""
+    """Weights in tenths, summing to 1, with the highest masked mAP (ties: the most equal)."""
     names = list(calibrated)
-    if len(names) == 1:
-        return {names[0]: 1.0}
     best, found = (-1.0, -1.0), {}
     for split in _tenths(len(names)):
         mean = sum(w * calibrated[name] for w, name in zip(split, names, strict=True))
@@ -53,7 +55,7 @@ def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> d
 def _tenths(parts: int, left: int = 10) -> list[tuple[float, ...]]:
     if parts == 1:
         return [(left / 10,)]
-    return [(k / 10, *rest) for k in range(1, left - parts + 2) for rest in _tenths(parts - 1, left - k)]
+    return [(k / 10, *rest) for k in range(left + 1) for rest in _tenths(parts - 1, left - k)]
 
 
 class Fitted:
@@ -95,78 +97,62 @@ def cross_validated(logits: Logits, clips: Clips) -> dict[str, tuple[FloatArray,
 
 def scenes_of(folder: Path, count: int = 320, seconds: float = 5.0) -> Clips:
     """Labelled scenes of the phrases in `folder`, to measure with; masked as scenes are."""
-    scenes, mels, truth, mask = Scenes(Phrases(folder), seed=7), [], [], []
-    for step in range(count // 16):
-        batch = scenes.batch(step, 16, (seconds, seconds), augment=False)
-        mels += list(batch.log_mel)
-        truth.append(batch.labels)
-        mask.append(batch.mask)
-    labels = np.concatenate(truth)
-    names = [str(i) for i in range(len(labels))]
-    return Clips(names, labels, np.concatenate(mask), np.array(names), labels.sum(1) == 1, mels)
+    scenes = Scenes(Phrases(folder))
+    examples = [scenes.example(i, np.random.default_rng((7, i)), round(100 * seconds)) for i in range(count)]
+    labels, mask = (np.stack([getattr(e, name) for e in examples]) for name in ("labels", "mask"))
+    names = [str(i) for i in range(count)]
+    return Clips(names, labels, mask, np.array(names), labels.sum(1) == 1, [e.log_mel for e in examples])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--valid", action="append", required=True, metavar="SPEC", help=f"clips to fit on: {DATA}")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds <model>/weights.pt")
-    parser.add_argument("--to", type=Path, default=Path("models/bundles"))
-    parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"))
-    parser.add_argument("--held-out", type=Path, default=Path("runs/held_out"))
-    parser.add_argument("--golden", type=Path, default=Path("realtime/demo/demo.ogg"), help="its seconds 10 to 20")
+    parser.add_argument("--to", type=Path, default=Path("runs/ensemble"), help="the bundles' folder (runs/ensemble)")
+    parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"), help="whose sources the cards name")
+    parser.add_argument("--held-out", type=Path, default=Path("runs/held_out"), help="phrases of timbres held out")
+    parser.add_argument("--golden", type=Path, help="a sound whose seconds 10 to 20 the bundles are checked with")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS))
     args = parser.parse_args()
     torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
-    clips, names = read_clips(args.dev), args.models.split(",")
+    table, names = open_all(args.valid), args.models.split(",")
+    clips = clips_of(table.of("valid") if (table.split == "valid").any() else table)
     checkpoints = {name: load_checkpoint(args.runs / name / "weights.pt") for name in names}
     networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, clips) for name, network in networks.items()}
     unseen = cross_validated(logits, clips)
     fitted = Fitted(logits, clips.truth, clips.mask)
-    held_out = scenes_of(args.held_out)
-    timbres = fitted({name: predict(network, held_out) for name, network in networks.items()})
-    new_timbres = {n: mean_average_precision(held_out.truth, p, held_out.mask) for n, (p, _) in timbres.items()}
+    new_timbres: dict[str, float] = {}
+    if (args.held_out / "index.json").is_file():
+        held_out = scenes_of(args.held_out)
+        timbres = fitted({name: predict(network, held_out) for name, network in networks.items()})
+        new_timbres = {n: mean_average_precision(held_out.truth, p, held_out.mask) for n, (p, _) in timbres.items()}
     for name, (probabilities, active) in unseen.items():
         write_predictions(args.runs / "cross_validated" / f"{name}.csv", clips.files, probabilities, active)
         figure = mean_average_precision(clips.truth, probabilities, clips.mask)
-        print(f"{name}: cross-validated mAP {figure:.3f}, on scenes of held-out timbres {new_timbres[name]:.3f}")
-    sources = json.loads((args.phrases / "index.json").read_text())["sources"]
-    golden = log_mel(load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE])
+        elsewhere = f", on scenes of held-out timbres {new_timbres[name]:.3f}" if new_timbres else ""
+        print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
+    index = args.phrases / "index.json"
+    sources = json.loads(index.read_text())["sources"] if index.is_file() else []
+    golden = log_mel(load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE]) if args.golden else chord(10.0)
     command = "python -m training.ensemble " + " ".join(sys.argv[1:])
-    today = datetime.date.today().isoformat()
     for name, network in networks.items():
-        model = pack_half_weights(to_onnx(network))
-        difference = difference_from_torch(network, model)
-        if not difference <= TOLERANCE:
-            raise ModelError(f"{name}: the ONNX file's logits are {difference:.2g} off torch's")
-        with torch.no_grad():
-            answer = network(torch.from_numpy(golden[None]))[0].numpy()
         checkpoint = checkpoints[name]
+        provenance = {
+            "command": f"{checkpoint['provenance'].get('command', name)}; {command}",
+            "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
+            "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
+        }
         parameters = sum(p.numel() for p in network.parameters())
         recipe = checkpoint["provenance"]["recipe"]
-        write_bundle(
-            args.to / name,
-            name=name,
-            onnx=model,
-            network={"name": checkpoint["name"], "config": checkpoint["config"], "parameters": parameters},
-            calibration=fitted.calibration[name],
-            thresholds=fitted.thresholds[name],
-            golden=(golden, answer),
-            provenance={
-                "command": f"python -m training.{name}; {command}",
-                "date": today,
-                **checkpoint["provenance"],
-                "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
-                "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
-            },
-            model_card=model_card(name, parameters, recipe, sources, clips, unseen[name][0], new_timbres[name]),
-        )
-        print(f"{name}: {parameters:,} parameters, {len(model) / 1e6:.1f} MB, {difference:.1e} from torch")
+        card = model_card(name, parameters, recipe, sources, clips, unseen[name][0], new_timbres.get(name))
+        calibration, thresholds = fitted.calibration[name], fitted.thresholds[name]
+        keep(network, checkpoint, args.to / name, calibration, thresholds, golden, provenance, card)
     together = {
         "weights": fitted.weights,
         "calibration": {"scale": fitted.together.scale.tolist(), "bias": fitted.together.bias.tolist()},
         "thresholds": fitted.threshold_together.tolist(),
-        "provenance": {"command": command, "date": today},
+        "provenance": {"command": command, "date": datetime.date.today().isoformat()},
     }
     (args.to / "ensemble.json").write_text(json.dumps(together, indent=1) + "\n")
 

@@ -1,193 +1,228 @@
-"""One training loop for all networks: seeded, resumable, with an averaged copy of the weights.
+"""One training loop for all networks: seeded, resumable, on one or many processes, with averaged weights.
 
-A step's scenes depend only on (seed, step), and a checkpoint holds everything else that changes; so a run that is
-interrupted and resumed ends as one that was not.
+A step's batch depends only on (seed, step), and a checkpoint holds everything else that changes; so a run that is
+killed and started again ends as one that was not, bit for bit on a CPU.
 """
 
 import copy
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.metrics import mean_average_precision, top1
-from instrec_live.training.scenes.mixer import Scenes
+from instrec_live.models.errors import InputFileError, ModelError
+from instrec_live.training.averaging import Average
+from instrec_live.training.distributed import Crew, share_batches
+from instrec_live.training.feed import Feed, batches
+from instrec_live.training.journal import Journal
+from instrec_live.training.losses import Student, Teacher, loss_of
+from instrec_live.training.recipe import Recipe
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run is, apart from its data."""
-
-    name: str  # "passt", "cbam_cnn", "ms_crnn"
-    network: dict[str, Any] = field(default_factory=dict)  # its configuration
-    steps: int = 3000
-    batch: int = 24
-    lr: float = 1e-3
-    slow_lr: float = 0.1  # factor of lr for the parts that `slow` names
-    slow: tuple[str, ...] = ()
-    weight_decay: float = 0.02
-    warmup: int = 200
-    seconds: tuple[float, float] = (2.0, 6.0)
-    distil: float = 0.0  # weight of the teacher's probabilities
-    imitate: float = 0.0  # weight of the teacher's features
-    centred: bool = False  # imitate what sets a scene's features apart from the batch's mean: learns sooner
-    music_only: bool = False  # heed the teacher on real music only
-    bf16: bool = True  # autocast; depthwise convolutions are faster without
-    ema: float = 0.998
-    smoothing: float = 0.02  # of hard labels
-    threads: int = 1
-    seed: int = 0
-
-
-class Teacher(nn.Module):
-    """A frozen network whose probabilities and features a student learns."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """log-mel [B, 128, T] -> probabilities [B, 20], features [B, C]."""
-        steps = self.network.trunk(log_mel)
-        return torch.sigmoid(self.network.pool(self.network.head(steps))), steps.mean(1)
-
-
-class Student(nn.Module):
-    """A network, and a projection of its features to the teacher's."""
-
-    def __init__(self, network: nn.Module, teacher_width: int = 0) -> None:
-        super().__init__()
-        self.network = network
-        width = network.features(torch.zeros(1, 128, 200)).shape[1] if teacher_width else 0
-        self.project = nn.Linear(width, teacher_width) if teacher_width and width != teacher_width else nn.Identity()
-
-
-def masked_bce(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy over the cells where mask is 1, their mean; a masked cell adds exactly nothing."""
-    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return (loss * mask).sum() / mask.sum().clamp(min=1)
-
-
-def loss_of(
-    student: Student, teacher: Teacher | None, recipe: Recipe, mel: Tensor, labels: Tensor, mask: Tensor, real: Tensor
-) -> Tensor:
-    """Masked cross-entropy to the labels, plus what the teacher says of these scenes."""
-    features: list[Tensor] = []
-    hook = _feature_hook(student.network, features)
-    logits = student.network(mel).float()
-    hook.remove()
-    loss = masked_bce(logits, labels * (1 - 2 * recipe.smoothing) + recipe.smoothing, mask)
-    heeded = real if recipe.music_only else torch.ones_like(real)
-    if teacher is None or not heeded.any():
-        return loss
-    probabilities, wanted = teacher(mel[heeded])
-    if recipe.distil:
-        told = F.binary_cross_entropy_with_logits(logits[heeded], probabilities.float())
-        loss = loss + recipe.distil * told
-    if recipe.imitate:
-        got, wanted = student.project(features[0][heeded].float()), wanted.float()
-        if recipe.centred and len(wanted) > 1:
-            wanted = wanted - wanted.mean(0)
-        loss = loss + recipe.imitate * (1 - F.cosine_similarity(got, wanted, dim=1)).mean()
-    return loss
-
-
-def _feature_hook(network: nn.Module, out: list[Tensor]) -> Any:
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0]
-        out.append(x.mean(1) if x.dim() == 3 else x)
-
-    return network.head.register_forward_pre_hook(keep)
+Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
 
 
 def train(
     recipe: Recipe,
     network: nn.Module,
-    scenes: Scenes,
+    feed: Feed,
     to: Path,
     teacher: Teacher | None = None,
-    clips: Clips | None = None,
+    validate: Validate | None = None,
+    positive_weight: Tensor | None = None,
+    crew: Crew | None = None,
+    workers: int = 0,
+    threads: int = 1,
     checkpoint_every: float = 120.0,
-    report_every: int = 250,
-    on_report: Callable[[dict[str, float]], None] | None = None,
+    tensorboard: bool = False,
+    finish: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Train, or go on training, in the folder `to`; returns the averaged network in eval mode.
+    """Train, or go on training, in the folder `to`; `finish` may change the resulting weights before they are kept.
 
-    Writes `checkpoint.pt` (everything), `log.jsonl` (losses and validation figures), `weights.pt` (the result).
+    Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds), `log.jsonl` and `log.csv` (losses and
+    figures), and at the end `weights.pt` (the result).
+
+    Returns:
+        the resulting network in eval mode, on the CPU.
+
+    Raises:
+        ModelError: the checkpoint in `to` is of another recipe.
+        InputFileError: the loss is no longer finite.
     """
-    torch.set_num_threads(recipe.threads)
+    crew = crew or Crew()
+    torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     to.mkdir(parents=True, exist_ok=True)
-    width = teacher.network.trunk.width if teacher is not None and recipe.imitate else 0
-    student = Student(network, width).to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)
-    optimiser = torch.optim.AdamW(_groups(student, recipe), lr=recipe.lr)
-    start, running = _resume(to, student, averaged, optimiser), 0.0
-    saved = time.monotonic()
-    bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, unit="step", desc=recipe.name)
-    for step in bar:
-        scale = _schedule(step, recipe)
-        for group in optimiser.param_groups:
-            group["lr"] = group["base"] * scale
-        batch = scenes.batch(step, recipe.batch, recipe.seconds)
-        tensors = [torch.from_numpy(x) for x in (batch.log_mel, batch.labels, batch.mask, batch.real)]
-        student.train()
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and patchout, so that a resumed run is the same
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-            loss = loss_of(student, teacher, recipe, *tensors)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        _average(averaged, network, min(recipe.ema, (step + 1) / (step + 10)))
-        running += 0.02 * (loss.item() - running) if step > start else loss.item()
-        bar.set_postfix(loss=f"{running:.3f}", refresh=False)
+    run = _Run(recipe, network, teacher, crew)
+    run.resume(to / "checkpoint.pt")
+    journal = Journal(to, run.step, tensorboard) if crew.leads else None
+    positive_weight = None if positive_weight is None else positive_weight.to(crew.device)
+    saved = began = time.monotonic()
+    waited, first, running = 0.0, run.step, run.running
+    bar = tqdm(initial=run.step, total=recipe.steps, unit="step", desc=recipe.name, disable=not crew.leads)
+    steps = range(run.step, 0 if run.ended else recipe.steps)
+    supply = batches(feed, steps, workers, crew.rank, crew.world, crew.device)
+    for step in steps:
+        asked = time.monotonic()
+        batch = next(supply)
+        waited += time.monotonic() - asked
+        loss = run.learn(batch, teacher, positive_weight)
+        running += (0.02 if step > 0 else 1.0) * (loss - running)
+        run.step, run.running = step + 1, running
+        if not math.isfinite(running):
+            raise InputFileError(f"the loss is {running} after {step + 1} steps", "a lower learning rate (--lr) helps")
+        bar.update()
+        bar.set_postfix(loss=f"{running:.3f}", wait=f"{waited / (time.monotonic() - began):.0%}", refresh=False)
         last = step + 1 == recipe.steps
-        if (step + 1) % report_every == 0 or last:
-            line = {"step": step + 1, "loss": running, "lr": recipe.lr * scale, **validate(averaged, clips)}
-            with (to / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            if on_report:
-                on_report(line)
-        if time.monotonic() - saved > checkpoint_every or last:
-            _save(to / "checkpoint.pt", {"step": step + 1, "student": student.state_dict(),
-                  "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()})  # fmt: skip
+        if (step + 1) % recipe.evaluate_every == 0 or last:
+            line = run.judge(validate) if crew.leads else {}
+            run.ended = crew.told(run.ended)
+            if journal is not None:
+                seconds = time.monotonic() - began
+                line |= {"clips_per_second": round((step + 1 - first) * recipe.batch / seconds, 2),
+                         "waiting": round(waited / seconds, 3)}  # fmt: skip
+                journal.add(line)
+                bar.write(", ".join(f"{k} {v:.4g}" for k, v in line.items() if isinstance(v, int | float)), sys.stderr)
+        if crew.leads and (time.monotonic() - saved >= checkpoint_every or last or run.ended):
+            run.save(to / "checkpoint.pt")
             saved = time.monotonic()
-    provenance = {"command": _command(recipe), "recipe": asdict(recipe)}
-    _save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
-          "state_dict": averaged.state_dict(), "provenance": provenance})  # fmt: skip
-    return averaged
+        if run.ended:
+            break
+    bar.close()
+    result = copy.deepcopy(run.result()).eval().cpu()
+    if finish is not None:
+        finish(result)
+    if crew.leads:
+        provenance = {"command": _command(recipe), "recipe": recipe.as_dict(), "steps": run.step, "best": run.best}
+        save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
+             "state_dict": result.state_dict(), "provenance": provenance})  # fmt: skip
+    return result
 
 
-@torch.no_grad()
-def predict(network: nn.Module, clips: Clips, seconds: float = 10.0) -> np.ndarray:
-    """Logits float32 [n, 20] of the last `seconds` of every clip."""
-    network.eval()
-    out = []
-    for mel in clips.log_mels:
-        out.append(network(torch.from_numpy(np.ascontiguousarray(mel[None, :, -round(seconds * 100) :])))[0].numpy())
-    return np.stack(out)
+class _Run:
+    """What changes while a run goes on, and how it is kept."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module, teacher: Teacher | None, crew: Crew) -> None:
+        self.recipe, self.crew = recipe, crew
+        if teacher is not None:
+            teacher.to(crew.device)
+        width = teacher.width if teacher is not None and recipe.imitate else 0
+        self.average = Average(network.to(crew.device), recipe)
+        student = Student(network.cpu(), width)
+        if crew.world > 1:
+            share_batches(student, crew)
+        self.student = student.to(crew.device, memory_format=torch.channels_last)
+        # Some parameters rest: PaSST's second head always, the projection when no teacher speaks.
+        self.together: nn.Module = (
+            DistributedDataParallel(self.student, find_unused_parameters=True) if crew.world > 1 else self.student
+        )
+        self.optimiser = torch.optim.AdamW(_groups(self.student, recipe), lr=recipe.lr)
+        self.scaler = torch.amp.GradScaler(crew.device.type, enabled=recipe.precision == "fp16")
+        self.step, self.running = 0, 0.0
+        self.best: dict[str, float] = {}
+        self.best_state: dict[str, Tensor] = {}
+        self.since_best, self.ended = 0, False
+
+    def learn(self, batch: Any, teacher: Teacher | None, positive_weight: Tensor | None) -> float:
+        """One step; returns its loss over all processes' rows."""
+        recipe, crew = self.recipe, self.crew
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * schedule(self.step, recipe)
+        self.together.train()
+        # Dropout and patchout depend on the step alone too, so that a resumed run is the same.
+        torch.manual_seed(recipe.seed * 1_000_003 + self.step)
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[recipe.precision]
+        with torch.autocast(crew.device.type, kind, enabled=recipe.precision != "fp32"):
+            loss = loss_of(self.together, teacher, recipe, batch, crew, positive_weight)
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        if recipe.clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.student.parameters(), recipe.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.average.update(self.student.network, self.step + 1)
+        return float(crew.whole(loss.detach()) / crew.world)
+
+    def judge(self, validate: Validate | None) -> dict[str, Any]:
+        """Evaluate the averaged weights, and keep them if they are the best so far."""
+        recipe = self.recipe
+        line: dict[str, Any] = {
+            "step": self.step,
+            "loss": self.running,
+            "lr": recipe.lr * schedule(self.step - 1, recipe),
+        }
+        if validate is None:
+            return line
+        figures = validate(self.average.network)
+        if recipe.select != "last":
+            score = figures[f"valid_{recipe.select}"] * (-1 if recipe.select == "loss" else 1)
+            if not self.best or score > self.best["score"]:
+                self.best = {"score": score, "step": self.step}
+                self.best_state = {k: v.clone() for k, v in self.average.network.state_dict().items()}
+                self.since_best = 0
+            else:
+                self.since_best += 1
+                self.ended = bool(recipe.patience) and self.since_best >= recipe.patience
+        return line | figures
+
+    def result(self) -> nn.Module:
+        if self.best_state:
+            self.average.network.load_state_dict(self.best_state)
+        return self.average.network
+
+    def save(self, path: Path) -> None:
+        save(path, {"recipe": self.recipe.as_dict(), "step": self.step, "running": self.running,
+             "student": self.student.state_dict(), "averaged": self.average.network.state_dict(),
+             "taken": self.average.taken, "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
+             "best": self.best, "best_state": self.best_state, "since_best": self.since_best,
+             "ended": self.ended})  # fmt: skip
+
+    def resume(self, path: Path) -> None:
+        state = None
+        if self.crew.leads and path.is_file():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = self.crew.told(state)
+        if state is None:
+            return
+        for name, value in self.recipe.as_dict().items():
+            if _plain(state["recipe"][name]) != _plain(value):
+                raise ModelError(
+                    f"{path}: made with {name} {state['recipe'][name]}, not {value}",
+                    "resume with the same options, or give another --to",
+                )
+        self.student.load_state_dict(state["student"])
+        self.average.network.load_state_dict(state["averaged"])
+        self.average.taken = state["taken"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.running, self.ended = state["step"], state["running"], state["ended"]
+        self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
 
 
-def validate(network: nn.Module, clips: Clips | None) -> dict[str, float]:
-    if clips is None:
-        return {}
-    scores = predict(network, clips)
-    return {"dev_mAP": mean_average_precision(clips.truth, scores, clips.mask),
-            "dev_top1": top1(clips.truth, scores, clips.solo)}  # fmt: skip
+def schedule(step: int, recipe: Recipe) -> float:
+    """What the learning rate is multiplied by at a step.
+
+    "cosine": a linear warm-up, then half a cosine down to 2 %. "exponential": exp(-5 (1 - step / warmup)²) up to 1, and
+    1 from there (PaSST's OpenMIC recipe). "constant": 1.
+    """
+    if recipe.schedule == "constant":
+        return 1.0
+    if step < recipe.warmup:
+        if recipe.schedule == "exponential":
+            return math.exp(-5 * (1 - step / recipe.warmup) ** 2)
+        return (step + 1) / recipe.warmup
+    if recipe.schedule == "exponential":
+        return 1.0
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _groups(student: Student, recipe: Recipe) -> list[dict[str, Any]]:
@@ -203,39 +238,16 @@ def _groups(student: Student, recipe: Recipe) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _schedule(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine to 2 % of the learning rate."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(now, 1 - decay)
-        else:
-            mean.copy_(now)
-
-
-def _resume(to: Path, student: Student, averaged: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    path = to / "checkpoint.pt"
-    if not path.is_file():
-        return 0
-    state = torch.load(path, weights_only=True)
-    student.load_state_dict(state["student"])
-    averaged.load_state_dict(state["averaged"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _command(recipe: Recipe) -> str:
     return " ".join(["python -m", f"training.{recipe.name}", *sys.argv[1:]])
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: dict[str, Any]) -> None:
+    """torch.save, whole or not at all."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, path)

@@ -1,44 +1,78 @@
 """Train the MS-CRNN.
 
-    python -m training.ms_crnn --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev DIR
+    python -m training.ms_crnn --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --valid clips:DIR
+    python -m training.ms_crnn --data openmic:DIR --init runs/pretrain/ms_crnn/weights.pt
+    python -m training.ms_crnn --profile paper --protocol paper --data openmic:DIR --data table:DIR/table.csv
 
-From random weights, on scenes with exact labels and on real music, where only the teacher's word is known
-(Hinton et al., "Distilling the knowledge in a neural network", 2015).
+Profiles:
+    ours   the one that ships: on scenes with exact labels and on real music, where only the teacher's word is known
+           (Hinton et al., "Distilling the knowledge in a neural network", 2015)
+    paper  the network and the recipe of Özel & İskender's notebook; begin with --init to do what their paper says
+           and their notebook does not: load the weights pretrained on IRMAS
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import torch
 
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
-from instrec_live.training.loop import Recipe, train
-from instrec_live.training.options import add_arguments, add_teacher, open_data, open_teacher
+from instrec_live.training.init import take_over
+from instrec_live.training.options import add_options, recipe_of
+from instrec_live.training.recipe import Recipe
+from instrec_live.training.run import carry_out, open_teacher
 
-STEPS, BATCH = 4000, 16
+PROFILES = {
+    "ours": Recipe(
+        "ms_crnn",
+        {},
+        steps=4000,
+        batch=16,
+        lr=1.5e-3,
+        warmup=400,
+        seconds=(2.0, 8.0),
+        distil=2.0,
+        imitate=1.0,
+    ),
+    "paper": Recipe(
+        "ms_crnn",
+        {"size": "reference"},
+        epochs=30,
+        batch=128,
+        lr=2e-4,
+        weight_decay=1e-4,
+        schedule="constant",
+        clip=1.0,
+        precision="fp16",
+        seconds=(10.0, 10.0),
+        channel=False,
+        gain_db=(0.0, 0.0),
+        positive_weight=(1.0, 50.0),
+        smoothing=0.0,
+        stripes=(0, 0),
+        average="none",
+        select="loss",
+        patience=5,
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "ms_crnn", STEPS, BATCH)
-    add_teacher(parser)
-    args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    teacher = open_teacher(args.teacher)
-    recipe = Recipe(
-        "ms_crnn",
-        steps=args.steps,
-        batch=args.batch,
-        lr=1.5e-3,
-        warmup=400,
-        seconds=(2.0, 8.0),
-        distil=2.0 if teacher else 0.0,
-        imitate=1.0 if teacher else 0.0,
-        threads=args.threads,
-        seed=args.seed,
+    add_options(parser, "ms_crnn", PROFILES)
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="a checkpoint (.pt) of the same network to begin with"
     )
-    scenes, clips = open_data(args)
-    train(recipe, build("ms_crnn"), scenes, args.to, teacher, clips, on_report=print)
+    parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
+    args = parser.parse_args()
+    recipe = recipe_of(args, PROFILES)
+    torch.manual_seed(args.seed)
+    network = build("ms_crnn", **recipe.network)
+    if args.init:
+        print(take_over(network, args.init), file=sys.stderr)
+    carry_out(args, recipe, network, open_teacher(args.teacher))
 
 
 if __name__ == "__main__":

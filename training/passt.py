@@ -1,48 +1,107 @@
 """Train PaSST.
 
-    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev DIR
+    python -m training.passt --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --valid clips:DIR
+    python -m training.passt --profile authors --data openmic:DIR
+    python -m training.passt --profile paper --protocol paper --data openmic:DIR --data table:DIR/table.csv
 
-From random weights, on scenes with exact labels and on real music, where only the teacher's word is known
-(Hinton et al., "Distilling the knowledge in a neural network", 2015).
+Profiles:
+    ours     the small one that ships: from random weights, on scenes with exact labels and on real music, where only
+             the teacher's word is known (Hinton et al., "Distilling the knowledge in a neural network", 2015)
+    authors  PaSST-S from AudioSet as its authors tune it to OpenMIC (Koutini et al., Interspeech 2022, ex_openmic.py)
+    paper    PaSST-S from AudioSet as Özel & İskender did: a constant rate of 1e-4, no patchout, no mixup, no averaging
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import torch
 
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
-from instrec_live.training.loop import Recipe, train
-from instrec_live.training.options import add_arguments, add_teacher, open_data, open_teacher
+from instrec_live.training.init import audioset, take_over
+from instrec_live.training.options import add_options, recipe_of
+from instrec_live.training.recipe import Recipe
+from instrec_live.training.run import carry_out, open_teacher
 
-STEPS, BATCH = 3600, 16
+PROFILES = {
+    "ours": Recipe(
+        "passt",
+        {"size": "tiny"},
+        dropped={"s_patchout_t": 10},
+        steps=3600,
+        batch=16,
+        lr=1e-3,
+        warmup=200,
+        seconds=(2.0, 6.0),
+        distil=2.0,
+        imitate=2.0,
+        centred=True,
+    ),
+    "authors": Recipe(
+        "passt",
+        {"size": "passt_s"},
+        dropped={"s_patchout_t": 40, "s_patchout_f": 4},
+        epochs=10,
+        batch=6,
+        lr=1e-5,
+        weight_decay=1e-4,
+        schedule="exponential",
+        warmup_epochs=5,
+        clip=1.0,
+        precision="fp16",
+        seconds=(10.0, 10.0),
+        channel=False,
+        gain_db=(-7.0, 6.0),
+        roll=50 / 32_000,
+        wavmix=0.5,
+        jitter=True,
+        smoothing=0.0,
+        mixup=0.3,
+        stripes=(48, 192),
+        average="swa",
+        swa_from=2,
+        select="mAP",
+        patience=5,
+    ),
+    "paper": Recipe(
+        "passt",
+        {"size": "passt_s"},
+        epochs=20,
+        batch=32,
+        lr=1e-4,
+        weight_decay=1e-2,
+        schedule="constant",
+        clip=0.0,
+        precision="fp16",
+        seconds=(10.0, 10.0),
+        channel=False,
+        gain_db=(0.0, 0.0),
+        jitter=True,
+        smoothing=0.0,
+        stripes=(48, 192),
+        average="none",
+        select="loss",
+        patience=6,
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "passt", STEPS, BATCH)
-    add_teacher(parser)
-    parser.add_argument("--size", choices=("tiny", "passt_s"), default="tiny")
+    add_options(parser, "passt", PROFILES)
+    parser.add_argument("--init", metavar="FROM", help="audioset, a checkpoint (.pt), or none (PaSST-S: audioset if it "
+                        "can be had)")  # fmt: skip
+    parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
     args = parser.parse_args()
+    recipe = recipe_of(args, PROFILES)
     torch.manual_seed(args.seed)
-    teacher = open_teacher(args.teacher)
-    recipe = Recipe(
-        "passt",
-        {"size": args.size},
-        steps=args.steps,
-        batch=args.batch,
-        lr=1e-3,
-        warmup=200,
-        seconds=(2.0, 6.0),
-        distil=2.0 if teacher else 0.0,
-        imitate=2.0 if teacher else 0.0,
-        centred=True,
-        threads=args.threads,
-        seed=args.seed,
-    )
-    scenes, clips = open_data(args)
-    network = build("passt", size=args.size, s_patchout_t=10)
-    train(recipe, network, scenes, args.to, teacher, clips, on_report=print)
+    network = build("passt", **recipe.network, **recipe.dropped)
+    if args.init == "audioset" or (args.init is None and recipe.network["size"] == "passt_s"):
+        print(audioset(network, insist=args.init is not None), file=sys.stderr)
+    elif args.init not in (None, "none"):
+        print(take_over(network, Path(args.init)), file=sys.stderr)
+    carry_out(args, recipe, network, open_teacher(args.teacher))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ COMMANDS = {
     "get": ("get", "fetch a public data set (openmic, nsynth, irmas), verify it and unpack it"),
     "table": ("merge", "gather labelled clips, real and synthetic, into one table"),
     "cut": ("cut", "cut long recordings into labelled clips of 10 s"),
+    "nsynth-sounds": ("nsynth_sounds", "lay NSynth's certain notes out as a folder of sounds"),
     "soundfont": ("soundfont", "render a General MIDI soundfont into a folder of single-instrument sounds"),
 }
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m training.datasets",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="commands:\n" + "\n".join(f"  {name:10}{what}" for name, (_, what) in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:15}{what}" for name, (_, what) in COMMANDS.items()),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of these below")
     parser.parse_args(arguments)

@@ -1,0 +1,99 @@
+"""Pretrain a network on IRMAS: name the one predominant instrument of 3 s of music, of 11 classes.
+
+    python -m training.pretrain ms_crnn --irmas DIR
+    python -m training.ms_crnn --init runs/pretrain/ms_crnn/weights.pt --data openmic:DIR
+
+What is pretrained is the network that is then fine-tuned, on the same front end; a fifth of the recordings, whole ones,
+is kept aside to validate on. (Özel & İskender's notebooks pretrain other networks on another front end, leave out organ
+and voice, validate on nothing, and load the result for one network only.) IRMAS is CC BY-NC-SA: weights that learned
+from it are not for commercial use, and no bundle that ships has.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+
+from instrec_live.models.errors import InputFileError
+from instrec_live.models.logmel import log_mel
+from instrec_live.models.networks import NETWORKS, build
+from instrec_live.training.command import entry
+from instrec_live.training.datasets.irmas import CLASSES, IrmasTrain, read_irmas_train
+from instrec_live.training.datasets.sounds import load
+from instrec_live.training.distributed import crew
+from instrec_live.training.feed import Feed
+from instrec_live.training.loop import train
+from instrec_live.training.options import add_run_options, recordings
+from instrec_live.training.recipe import Recipe
+from instrec_live.training.validation import classifying
+
+SECONDS = 3.0
+CONFIG = {"passt": {"size": "tiny"}, "cbam_cnn": {"trunk": "resnet"}, "ms_crnn": {}}
+PROFILES = {
+    "ours": Recipe(
+        "", loss="ce", epochs=30, batch=32, lr=1e-3, warmup_epochs=1, seconds=(SECONDS, SECONDS), stripes=(16, 40),
+        mixup=0.0, select="accuracy", patience=6,
+    ),
+    "paper": Recipe(
+        "", loss="ce", epochs=15, batch=32, lr=1e-4, weight_decay=0.0, schedule="constant", clip=0.0, precision="fp32",
+        seconds=(SECONDS, SECONDS), channel=False, gain_db=(0.0, 0.0), stripes=(0, 0), average="none", select="last",
+    ),
+}  # fmt: skip
+
+
+def parted(irmas: IrmasTrain, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train and to validate on, a fifth of each class, no recording in both.
+
+    Raises:
+        InputFileError: too few recordings.
+    """
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    try:
+        train_rows, valid_rows = next(folds.split(irmas.classes, irmas.classes, irmas.table.group))
+    except ValueError as error:
+        raise InputFileError(f"IRMAS cannot be parted into five: {error}", "each class needs 5 recordings") from error
+    return train_rows, valid_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", choices=tuple(NETWORKS))
+    parser.add_argument("--irmas", type=Path, required=True, metavar="DIR", help="holds IRMAS-TrainingData")
+    parser.add_argument("--subset", action="store_true", help="accept fewer excerpts than the published 6,705")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="ours")
+    parser.add_argument("--size", help='other than the one that ships, e.g. "reference" (MS-CRNN, CBAM-CNN), "passt_s"')
+    for option, kind in (("epochs", float), ("batch", int), ("lr", float), ("patience", int)):
+        parser.add_argument(f"--{option}", type=kind, metavar="N", help="other than the profile's")
+    parser.add_argument("--seed", type=int, default=0)
+    add_run_options(parser, Path("runs/pretrain/NETWORK"))
+    args = parser.parse_args()
+    to = Path("runs/pretrain") / args.network if args.to.name == "NETWORK" else args.to
+    config = dict(CONFIG[args.network])
+    if args.size:
+        config = {"trunk" if args.network == "cbam_cnn" else "size": args.size}
+    changed = {name: getattr(args, name) for name in ("epochs", "batch", "lr", "patience")}
+    recipe = replace(PROFILES[args.profile], name=args.network, network={**config, "n_classes": len(CLASSES)},
+                     seed=args.seed, **{k: v for k, v in changed.items() if v is not None})  # fmt: skip
+    irmas = read_irmas_train(args.irmas, subset=args.subset)
+    train_rows, valid_rows = parted(irmas, args.seed)
+    targets = np.eye(len(CLASSES), dtype=np.float32)[irmas.classes]
+    supply = recordings(irmas.table[train_rows], recipe, (targets[train_rows], np.ones_like(targets[train_rows])))
+    feed = Feed([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.stripes, recipe.seed)
+    valid = classifying([log_mel(load(irmas.table.paths[i])) for i in valid_rows], irmas.classes[valid_rows])
+    torch.manual_seed(args.seed)
+    network = build(args.network, **recipe.network)
+    recipe = recipe.resolved(len(train_rows))
+    with crew(args.device) as together:
+        train(recipe, network, feed, to, None, valid, None, together, args.workers, args.threads,
+              args.checkpoint_every, args.tensorboard)  # fmt: skip
+        if together.leads:
+            said = f"python -m training.{args.network} --init {to / 'weights.pt'} begins with these weights"
+            print(f"{to / 'weights.pt'}: {said}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,79 @@
+"""How good a network is on clips it does not learn from."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from instrec_live.training.datasets.clips import Clips
+from instrec_live.training.losses import masked_bce
+from instrec_live.training.metrics import mean_average_precision, top1
+
+FloatArray = NDArray[np.float32]
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, log_mels: Sequence[FloatArray], seconds: float = 10.0, batch: int = 1) -> FloatArray:
+    """Logits float32 [n, classes] of the last `seconds` of every log-mel [128, T]; equally long neighbours share a
+    batch of at most `batch`."""
+    network.eval()
+    device = next(network.parameters()).device
+    frames, out, waiting = round(seconds * 100), [], list[FloatArray]()
+
+    def flush() -> None:
+        if waiting:
+            out.append(network(torch.from_numpy(np.stack(waiting)).float().to(device)).float().cpu().numpy())
+            waiting.clear()
+
+    for mel in log_mels:
+        last = np.ascontiguousarray(mel[:, -frames:])
+        if len(waiting) == batch or (waiting and waiting[0].shape != last.shape):
+            flush()
+        waiting.append(last)
+    flush()
+    return np.concatenate(out)
+
+
+def predict(network: nn.Module, clips: Clips, seconds: float = 10.0) -> FloatArray:
+    """Logits float32 [n, 20] of the last `seconds` of every clip."""
+    on_gpu = next(network.parameters()).device.type == "cuda"
+    return logits_of(network, clips.log_mels, seconds, batch=16 if on_gpu else 1)
+
+
+def tagging(clips: Clips) -> Callable[[nn.Module], dict[str, float]]:
+    """What to measure of a network that tags: masked loss and mAP, and top-1 on solos where there are any."""
+    truth, mask = torch.from_numpy(clips.truth), torch.from_numpy(clips.mask)
+
+    def figures(network: nn.Module) -> dict[str, float]:
+        scores = predict(network, clips)
+        line = {
+            "valid_loss": float(masked_bce(torch.from_numpy(scores), truth, mask)),
+            "valid_mAP": mean_average_precision(clips.truth, scores, clips.mask, min_positives=1),
+        }
+        return line | ({"valid_top1": top1(clips.truth, scores, clips.solo)} if clips.solo.any() else {})
+
+    return figures
+
+
+def classifying(log_mels: Sequence[FloatArray], classes: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
+    """What to measure of a network that names the one predominant instrument: loss, accuracy, and its mean over
+    classes.
+
+    Args:
+        log_mels: float32 [128, T] each.
+        classes: int [n].
+    """
+
+    def figures(network: nn.Module) -> dict[str, float]:
+        scores = logits_of(network, log_mels, batch=16)
+        right = scores.argmax(1) == classes
+        return {
+            "valid_loss": float(F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(classes))),
+            "valid_accuracy": float(right.mean()),
+            "valid_macro_accuracy": float(np.mean([right[classes == c].mean() for c in np.unique(classes)])),
+        }
+
+    return figures
