@@ -1,7 +1,6 @@
-"""Sounds to phrases to scenes: labels are exact, masks are the law, and a seed is a promise."""
+"""From folders of sounds to phrases: what is read is checked, what is rendered is seeded, and no half work is left."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,12 @@ pytest.importorskip("sklearn", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
 from instrec_live.models.errors import InputFileError
-from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.training.augment import noise_mel, random_response, spec_augment, transpose
-from instrec_live.training.datasets.sounds import read_sources, split_on_silence
+from instrec_live.training import phrases
+from instrec_live.training.datasets import music
+from instrec_live.training.datasets.sounds import full_band, load, read_sources, split_on_silence
 from instrec_live.training.phrases import SAMPLES, Player, share
-from instrec_live.training.scenes.mixer import Phrases, Scenes, log_of, power_of
+from instrec_live.training.scenes.mixer import Phrases
 
 
 def tone(hz: float, seconds: float) -> np.ndarray:
@@ -44,21 +43,6 @@ def sounds(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def phrases(tmp_path: Path) -> Phrases:
-    """Phrases whose band says which instrument they are: instrument i fills bands 6 i … 6 i + 5."""
-    mels = np.full((40, 128, 600), log_of(np.zeros(1, np.float32))[0], np.float16)
-    for i in range(20):
-        mels[2 * i : 2 * i + 2, 6 * i : 6 * i + 6] = 1.0
-    folder = tmp_path / "phrases"
-    folder.mkdir()
-    np.save(folder / "mels.npy", mels)
-    rows = [{"instrument": name, "source": "x", "kind": "song" if name == "voice" else "notes",
-             "first": 2 * i, "count": 2} for i, name in enumerate(INSTRUMENTS)]  # fmt: skip
-    (folder / "index.json").write_text(json.dumps({"sources": rows}))
-    return Phrases(folder)
-
-
 def test_sources_are_read_and_held_out_ones_kept_apart(sounds: Path) -> None:
     assert [(s.instrument, s.name) for s in read_sources(sounds)] == [
         ("piano", "one"),
@@ -77,7 +61,7 @@ def test_sources_are_read_and_held_out_ones_kept_apart(sounds: Path) -> None:
             lambda root: (root / "sources.csv").write_text("source,class,kind,licence,package\nx,kazoo,notes,,\n"),
             "kazoo",
         ),
-        (lambda root: [p.unlink() for p in (root / "flute" / "two").glob("*")], "no .ogg files"),
+        (lambda root: [p.unlink() for p in (root / "flute" / "two").glob("*")], "no sound files"),
     ],
 )
 def test_a_bad_folder_is_named(sounds: Path, spoil, words: str) -> None:
@@ -111,63 +95,101 @@ def test_every_source_gets_a_share(sounds: Path) -> None:
     assert 90 <= sum(counts) <= 110
 
 
-def test_transposing_an_octave_halves_the_length() -> None:
-    assert abs(len(transpose(tone(200, 1), 12)) - SAMPLE_RATE / 2) <= 1
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.array([0.1, np.nan, 0.2] * 4000, np.float32), "4000 of its samples are not finite"),
+        (np.array([0.1, np.inf, 0.2] * 4000, np.float32), "4000 of its samples are not finite"),
+        (np.zeros(0, np.float32), "no sound in it"),
+    ],
+)
+def test_a_sound_that_is_none_is_named(tmp_path: Path, samples: np.ndarray, words: str) -> None:
+    soundfile.write(tmp_path / "odd.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    for read in (load, full_band):
+        with pytest.raises(InputFileError, match=rf"odd\.wav: {words}"):
+            read(tmp_path / "odd.wav")
 
 
-def test_power_and_log_are_inverse() -> None:
-    mel = np.random.default_rng(0).normal(0, 0.25, (128, 50)).astype(np.float32)
-    np.testing.assert_allclose(log_of(power_of(mel)), mel, atol=2e-3)
+def test_an_unreadable_sound_among_good_ones_is_named(sounds: Path) -> None:
+    (sounds / "flute" / "two" / "1.ogg").write_bytes(b"OggS, it says")
+    source = next(source for source in read_sources(sounds) if source.name == "two")
+    with pytest.raises(InputFileError, match=r"1\.ogg"):
+        Player(source)
 
 
-def test_effects_keep_shapes_and_stay_finite() -> None:
+def test_flac_and_wav_are_sounds_too(sounds: Path) -> None:
+    soundfile.write(sounds / "flute" / "two" / "more.flac", tone(440, 1), 44_100)
+    files = next(source for source in read_sources(sounds) if source.name == "two").files
+    assert [file.name for file in files] == ["0.ogg", "1.ogg", "2.ogg", "more.flac"]
+
+
+def test_low_rates_are_filled_up_for_training_and_left_alone_elsewhere(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(50):
-        response, noise = random_response(rng), noise_mel(rng, 77)
-        assert response.shape == (128, 1)
-        assert (response > 0).all()
-        assert noise.shape == (128, 77)
-        assert noise.mean() == pytest.approx(1.0, rel=1e-3)
-    mels = rng.normal(size=(4, 128, 90)).astype(np.float32)
-    spec_augment(mels, rng)
-    assert np.isfinite(mels).all()
+    soundfile.write(tmp_path / "note.wav", 0.1 * rng.standard_normal(16_000), 16_000)
+
+    def treble(samples: np.ndarray) -> float:
+        spectrum = np.abs(np.fft.rfft(samples)) ** 2
+        return float(spectrum[9000:15_000].mean() / spectrum[1000:7000].mean())  # one second: a bin is 1 Hz
+
+    assert treble(load(tmp_path / "note.wav")) < 1e-5
+    assert treble(full_band(tmp_path / "note.wav")) > 1e-3
+    np.testing.assert_array_equal(full_band(tmp_path / "note.wav"), full_band(tmp_path / "note.wav"))
 
 
-def test_a_batch_depends_on_seed_and_step_alone(phrases: Phrases) -> None:
-    scenes = Scenes(phrases, seed=5)
-    first, again, other = scenes.batch(3, 8), Scenes(phrases, seed=5).batch(3, 8), scenes.batch(4, 8)
-    np.testing.assert_array_equal(first.log_mel, again.log_mel)
-    np.testing.assert_array_equal(first.labels, again.labels)
-    assert first.log_mel.shape != other.log_mel.shape or (first.log_mel != other.log_mel).any()
+def run(monkeypatch: pytest.MonkeyPatch, main, *argv: object) -> None:
+    monkeypatch.setattr("sys.argv", ["command", *map(str, argv)])
+    main()
 
 
-def test_labels_say_what_is_in_the_scene(phrases: Phrases) -> None:
-    """With each instrument in bands of its own, a label of 1 must show there, a label of 0 must not."""
-    scenes = Scenes(phrases, seed=1)
-    rng = np.random.default_rng(0)
-    scenes._room = lambda mix, rng, empty: log_of(mix)  # type: ignore[method-assign]
-    for _ in range(60):
-        mel, labels, mask, real = scenes.scene(rng, 400)
-        power = power_of(mel)[: 6 * 20].reshape(20, 6, -1).sum(1)
-        sounding = (power > power.max() * 10**-3.3 + 1e-5).sum(1)
-        assert not real
-        assert (sounding[labels == 1] >= 30).all()
-        assert (sounding[(labels == 0) & (mask == 1)] < 30).all()
+def test_phrases_are_written_whole_and_the_same_again(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, workers in (("one", 1), ("two", 2)):
+        run(monkeypatch, phrases.main, "--sounds", sounds, "--to", tmp_path / name, "--count", 12, "--workers", workers)
+    one, two = Phrases(tmp_path / "one"), Phrases(tmp_path / "two")
+    assert one.mels.shape == (12, 128, 600)
+    assert [s["instrument"] for s in one.sources] == ["piano", "flute", "voice"]
+    np.testing.assert_array_equal(one.mels, two.mels)
+    assert np.isfinite(one.mels).all()
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["index.json", "mels.npy"]
 
 
-def test_a_song_says_nothing_of_the_others(phrases: Phrases) -> None:
-    voice = INSTRUMENTS.index("voice")
-    scenes, rng = Scenes(phrases, seed=0), np.random.default_rng(1)
-    songs = [s for s in (scenes.scene(rng, 300) for _ in range(200)) if s[1][voice]]
-    assert songs
-    assert all((mask == 0)[labels == 0].all() for _, labels, mask, _ in songs)
+def test_a_run_that_fails_leaves_the_old_phrases_alone(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, phrases.main, "--sounds", sounds, "--to", tmp_path / "p", "--count", 12, "--workers", 1)
+    before = Phrases(tmp_path / "p").mels.copy()
+    (sounds / "voice" / "three" / "0.ogg").write_bytes(b"")
+    with pytest.raises(InputFileError, match=r"three/0\.ogg"):
+        run(monkeypatch, phrases.main, "--sounds", sounds, "--to", tmp_path / "p", "--count", 24, "--workers", 1)
+    np.testing.assert_array_equal(Phrases(tmp_path / "p").mels, before)
+    (tmp_path / "p" / "index.json").unlink()
+    with pytest.raises(InputFileError, match="not found"):
+        Phrases(tmp_path / "p")
 
 
-def test_real_music_is_masked_but_for_what_is_laid_on_top(phrases: Phrases) -> None:
-    music = np.full((3, 128, 1000), 0.5, np.float16)
-    scenes, rng = Scenes(phrases, music, music_share=1.0), np.random.default_rng(2)
-    for _ in range(40):
-        _, labels, mask, real = scenes.scene(rng, 300)
-        assert real
-        assert mask.sum() <= 1
-        assert (labels <= mask).all()
+def test_phrases_that_are_not_those_of_the_index_are_refused(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, phrases.main, "--sounds", sounds, "--to", tmp_path / "p", "--count", 12, "--workers", 1)
+    np.save(tmp_path / "p" / "mels.npy", np.zeros((11, 128, 600), np.float16))
+    with pytest.raises(InputFileError, match="not the phrases of"):
+        Phrases(tmp_path / "p")
+    (tmp_path / "p" / "mels.npy").write_bytes(b"half a file")
+    with pytest.raises(InputFileError, match="no whole set of phrases"):
+        Phrases(tmp_path / "p")
+
+
+def test_music_becomes_windows_of_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "music" / "band"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "song.flac", np.tile(tone(330, 1), 16), SAMPLE_RATE)
+    soundfile.write(folder / "silence.flac", np.zeros(12 * SAMPLE_RATE), SAMPLE_RATE)
+    run(monkeypatch, music.main, tmp_path / "music", "--to", tmp_path / "music.npy")
+    mels = np.load(tmp_path / "music.npy")
+    assert mels.shape == (2, 128, 1000)  # from 0 s and from 5 s
+    assert mels.dtype == np.float16
+    (folder / "song.flac").unlink()
+    with pytest.raises(InputFileError, match="anything to hear"):
+        run(monkeypatch, music.main, tmp_path / "music", "--to", tmp_path / "music.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "music.npy"), mels)

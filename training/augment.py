@@ -1,13 +1,27 @@
-"""What rooms, microphones and machines do to sound: on samples (in phrases) and on power mels (in scenes)."""
+"""What rooms, machines and files do to sound (on samples, in phrases), and SpecAugment (on log-mels)."""
+
+import io
+from itertools import pairwise
 
 import numpy as np
+import soundfile
 import soxr
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
-from instrec_live.models.logmel import MAX_HZ, N_MELS, SAMPLE_RATE
+from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.training.channel import draw_band, filtered
 
 FloatArray = NDArray[np.float32]
+
+# Container, codec, sampling rate (Opus knows no 32 kHz), and libsndfile's compression levels that are heard.
+CODECS = (
+    ("OGG", "VORBIS", SAMPLE_RATE, (0.7, 1.0)),
+    ("MP3", "MPEG_LAYER_III", SAMPLE_RATE, (0.6, 0.95)),
+    ("OGG", "OPUS", 48_000, (0.75, 0.93)),
+)
+CODEC_CHANCES = (0.5, 0.4, 0.1)  # Opus takes four times as long as Vorbis
 
 
 def transpose(samples: FloatArray, semitones: float) -> FloatArray:
@@ -23,7 +37,7 @@ def reverberate(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     response = rng.standard_normal(len(tail)) * 10 ** (-3 * tail / seconds)
     response[: int(rng.uniform(0.001, 0.02) * SAMPLE_RATE)] = 0
     response *= 10 ** (rng.uniform(-25, -4) / 20) / np.linalg.norm(response)
-    wet = fftconvolve(samples, response)[: len(samples)]
+    wet = fftconvolve(samples, response.astype(np.float32))[: len(samples)]
     return (samples + wet).astype(np.float32)
 
 
@@ -33,33 +47,88 @@ def saturate(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     return (np.tanh(samples * drive) / drive).astype(np.float32)
 
 
-def random_response(rng: np.random.Generator) -> FloatArray:
-    """A microphone's or a codec's power response, float32 [128, 1]: tilt, two bumps, often a low- or high-pass."""
-    position = np.linspace(-1, 1, N_MELS)
-    gain_db = rng.normal(0, 3) * position
-    for _ in range(2):
-        gain_db += rng.normal(0, 3) * np.exp(-(((position - rng.uniform(-1, 1)) / rng.uniform(0.1, 0.6)) ** 2))
-    hz = 700 * (np.exp(np.linspace(0, np.log(1 + MAX_HZ / 700), N_MELS)) - 1)
+def limit_band(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A low sampling rate (8 to 22 kHz), a dull codec, or a telephone."""
+    return filtered(samples, draw_band(rng))
+
+
+def age(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Tape's hiss or a record's crackle, 25–55 dB below the sound."""
+    level = np.sqrt(np.mean(np.square(samples)))
     if rng.random() < 0.5:
-        cutoff, slope = np.exp(rng.uniform(np.log(3500), np.log(16000))), rng.uniform(24, 120)
-        gain_db -= slope * np.maximum(0, np.log2((hz + 1) / cutoff))
-    if rng.random() < 0.3:
-        cutoff, slope = np.exp(rng.uniform(np.log(40), np.log(250))), rng.uniform(6, 24)
-        gain_db -= slope * np.maximum(0, np.log2(cutoff / (hz + 1)))
-    return (10 ** (np.maximum(gain_db, -90) / 10)).astype(np.float32)[:, None]
+        noise = np.diff(rng.standard_normal(len(samples) + 1))
+    else:
+        noise = np.zeros(len(samples))
+        clicks = rng.integers(0, len(samples), int(rng.uniform(2, 40) * len(samples) / SAMPLE_RATE))
+        noise[clicks] = rng.standard_normal(len(clicks)) * rng.pareto(2.0, len(clicks))
+        noise = fftconvolve(noise, rng.standard_normal(48) * np.exp(-np.arange(48) / rng.uniform(2, 12)))
+    noise = noise[: len(samples)] / np.sqrt(np.mean(np.square(noise)) + 1e-20)
+    return (samples + noise * level * 10 ** (-rng.uniform(25, 55) / 20)).astype(np.float32)
 
 
-def noise_mel(rng: np.random.Generator, frames: int) -> FloatArray:
-    """Power mels of steady noise between white and brown, float32 [128, frames], mean power 1."""
-    hz = 700 * (np.exp(np.linspace(0, np.log(1 + MAX_HZ / 700), N_MELS)) - 1) + 30
-    # Mel bands widen with frequency, and the front end's pre-emphasis lifts the highs by about f².
-    shape = hz ** (rng.uniform(-2, 0) + 2.0) * (hz + 700)
-    bursts = rng.gamma(2.0, 0.5, (N_MELS, frames)) * random_response(rng)
-    if rng.random() < 0.3:  # rustle: the level wanders
-        walk = np.cumsum(rng.normal(0, 0.4, frames // 10 + 2))
-        bursts = bursts * 10 ** (np.interp(np.arange(frames) / 10, np.arange(len(walk)), walk) / 10)
-    mel = shape[:, None] * bursts
-    return (mel / mel.mean()).astype(np.float32)
+def codec(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """There and back through Ogg Vorbis, MP3 or Opus at a low quality, in memory; in time with what went in.
+
+    Args:
+        samples: float32 [n], mono at 32 kHz.
+
+    Returns:
+        float32 [n].
+    """
+    container, name, rate, (low, high) = CODECS[int(rng.choice(len(CODECS), p=CODEC_CHANCES))]
+    return through_codec(samples, container, name, rate, float(rng.uniform(low, high)))
+
+
+def through_codec(samples: FloatArray, container: str, name: str, rate: int, compression: float) -> FloatArray:
+    """One codec at one of libsndfile's compression levels, 0 … 1; float32 [n]."""
+    file, peak = io.BytesIO(), max(1.0, float(np.abs(samples).max(initial=0.0)) * 1.1)  # MP3 clips at full scale
+    quiet = samples / peak
+    sent = quiet if rate == SAMPLE_RATE else soxr.resample(quiet, SAMPLE_RATE, rate)
+    soundfile.write(file, sent, rate, format=container, subtype=name, compression_level=compression)
+    file.seek(0)
+    got = soundfile.read(file, dtype="float32")[0] * np.float32(peak)
+    got = got if rate == SAMPLE_RATE else soxr.resample(got, rate, SAMPLE_RATE)
+    return np.pad(got[: len(samples)], (0, max(0, len(samples) - len(got)))).astype(np.float32)
+
+
+def extend_bandwidth(samples: FloatArray, cutoff: float, rng: np.random.Generator) -> FloatArray:
+    """Go on above the cut-off of a sound that was sampled at a low rate, so that its empty treble tells nothing.
+
+    What is added are overtones of its own upper band (rectified, so they come and go with it), shaped to go on with
+    the slope at which the spectrum falls below the cut-off, give or take a few dB (as in spectral band replication,
+    Dietz et al., AES 112, 2002).
+
+    Args:
+        samples: float32 [n], mono at 32 kHz, empty above the cut-off.
+        cutoff: Hz, a little under half of the rate it was sampled at.
+
+    Returns:
+        float32 [n].
+    """
+    size = next_fast_len(len(samples) + 3200, real=True)  # 0.1 s of silence, lest the end rings into the beginning
+    spectrum = rfft(samples, size)
+    hz = np.arange(len(spectrum)) * (SAMPLE_RATE / size)
+    upper = irfft(np.where((hz > cutoff / 3) & (hz < cutoff), spectrum, 0), size)
+    overtones = rfft(np.abs(upper), size)
+    low, high = (
+        _level_db(spectrum, hz, 0.35 * cutoff, 0.6 * cutoff),
+        _level_db(spectrum, hz, 0.6 * cutoff, 0.95 * cutoff),
+    )
+    slope = np.clip((high - low) / np.log2(0.755 / 0.458), -24, -4) + rng.normal(0, 3)  # dB per octave
+    offset = high + rng.normal(-1, 3)
+    edges = cutoff * 2 ** np.arange(0, np.log2(SAMPLE_RATE / 2 / cutoff) + 0.2, 0.25)
+    centres = np.sqrt(edges[:-1] * edges[1:])
+    there = np.array([_level_db(overtones, hz, a, b) for a, b in pairwise(edges)])
+    wanted = offset + slope * np.log2(centres / (0.755 * cutoff))
+    gain = 10 ** (np.interp(hz, centres, wanted - there) / 20)
+    rise = np.clip((hz - 0.96 * cutoff) / (0.06 * cutoff), 0, 1)
+    return (samples + irfft(overtones * gain * rise, size)[: len(samples)]).astype(np.float32)
+
+
+def _level_db(spectrum: NDArray[np.complex64], hz: NDArray[np.float64], low: float, high: float) -> float:
+    """Mean power between two frequencies, dB."""
+    part = spectrum[(hz >= low) & (hz < high)]
+    return float(10 * np.log10(np.mean(part.real**2 + part.imag**2) + 1e-20)) if len(part) else -200.0
 
 
 def spec_augment(mels: FloatArray, rng: np.random.Generator, bands: int = 24, frames: int = 60) -> None:

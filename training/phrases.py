@@ -3,12 +3,14 @@
     python -m training.phrases --sounds DIR --to runs/phrases [--seed 0] [--count 9000] [--held-out]
 
 Scenes are mixed from these in the power-mel domain, which costs a training loop almost nothing; so everything that
-needs samples (pitch, rooms, saturation, note timing) happens here, once.
+needs samples (pitch, rooms, saturation, codecs, note timing) happens here, once.
 """
 
 import argparse
 import json
 import multiprocessing
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +21,9 @@ from tqdm import tqdm
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
-from instrec_live.training.augment import reverberate, saturate, transpose
+from instrec_live.training.augment import age, codec, limit_band, reverberate, saturate, transpose
 from instrec_live.training.command import entry
-from instrec_live.training.datasets.sounds import Source, load, read_sources, split_on_silence
+from instrec_live.training.datasets.sounds import Source, full_band, read_sources, split_on_silence
 
 FloatArray = NDArray[np.float32]
 
@@ -114,7 +116,7 @@ class Player:
     source: Source
 
     def __post_init__(self) -> None:
-        sounds = [load(path) for path in self.source.files]
+        sounds = [full_band(path) for path in self.source.files]
         self.continuous = self.source.continuous
         if not self.continuous:
             # Long files of "recorded samples" are often playing after all.
@@ -136,6 +138,12 @@ class Player:
             phrase = reverberate(phrase, rng)
         if rng.random() < 0.08:
             phrase = saturate(phrase, rng)
+        if rng.random() < 0.06:
+            phrase = age(phrase, rng)
+        if rng.random() < 0.06:
+            phrase = limit_band(phrase, rng)
+        if rng.random() < 0.15:
+            phrase = codec(phrase, rng)
         power = np.square(phrase).reshape(-1, 3200).mean(1)
         sounding = power[power > power.max() * 1e-3]
         return (phrase * (0.1 / np.sqrt(sounding.mean() + 1e-12))).astype(np.float32)
@@ -145,6 +153,10 @@ def _render(job: tuple[Source, int, int]) -> NDArray[np.float16]:
     source, count, seed = job
     player, rng = Player(source), np.random.default_rng(seed)
     return np.stack([log_mel(player.phrase(rng)).astype(np.float16) for _ in range(count)])
+
+
+def _deaf() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
 
 
 def share(sources: list[Source], count: int) -> list[int]:
@@ -176,15 +188,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=9000)
     parser.add_argument("--held-out", action="store_true", help="render the held-out timbres instead")
+    parser.add_argument("--workers", type=int, default=2, help="processes; the phrases do not depend on it")
     args = parser.parse_args()
     sources = read_sources(args.sounds, only_held_out=args.held_out)
+    if not sources:
+        raise InputFileError(f"{args.sounds}: no source in it is {'' if args.held_out else 'not '}held out")
     counts = share(sources, args.count)
     args.to.mkdir(parents=True, exist_ok=True)
     jobs = [(s, n, args.seed * 100_003 + i) for i, (s, n) in enumerate(zip(sources, counts, strict=True))]
-    total = sum(counts)
-    mels = np.lib.format.open_memmap(args.to / "mels.npy", "w+", np.float16, (total, 128, FRAMES))
+    total, partial = sum(counts), args.to / ".mels.npy.partial"
+    mels = np.lib.format.open_memmap(partial, "w+", np.float16, (total, 128, FRAMES))
     rows, at = [], 0
-    with multiprocessing.Pool(2) as pool, tqdm(total=total, unit="phrase") as bar:
+    with multiprocessing.Pool(args.workers, _deaf) as pool, tqdm(total=total, unit="phrase") as bar:
         for (source, n, _), rendered in zip(jobs, pool.imap(_render, jobs), strict=True):
             mels[at : at + n] = rendered
             rows.append({"instrument": source.instrument, "source": source.name, "kind": source.kind,
@@ -193,7 +208,11 @@ def main() -> None:
             bar.update(n)
     mels.flush()
     index = {"seed": args.seed, "held_out": args.held_out, "instruments": INSTRUMENTS, "sources": rows}
-    (args.to / "index.json").write_text(json.dumps(index, indent=1))
+    index_file = args.to / "index.json"
+    index_file.unlink(missing_ok=True)  # from here to the end there is no index, so no wrong one
+    os.replace(partial, args.to / "mels.npy")
+    index_file.with_suffix(".partial").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    os.replace(index_file.with_suffix(".partial"), index_file)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Folders of single-instrument sound: `<root>/<instrument>/<source>/*.ogg`, with a `sources.csv` beside them.
+"""Folders of single-instrument sound: `<root>/<instrument>/<source>/*.ogg` (or .flac, .wav, …), and a `sources.csv`.
 
 sources.csv has one row a (source, instrument): source, licence, package, class, n_files, seconds, kind. The kind says
 how a file may be used: notes and samples are played into phrases, phrases are cut, a song is known to hold its
@@ -6,6 +6,7 @@ instrument and says nothing of the others.
 """
 
 import csv
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.training.augment import extend_bandwidth
 
 FloatArray = NDArray[np.float32]
 
 # Timbres that no bundled network was trained on: for measuring how they meet new ones.
 HELD_OUT_SOURCES = ("sf_timgm", "tamtam", "sms_tools")
 DEMO_FILES = Path(__file__).with_name("demo_files.txt")
+SUFFIXES = (".ogg", ".flac", ".wav", ".mp3", ".opus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +69,55 @@ def read_sources(root: Path, held_out: Iterable[str] = HELD_OUT_SOURCES, only_he
                 raise InputFileError(f"{table}, line {line}: unknown instrument {instrument!r}")
             if (name in kept_apart) != only_held_out:
                 continue
-            folder = root / instrument / name
-            files = tuple(p for p in sorted(folder.glob("*.ogg")) if p.relative_to(root).as_posix() not in demo)
-            if not files and not any(folder.glob("*.ogg")):
-                raise InputFileError(f"{folder}: no .ogg files, though {table.name} line {line} names them")
+            there = audio_files(root / instrument / name)
+            files = tuple(path for path in there if path.relative_to(root).as_posix() not in demo)
+            if not there:
+                raise InputFileError(f"{root / instrument / name}: no sound files, though {table.name} line {line} "
+                                     "names them")  # fmt: skip
             if files:
                 sources.append(Source(instrument, name, kind, licence, package, files))
     return sources
 
 
-def load(path: Path) -> FloatArray:
-    """Mono float32 [n] at 32 kHz.
+def audio_files(folder: Path) -> list[Path]:
+    """The sound files right in a folder, by name; none where there is no such folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def read(path: Path) -> tuple[FloatArray, int]:
+    """Mono float32 [n] at the file's own rate, and that rate.
 
     Raises:
-        InputFileError: unreadable.
+        InputFileError: missing, unreadable, empty, or with values in it that are no numbers.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise InputFileError(f"{path}: {error}") from error
-    return np.nan_to_num(soxr.resample(samples.mean(1), rate, SAMPLE_RATE)).astype(np.float32)
+    mono = samples.mean(1)
+    if not len(mono):
+        raise InputFileError(f"{path}: no sound in it", "take the file out")
+    if not np.isfinite(mono).all():
+        raise InputFileError(
+            f"{path}: {np.count_nonzero(~np.isfinite(mono))} of its samples are not finite numbers", "take the file out"
+        )
+    return mono, rate
+
+
+def load(path: Path) -> FloatArray:
+    """Mono float32 [n] at 32 kHz; see `read` for what it raises."""
+    samples, rate = read(path)
+    return soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)
+
+
+def full_band(path: Path) -> FloatArray:
+    """The same for training: what was sampled at a lower rate goes on above its cut-off, so that an empty treble does
+    not tell one source from another. A file always goes on in the same way."""
+    samples, rate = read(path)
+    sound = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)
+    if rate >= SAMPLE_RATE:
+        return sound
+    return extend_bandwidth(sound, 0.47 * rate, np.random.default_rng(zlib.crc32(path.name.encode())))
 
 
 def split_on_silence(samples: FloatArray, floor_db: float = -45.0, gap: float = 0.15) -> list[FloatArray]:

@@ -1,0 +1,81 @@
+"""Who plays in a scene, when and how loud: planned once, rendered as power mels (mixer) or as sound (write)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.instruments import INSTRUMENTS
+
+FloatArray = NDArray[np.float32]
+
+POLYPHONY = (0.04, 0.32, 0.24, 0.18, 0.12, 0.06, 0.04)  # chance of 0, 1, … 6 instruments
+SHORTEST = 40  # frames, 0.4 s: what a part keeps of a scene at least
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One instrument's playing in a scene.
+
+    Attributes:
+        instrument: 0 … 19.
+        gain_db: beside the other parts, -14 … 0.
+        onset, offset: frames (10 ms) between which it plays; before and after it is silent.
+        release: frames in which it dies away (60 dB) after the offset.
+    """
+
+    instrument: int
+    gain_db: float
+    onset: int
+    offset: int
+    release: int
+
+    def envelope(self, frames: int) -> FloatArray:
+        """Its power gain in every frame, float32 [frames]: 0 before the onset, fading after the offset."""
+        at = np.arange(frames)
+        db = self.gain_db - 60 * np.maximum(0, at - self.offset + 1) / self.release
+        return np.where((at < self.onset) | (at >= self.offset + self.release), 0, 10 ** (db / 10)).astype(np.float32)
+
+
+class Cast:
+    """Who may play: sources of sound, each with the number of phrases it has to give.
+
+    Rare instruments are kept in play: an instrument is as likely as the root of its phrases; its sources are as likely
+    as their phrases are many, which were already shared out by diversity.
+
+    Args:
+        sources: (instrument's name, phrases) of each source.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, int]]) -> None:
+        self._sources: list[list[int]] = [[] for _ in INSTRUMENTS]
+        for i, (name, _) in enumerate(sources):
+            self._sources[INSTRUMENTS.index(name)].append(i)
+        self._bounds = [np.cumsum([sources[i][1] for i in of]) for of in self._sources]
+        roots = np.sqrt([float(bounds[-1]) if len(bounds) else 0.0 for bounds in self._bounds])
+        self.chances = roots / roots.sum()
+
+    def source(self, instrument: int, rng: np.random.Generator) -> int:
+        """The number of a source of this instrument."""
+        bounds = self._bounds[instrument]
+        return self._sources[instrument][int(np.searchsorted(bounds, rng.integers(bounds[-1]), side="right"))]
+
+
+def draw_parts(rng: np.random.Generator, frames: int, chances: NDArray[np.float64], count: int) -> tuple[Part, ...]:
+    """`count` different instruments (or as many as there are), most of them from beginning to end, some entering late,
+    some leaving early."""
+    chosen = rng.choice(len(chances), size=min(count, np.count_nonzero(chances)), replace=False, p=chances)
+    begin = int(rng.uniform(0, 0.7) * frames) if rng.random() < 0.05 else 0  # a window that is not yet full
+    parts = []
+    for instrument in chosen:
+        onset, offset = 0, frames
+        if rng.random() < 0.3:
+            onset = int(rng.uniform(0, 0.85) * frames)
+        if rng.random() < 0.32:
+            offset = int(rng.uniform(0.15, 1) * frames)
+        onset = max(begin, onset)
+        if offset - onset < SHORTEST:
+            offset = frames
+        parts.append(Part(int(instrument), float(rng.uniform(-14, 0)), onset, offset, int(rng.integers(4, 50))))
+    return tuple(parts)

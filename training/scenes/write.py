@@ -1,0 +1,183 @@
+"""Our scenes as sound, with exact labels: who is heard, and from when to when.
+
+    python -m training.scenes write --sounds DIR --to DIR [--count 1000] [--seconds 10] [--seed 0]
+
+DIR/audio/scene_00000.flac … (32 kHz, mono), DIR/table.csv (a table of labelled clips), DIR/events.csv (file,
+instrument, onset, offset, in seconds; of instruments that are labelled 1). They are the scenes that training mixes as
+mels: the same plans and the same channel, rendered as samples. Whole or not at all, and the same bytes again for the
+same seed, whatever the number of workers.
+"""
+
+import argparse
+import csv
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.logmel import HOP, SAMPLE_RATE, log_mel
+from instrec_live.training.augment import codec
+from instrec_live.training.channel import Channel, draw_microphone, filtered, power_of, sounding
+from instrec_live.training.command import entry
+from instrec_live.training.datasets.sounds import Source, read_sources
+from instrec_live.training.datasets.table import Table, write_table
+from instrec_live.training.phrases import Player, share
+from instrec_live.training.scenes.annotation import Annotation, Event, annotate
+from instrec_live.training.scenes.plan import POLYPHONY, Cast, Part, draw_parts
+
+FloatArray = NDArray[np.float32]
+
+
+class Stage:
+    """The sources that may play, each loaded when it is first called for.
+
+    Args:
+        sources: as `read_sources` gives them.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.cast = Cast([(s.instrument, n) for s, n in zip(sources, share(list(sources), 9000), strict=True)])
+        self.player: Callable[[int], Player] = lru_cache(maxsize=40)(lambda i: Player(self.sources[i]))
+
+    def scene(self, rng: np.random.Generator, frames: int) -> tuple[FloatArray, Annotation]:
+        """A scene, float32 [320 * frames] at 32 kHz, and the truth about it.
+
+        Raises:
+            InputFileError: a sound that cannot be read.
+        """
+        count = int(rng.choice(len(POLYPHONY), p=np.array(POLYPHONY) / sum(POLYPHONY)))
+        parts = draw_parts(rng, frames, self.cast.chances, count)
+        mix, powers, known = np.zeros(frames * HOP, np.float32), [], True
+        for part in parts:
+            source = self.cast.source(part.instrument, rng)
+            known = known and self.sources[source].kind != "song"
+            sound = _playing(self.player(source), part, rng, frames)
+            # The loudness that decides what is faint is that of the mels, as in training.
+            powers.append(power_of(log_mel(sound)).sum(0))
+            mix += sound
+        loudest = max((sounding(power) for power in powers), default=0.0)
+        annotation = annotate([part.instrument for part in parts], powers, frames, loudest, known)
+        heard = Channel.draw(rng).on_samples(mix, rng)
+        return (codec(heard, rng) if rng.random() < 0.15 else heard), annotation
+
+
+def _playing(player: Player, part: Part, rng: np.random.Generator, frames: int) -> FloatArray:
+    """A part as sound, float32 [320 * frames]: phrases of one source one after another, through a microphone."""
+    stop = min(frames, part.offset + part.release)
+    pieces, missing = [], (stop - part.onset) * HOP
+    while missing > 0:
+        pieces.append(player.phrase(rng)[:missing])
+        missing -= len(pieces[-1])
+    phrase = np.concatenate(pieces)
+    if rng.random() < 0.5:
+        phrase = filtered(phrase, draw_microphone(rng))
+    gain = np.sqrt(part.envelope(frames))
+    sound = np.zeros(frames * HOP, np.float32)
+    sound[part.onset * HOP : stop * HOP] = phrase
+    # A gain for every sample; what comes before the onset stays silent to the sample.
+    return sound * np.interp(np.arange(frames * HOP) / HOP, np.arange(frames), gain).astype(np.float32)
+
+
+_stage: Stage  # a worker's own
+
+
+def _enter(sources: Sequence[Source]) -> None:
+    global _stage
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    _stage = Stage(sources)
+
+
+def _render(job: tuple[int, int, int]) -> tuple[FloatArray, Annotation]:
+    seed, number, frames = job
+    return _stage.scene(np.random.default_rng((seed, number)), frames)
+
+
+def write(sources: Sequence[Source], to: Path, jobs: Sequence[tuple[int, int, int]], split: str, workers: int) -> None:
+    """Write a scene for each job (seed, number, frames); the folder appears when all of them are there.
+
+    Raises:
+        UsageError: there is something in the folder.
+        InputFileError: a sound that cannot be read.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UsageError(f"{to} is there already", "choose another folder with --to")
+    staging = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)  # what a run that was killed has left
+    try:
+        (staging / "audio").mkdir(parents=True)
+        annotations = []
+        with multiprocessing.Pool(workers, _enter, (sources,)) as pool:
+            rendered = tqdm(pool.imap(_render, jobs), total=len(jobs), unit="scene")
+            for i, (samples, annotation) in enumerate(rendered):
+                soundfile.write(staging / _name(i), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+                annotations.append(annotation)
+        write_table(staging / "table.csv", _table(staging, annotations, split))
+        _write_events(staging / "events.csv", [annotation.events() for annotation in annotations])
+        if to.is_dir():
+            to.rmdir()
+        staging.rename(to)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _name(number: int) -> str:
+    return f"audio/scene_{number:05d}.flac"
+
+
+def _table(folder: Path, annotations: Sequence[Annotation], split: str) -> Table:
+    count = len(annotations)
+    return Table(
+        tuple(folder / _name(i) for i in range(count)),
+        np.full(count, "scenes"),
+        np.array([f"scene_{i:05d}" for i in range(count)]),
+        np.full(count, split),
+        np.stack([annotation.labels for annotation in annotations]),
+        np.stack([annotation.mask for annotation in annotations]),
+    )
+
+
+def _write_events(path: Path, scenes: Sequence[Sequence[Event]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["file", "instrument", "onset", "offset"])
+        for i, events in enumerate(scenes):
+            writer.writerows([_name(i), e.instrument, f"{e.onset:.2f}", f"{e.offset:.2f}"] for e in events)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m training.scenes write", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sounds", type=Path, required=True, help="a folder with sources.csv")
+    parser.add_argument("--to", type=Path, required=True, help="a new folder")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--held-out", action="store_true", help="of the held-out timbres instead")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="train")
+    parser.add_argument("--workers", type=int, default=2, help="processes; each keeps up to half a gigabyte of sounds")
+    args = parser.parse_args(argv)
+    for name in ("count", "workers"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name} must be 1 or more, not {getattr(args, name)}")
+    if not 1 <= args.seconds <= 600:
+        raise UsageError(f"--seconds must be 1 to 600, not {args.seconds:g}")
+    sources = read_sources(args.sounds, only_held_out=args.held_out)
+    if not sources:
+        raise InputFileError(f"{args.sounds}: no source in it is {'' if args.held_out else 'not '}held out")
+    frames = round(args.seconds * SAMPLE_RATE / HOP)
+    write(sources, args.to, [(args.seed, i, frames) for i in range(args.count)], args.split, args.workers)
+
+
+if __name__ == "__main__":
+    entry(main)
