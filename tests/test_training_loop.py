@@ -253,9 +253,10 @@ def test_schedules() -> None:
 
 
 def test_a_recipe_in_epochs() -> None:
-    recipe = replace(RECIPE, epochs=3, warmup_epochs=1, batch=4).resolved(42)
+    recipe = replace(RECIPE, epochs=3, warmup_epochs=1, batch=4).resolved(42, torch.device("cpu"))
     assert (recipe.steps, recipe.warmup, recipe.evaluate_every) == (30, 10, 10)
-    assert RECIPE.resolved(42) == RECIPE
+    assert RECIPE.resolved(42, torch.device("cpu")) == RECIPE
+    assert replace(RECIPE, precision="auto").resolved(0, torch.device("cpu")).precision in ("fp32", "bf16")
 
 
 def test_one_right_class(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from instrec_live.training.command import entry
 from instrec_live.training.datasets.clips import Clips, clips_of
 from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
-from instrec_live.training.evaluate import write_predictions
-from instrec_live.training.metrics import mean_average_precision
+from instrec_live.training.predictions import write_predictions
+from instrec_live.training.metrics import MIN_POSITIVES, mean_average_precision, measured
 from instrec_live.training.options import DATA
 from instrec_live.training.scenes.mixer import Phrases, Scenes
 from instrec_live.training.validation import predict
@@ -41,12 +41,14 @@ Logits = dict[str, FloatArray]
 
 
 def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> dict[str, float]:
-    """Weights in tenths, summing to 1, with the highest masked mAP (ties: the most equal)."""
+    """Weights in tenths, summing to 1, with the highest masked mAP (ties: the most equal); equal ones where no
+    instrument is known both to sound and not to."""
     names = list(calibrated)
-    best, found = (-1.0, -1.0), {}
-    for split in _tenths(len(names)):
+    enough = next((n for n in (MIN_POSITIVES, 1) if measured(truth, mask, n).any()), None)
+    best, found = (-1.0, -1.0), dict.fromkeys(names, 1 / len(names))
+    for split in _tenths(len(names)) if enough else []:
         mean = sum(w * calibrated[name] for w, name in zip(split, names, strict=True))
-        score = (round(mean_average_precision(truth, mean, mask), 4), -float(np.square(split).sum()))
+        score = (round(mean_average_precision(truth, mean, mask, enough), 4), -float(np.square(split).sum()))
         if score > best:
             best, found = score, dict(zip(names, split, strict=True))
     return found

@@ -55,8 +55,9 @@ def roc_auc(
 def mean_average_precision(
     truth: FloatArray, scores: FloatArray, mask: FloatArray, min_positives: int = MIN_POSITIVES
 ) -> float:
-    """Macro mean of `average_precision` over the instruments that have one."""
-    return float(np.nanmean(average_precision(truth, scores, mask, min_positives)))
+    """Macro mean of `average_precision` over the instruments that have one; NaN where none has."""
+    each = average_precision(truth, scores, mask, min_positives)
+    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
 
 
 def micro_average_precision(

@@ -45,7 +45,6 @@ PROFILES = {
         weight_decay=1e-4,
         schedule="constant",
         clip=1.0,
-        precision="fp16",
         seconds=(10.0, 10.0),
         channel=False,
         gain_db=(0.0, 0.0),

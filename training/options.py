@@ -36,7 +36,8 @@ def add_options(parser: argparse.ArgumentParser, name: str, profiles: dict[str, 
     group.add_argument("--profile", choices=tuple(profiles), default=next(iter(profiles)), help="which of the recipes")
     for option, kind in (("steps", int), ("epochs", float), ("batch", int), ("lr", float), ("patience", int)):
         group.add_argument(f"--{option}", type=kind, metavar="N", help="other than the profile's")
-    group.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="other than the profile's")
+    group.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), help="auto: half where the "
+                       "machine is fast at it")  # fmt: skip
     group.add_argument("--evaluate-every", type=int, metavar="STEPS", help="other than the profile's")
     group.add_argument("--seed", type=int, default=0)
     add_run_options(parser, Path("runs") / name)

@@ -86,8 +86,8 @@ def main() -> None:
     valid = classifying([log_mel(load(irmas.table.paths[i])) for i in valid_rows], irmas.classes[valid_rows])
     torch.manual_seed(args.seed)
     network = build(args.network, **recipe.network)
-    recipe = recipe.resolved(len(train_rows))
     with crew(args.device) as together:
+        recipe = recipe.resolved(len(train_rows), together.device)
         train(recipe, network, feed, to, None, valid, None, together, args.workers, args.threads,
               args.checkpoint_every, args.tensorboard)  # fmt: skip
         if together.leads:

@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import torch
+
+from instrec_live.training.distributed import fast_precision
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -28,7 +32,7 @@ class Recipe:
     warmup_epochs: float = 0.0
     weight_decay: float = 0.02
     clip: float = 1.0  # greatest norm of the gradient; 0: any
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"  # of the arithmetic; weights are fp32
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the arithmetic; weights are fp32
 
     # what is heard
     seconds: tuple[float, float] = (2.0, 6.0)
@@ -59,13 +63,14 @@ class Recipe:
     evaluate_every: int = 250  # steps; with epochs, once an epoch
     seed: int = 0
 
-    def resolved(self, clips: int) -> "Recipe":
-        """The recipe in steps, for so many training clips."""
+    def resolved(self, clips: int, device: torch.device) -> "Recipe":
+        """The recipe in steps, for so many training clips, and in the arithmetic that the device is fast at."""
+        recipe = replace(self, precision=fast_precision(device)) if self.precision == "auto" else self
         if not self.epochs:
-            return self
+            return recipe
         epoch = max(1, clips // self.batch)
         return replace(
-            self,
+            recipe,
             steps=max(1, round(self.epochs * epoch)),
             warmup=round(self.warmup_epochs * epoch),
             evaluate_every=epoch,

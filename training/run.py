@@ -41,7 +41,7 @@ def carry_out(
                 f"{together.world} processes cannot share batches of {recipe.batch} evenly", "change --batch"
             )
         data = open_data(args, recipe)
-        recipe = recipe.resolved(len(data.table) if data.table is not None else 0)
+        recipe = recipe.resolved(len(data.table) if data.table is not None else 0, together.device)
         if recipe.select == "last" and data.table is not None and data.clips is not None and args.patience != 0:
             # Recordings run out and are learnt by heart; scenes do not.
             recipe = replace(recipe, select="mAP", patience=recipe.patience or PATIENCE)

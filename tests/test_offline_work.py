@@ -1,0 +1,165 @@
+"""The whole of the offline work on archives laid out as OpenMIC, NSynth and IRMAS are: fetched, verified, unpacked,
+pretrained on, trained on, weighed, evaluated, and heard live. Everything is a command, as a user types it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+pytest.importorskip("hear21passt", reason="training needs the [train] extra")
+pytest.importorskip("matplotlib", reason="training needs the [train] extra")
+
+from fake_irmas import write_fake_irmas_test, write_fake_irmas_train
+from fake_nsynth import write_fake_nsynth
+from fake_openmic import music, write_fake_openmic
+from file_server import FileServer
+
+from instrec_live.models.bundle import Bundle
+from instrec_live.models.export import load_checkpoint
+
+NETWORKS = ("passt", "cbam_cnn", "ms_crnn")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+pytestmark = pytest.mark.timeout(900)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs python -m instrec_live.<module> … in one folder, and is told if it fails."""
+    folder = tmp_path_factory.mktemp("work")
+
+    def command(module: str, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", f"instrec_live.{module}", *map(str, arguments)],
+            cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    command.folder = folder  # type: ignore[attr-defined]
+    return command
+
+
+@pytest.fixture(scope="module")
+def data(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three data sets, fetched from a server on this machine, and unpacked."""
+    served = tmp_path_factory.mktemp("served")
+    archives = [
+        write_fake_openmic(served, clips=60, seconds=3.0),
+        *(write_fake_nsynth(served, split, notes_per_family=4) for split in ("train", "valid", "test")),
+        write_fake_irmas_train(served, recordings=5),
+        *(write_fake_irmas_test(served, part) for part in (1, 2, 3)),
+    ]
+    sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.name}\n" for path in archives)
+    (served / "MD5SUMS").write_text(sums)
+    with FileServer(served) as server:
+        for name in ("openmic", "nsynth", "irmas"):
+            run("training.datasets", "get", name, "--from", server.url, "--md5", served / "MD5SUMS", "--yes")
+    folder: Path = run.folder / "data"  # type: ignore[attr-defined]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(f"IRMAS-{part}" for part in ("TestingData-Part1", "TestingData-Part2", "TestingData-Part3", "TrainingData")),
+        *(f"nsynth-{split}" for split in ("test", "train", "valid")),
+        "openmic-2018",
+    ]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def synthetic(run: Run, data: Path) -> Path:
+    """The paper's mixtures, a few of each polyphony, in a table."""
+    run("training.scenes", "paper", "--nsynth", data / "nsynth-train", "--subset", "--per-k", 2, "--seconds", 3,
+        "--to", "synthetic")  # fmt: skip
+    return data.parent / "synthetic" / "table.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(run: Run, data: Path, synthetic: Path) -> Path:
+    """The three networks: two begin with weights pretrained on IRMAS; then their ensemble. Returns its folder."""
+    short = ("--batch", 8, "--workers", 1)
+    for network in ("cbam_cnn", "ms_crnn"):
+        run("training.pretrain", network, "--irmas", data, "--subset", "--epochs", 1, *short)
+    for network in NETWORKS:
+        given = () if network == "passt" else ("--init", f"runs/pretrain/{network}/weights.pt")
+        profile = ("--profile", "resnet") if network == "cbam_cnn" else ()
+        run(f"training.{network}", "--data", f"openmic-subset:{data / 'openmic-2018'}", "--data", f"table:{synthetic}",
+            "--steps", 12, "--evaluate-every", 6, *profile, *given, *short)  # fmt: skip
+    run("training.ensemble", "--valid", f"openmic-subset:{data / 'openmic-2018'}", "--to", "runs/ensemble")
+    return data.parent / "runs" / "ensemble"
+
+
+def test_pretraining_is_really_loaded(run: Run, trained: Path) -> None:
+    runs = trained.parent
+    pretrained = load_checkpoint(runs / "pretrain" / "ms_crnn" / "weights.pt")
+    assert pretrained["state_dict"]["head.weight"].shape[0] == 11
+    line = json.loads((runs / "pretrain" / "ms_crnn" / "log.jsonl").read_text().splitlines()[-1])
+    assert {"valid_accuracy", "valid_macro_accuracy", "valid_loss"} <= line.keys()
+    done = run("training.ms_crnn", "--phrases", "nowhere", "--init", "runs/pretrain/cbam_cnn/weights.pt", code=5)
+    assert "not weights of this network" in done.stderr
+
+
+def test_every_run_kept_its_figures_and_ended_in_a_bundle(trained: Path) -> None:
+    for network in NETWORKS:
+        lines = [json.loads(line) for line in (trained.parent / network / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [6, 12]
+        assert all(0 <= line["valid_mAP"] <= 1 for line in lines)
+        assert lines[-1]["loss"] < lines[0]["loss"] * 1.05
+        assert Bundle.load(trained.parent / network / "bundle").provenance["recipe"]["select"] == "mAP"
+
+
+def test_the_ensemble_is_no_worse_than_its_best_member_where_it_was_weighed(
+    run: Run, data: Path, trained: Path
+) -> None:
+    run("training.evaluate", "--models", *(trained / name for name in NETWORKS), "--data",
+        f"openmic-subset:{data / 'openmic-2018'}", "--split", "valid", "--boot", 20, "--to", "weighed")  # fmt: skip
+    figures = json.loads((data.parent / "weighed" / "metrics.json").read_text())
+    (evaluation,) = figures["evaluations"]
+    found = {name: model["mAP"]["value"] for name, model in evaluation["models"].items()}
+    ensemble = found.pop("ensemble")
+    assert len(found) == 3
+    assert ensemble >= max(found.values()) - 0.005  # its weights are chosen before its calibration
+
+
+def test_one_report_of_openmic_irmas_and_real_clips(run: Run, data: Path, synthetic: Path, trained: Path) -> None:
+    clips = data.parent / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "duet.wav", music(["piano", "violin"], 3.0, np.random.default_rng(0)), 44_100)
+    run("training.evaluate", "--models", *(trained / name for name in NETWORKS),
+        "--without", *(trained.parent / name / "bundle" for name in NETWORKS),
+        "--data", f"openmic-subset:{data / 'openmic-2018'}", "--data", f"irmas-test-subset:{data}",
+        "--clips", f"{clips / 'duet.wav'}=piano+violin", "--boot", 20, "--to", "report")  # fmt: skip
+    report = data.parent / "report"
+    page = next(report.glob("*.md")).read_text()
+    for words in ("Table I", "Table II", "Table III", "Table IV", "duet.wav"):
+        assert words in page
+    assert len(list(report.rglob("*.png"))) >= 3
+
+
+def test_the_paper_protocol_splits_real_and_synthetic_together(run: Run, data: Path, synthetic: Path) -> None:
+    done = run("training.datasets", "table", "--data", f"openmic-subset:{data / 'openmic-2018'}", "--data",
+               f"table:{synthetic}", "--protocol", "paper", "--to", "paper.csv")  # fmt: skip
+    rows = (data.parent / "paper.csv").read_text().splitlines()
+    assert len(rows) == 1 + 60 + 22
+    assert "82" in done.stdout + done.stderr
+
+
+def test_a_trained_ensemble_goes_live(run: Run, trained: Path, data: Path) -> None:
+    folder = data.parent
+    soundfile.write(folder / "solo.wav", music(["trumpet"], 6.0, np.random.default_rng(1)), 44_100)
+    done = run("realtime", "--file", "solo.wav", "--pace", "max", "--json", "--models",
+               ",".join(str(trained / name) for name in NETWORKS))  # fmt: skip
+    header, *updates, summary = map(json.loads, done.stdout.splitlines())
+    assert header["models"].keys() == set(NETWORKS)
+    assert header["models"]["passt"]["sha256"] == Bundle.load(trained / "passt").sha256
+    assert summary["type"] == "summary"
+    assert len(updates) == 12
