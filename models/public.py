@@ -14,8 +14,8 @@ from typing import Any
 
 from instrec_live.models.bundle import SCHEMA
 from instrec_live.models.errors import InstrecError, ModelError
-from instrec_live.models.lock import alone
-from instrec_live.models.progress import bar
+from instrec_live.models.fetch.lock import alone
+from instrec_live.models.fetch.progress import bar
 
 _RELEASES = "https://github.com/kkoutini/PaSST/releases/download"
 
@@ -93,7 +93,7 @@ def fetch(name: str) -> Path:
     Raises:
         ModelError: no such name, no network, no room, or not the published file.
     """
-    from instrec_live.models.download import download  # lazy: who has the bundle needs no http
+    from instrec_live.models.fetch.download import download  # lazy: who has the bundle needs no http
 
     if name not in CHECKPOINTS:
         raise ModelError(f"no public model {name!r}", f"there are {', '.join(CHECKPOINTS)}")

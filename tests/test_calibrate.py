@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="training needs the [train] extra")
 
-from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
 
 
 def test_platt_finds_the_scale_it_was_given() -> None:

@@ -120,7 +120,7 @@ def test_the_published_checksum_is_the_law(tmp_path: Path, server: FileServer) -
 def test_a_dropped_connection_goes_on_in_the_next_run(
     tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("instrec_live.models.download.PAUSE", 0.001)
+    monkeypatch.setattr("instrec_live.models.fetch.download.PAUSE", 0.001)
     file = next(iter(DATA_SETS["openmic"].parts.values())).file
     server.cut_at = 100
     command = ("openmic", "--to", tmp_path / "data", "--from", server.url, "--md5", server.root / "md5.txt")

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from file_server import FileServer
 
-from instrec_live.models import disk, download
-from instrec_live.models.disk import in_words
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
-from instrec_live.models.progress import bar
+from instrec_live.models.fetch import disk, download
+from instrec_live.models.fetch.disk import in_words
+from instrec_live.models.fetch.progress import bar
 
 CONTENT = np.random.default_rng(0).bytes(3 << 20)
 OTHER = np.random.default_rng(1).bytes(3 << 20)
@@ -96,7 +96,7 @@ def test_a_dropped_connection_goes_on_where_it_broke(server: FileServer, to: Pat
 def test_a_killed_run_goes_on(server: FileServer, to: Path) -> None:
     server.pause = 0.05
     script = (
-        "import sys; from pathlib import Path; from instrec_live.models.download import download\n"
+        "import sys; from pathlib import Path; from instrec_live.models.fetch.download import download\n"
         "download(sys.argv[1], Path(sys.argv[2]), checksum=sys.argv[3])"
     )
     process = subprocess.Popen([sys.executable, "-c", script, f"{server.url}/file.bin", to, sha256(CONTENT)])
@@ -289,7 +289,8 @@ def test_two_at_once_fetch_once(server: FileServer, to: Path) -> None:
 
 def test_nothing_heavy_is_needed() -> None:
     script = (
-        "import sys; import instrec_live.models.download; sys.exit(bool({'numpy', 'torch', 'tqdm'} & set(sys.modules)))"
+        "import sys; import instrec_live.models.fetch.download\n"
+        "sys.exit(bool({'numpy', 'torch', 'tqdm'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], env=os.environ, check=False).returncode == 0
 

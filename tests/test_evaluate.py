@@ -19,14 +19,14 @@ from instrec_live.models import Tagger
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.training.candidates import Candidate, joint, open_candidate
 from instrec_live.training.command import entry
 from instrec_live.training.datasets.table import Table, write_table
-from instrec_live.training.detections import detections, micro, open_clips
 from instrec_live.training.evaluate import main
-from instrec_live.training.evaluation import choose, clip_names
-from instrec_live.training.listen import listen
-from instrec_live.training.report import figure, table
+from instrec_live.training.evaluation.candidates import Candidate, joint, open_candidate
+from instrec_live.training.evaluation.detections import detections, micro, open_clips
+from instrec_live.training.evaluation.listen import listen
+from instrec_live.training.evaluation.measure import choose, clip_names
+from instrec_live.training.evaluation.report import figure, table
 
 
 def noise(path: Path, seconds: float = 2.5, seed: int = 0, rate: int = SAMPLE_RATE) -> Path:
@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def run(*arguments: object, pictures: bool = False) -> tuple[int, str]:
         """(exit code, stderr without the progress bars) of the command; pictures take a second, and most tests none."""
         if not pictures:
-            monkeypatch.setattr("instrec_live.training.publish._pictures", lambda *_: [])
+            monkeypatch.setattr("instrec_live.training.evaluation.publish._pictures", lambda *_: [])
         monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
         code = 0
         try:
@@ -212,7 +212,9 @@ def test_a_report_that_cannot_be_written_leaves_the_earlier_one(run, models, dat
     run(*common)
     before = (to / "report.md").read_text()
     disk_full = OSError(28, "No space left on device")
-    monkeypatch.setattr("instrec_live.training.publish.json.dumps", lambda *a, **k: (_ for _ in ()).throw(disk_full))
+    monkeypatch.setattr(
+        "instrec_live.training.evaluation.publish.json.dumps", lambda *a, **k: (_ for _ in ()).throw(disk_full)
+    )
     code, said = run(*common)
     assert (code, said) == (1, "error: No space left on device")
     assert (to / "report.md").read_text() == before

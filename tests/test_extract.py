@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instrec_live.models import disk
 from instrec_live.models.errors import InputFileError, InstrecError
+from instrec_live.models.fetch import disk
 from instrec_live.training.datasets import extract as module
 from instrec_live.training.datasets.extract import extract
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from instrec_live.models.errors import InputFileError
 from instrec_live.training.example import Example
-from instrec_live.training.feed import Feed, batches, mixed, mixed_labels
-from instrec_live.training.losses import masked_bce
+from instrec_live.training.learning.feed import Feed, batches, mixed, mixed_labels
+from instrec_live.training.learning.losses import masked_bce
 
 
 def feed(**changes) -> Feed:

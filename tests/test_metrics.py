@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="training needs the [train] extra")
 
-from instrec_live.training import metrics
-from instrec_live.training.bootstrap import drawn, interval, resamples
-from instrec_live.training.scorecard import OVERALL, Known, compare, macro, score
+from instrec_live.training.evaluation import metrics
+from instrec_live.training.evaluation.bootstrap import drawn, interval, resamples
+from instrec_live.training.evaluation.scorecard import OVERALL, Known, compare, macro, score
 
 CLASSES = np.ones(20, bool)
 OWN = np.linspace(0.2, 0.7, 20).astype(np.float32)

@@ -17,9 +17,10 @@ from file_server import FileServer
 from test_imports import loaded_after
 from tiny_bundle import write_tiny
 
-from instrec_live.models import Tagger, download, public
+from instrec_live.models import Tagger, public
 from instrec_live.models.bundle import Bundle
 from instrec_live.models.errors import ModelError
+from instrec_live.models.fetch import download
 from instrec_live.models.logmel import log_mel
 
 torch = pytest.importorskip("torch", reason="export needs torch: pip install 'instrec-live[train]'")

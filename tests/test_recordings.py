@@ -13,8 +13,8 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.models.logmel import log_mel
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.datasets.table import Table
-from instrec_live.training.priors import log_odds, positive_weights
-from instrec_live.training.recordings import Recordings
+from instrec_live.training.learning.priors import log_odds, positive_weights
+from instrec_live.training.learning.recordings import Recordings
 
 
 @pytest.fixture

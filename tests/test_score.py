@@ -7,9 +7,9 @@ import pytest
 from tiny_soundfont import CYMBALS
 
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.datasets.general_midi import COMPASS, PROGRAMS, Preset, compass_of, presets_of
-from instrec_live.training.datasets.playing import phrase
-from instrec_live.training.datasets.score import BEND, SCALES, Note, Score, Tune, draw_tune, score_of
+from instrec_live.training.soundfonts.general_midi import COMPASS, PROGRAMS, Preset, compass_of, presets_of
+from instrec_live.training.soundfonts.playing import phrase
+from instrec_live.training.soundfonts.score import BEND, SCALES, Note, Score, Tune, draw_tune, score_of
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)

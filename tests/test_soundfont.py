@@ -15,14 +15,14 @@ pytest.importorskip("tqdm", reason="training needs the [train] extra")
 from tiny_soundfont import write_soundfont
 
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
-from instrec_live.training.datasets import soundfont
-from instrec_live.training.datasets.general_midi import Preset, presets_of
-from instrec_live.training.datasets.playing import phrase
-from instrec_live.training.datasets.score import BEND, Control, Note, Score, draw_tune
-from instrec_live.training.datasets.soundfont import main, master
 from instrec_live.training.datasets.sounds import read_sources
-from instrec_live.training.datasets.synth import RATE, Soundfont
 from instrec_live.training.phrases import Player
+from instrec_live.training.soundfonts import render as soundfont
+from instrec_live.training.soundfonts.general_midi import Preset, presets_of
+from instrec_live.training.soundfonts.playing import phrase
+from instrec_live.training.soundfonts.render import main, master
+from instrec_live.training.soundfonts.score import BEND, Control, Note, Score, draw_tune
+from instrec_live.training.soundfonts.synth import RATE, Soundfont
 
 
 def missing_fluidsynth() -> str:

@@ -17,17 +17,17 @@ from bands import Bands
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.networks import build
-from instrec_live.training import journal
-from instrec_live.training.averaging import Average
-from instrec_live.training.calibrate import choose_thresholds, fit_platt
-from instrec_live.training.distributed import Crew, WholeBatchDropout
 from instrec_live.training.example import Example
-from instrec_live.training.feed import Batch, Feed
-from instrec_live.training.init import fill, take_over
-from instrec_live.training.journal import Journal
-from instrec_live.training.loop import schedule, train
-from instrec_live.training.losses import Student, Teacher, loss_of, masked_bce
-from instrec_live.training.recipe import Recipe
+from instrec_live.training.learning import journal
+from instrec_live.training.learning.averaging import Average
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
+from instrec_live.training.learning.distributed import Crew, WholeBatchDropout
+from instrec_live.training.learning.feed import Batch, Feed
+from instrec_live.training.learning.init import fill, take_over
+from instrec_live.training.learning.journal import Journal
+from instrec_live.training.learning.loop import schedule, train
+from instrec_live.training.learning.losses import Student, Teacher, loss_of, masked_bce
+from instrec_live.training.learning.recipe import Recipe
 
 SMALL = {"channels": (6, 6, 6, 6), "hidden": 8}
 RECIPE = Recipe("ms_crnn", SMALL, steps=6, batch=4, warmup=2, seconds=(2.0, 2.2), precision="fp32", evaluate_every=2)
@@ -122,7 +122,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, name: s
     else:
         config = SMALL
     recipe = Recipe(name, {}, steps=5, batch=2, warmup=2, seconds=(2.0, 2.2), distil=1.0, imitate=1.0, mixup=0.3,
-                    average=average, swa_from=1, evaluate_every=1, select="loss")  # fmt: skip
+                    precision="fp32", average=average, swa_from=1, evaluate_every=1, select="loss")  # fmt: skip
     torch.manual_seed(0)
     teacher = Teacher(build("cbam_cnn", trunk="resnet"))
     start = build(name, **config).state_dict()

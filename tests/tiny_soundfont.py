@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instrec_live.training.datasets.general_midi import (
+from instrec_live.training.soundfonts.general_midi import (
     CHINA,
     CLOSED_HAT,
     CRASHES,

@@ -24,12 +24,12 @@ from torch import nn
 
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
-from instrec_live.training.init import take_over
-from instrec_live.training.losses import Teacher
-from instrec_live.training.options import add_options, recipe_of
-from instrec_live.training.recipe import Recipe
-from instrec_live.training.run import carry_out
-from instrec_live.training.yamnet import load_yamnet
+from instrec_live.training.learning.init import take_over
+from instrec_live.training.learning.losses import Teacher
+from instrec_live.training.learning.options import add_options, recipe_of
+from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.learning.run import carry_out
+from instrec_live.training.learning.yamnet import load_yamnet
 
 PROFILES = {
     "ours": Recipe(

@@ -23,18 +23,18 @@ from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
-from instrec_live.training.bundling import keep
-from instrec_live.training.calibrate import choose_thresholds, fit_platt, folds
-from instrec_live.training.card import model_card
 from instrec_live.training.command import entry
 from instrec_live.training.datasets.clips import Clips, clips_of
 from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
-from instrec_live.training.predictions import write_predictions
-from instrec_live.training.metrics import MIN_POSITIVES, mean_average_precision, measured
-from instrec_live.training.options import DATA
+from instrec_live.training.evaluation.metrics import MIN_POSITIVES, mean_average_precision, measured
+from instrec_live.training.evaluation.predictions import write_predictions
+from instrec_live.training.learning.bundling import keep
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
+from instrec_live.training.learning.card import model_card
+from instrec_live.training.learning.options import DATA
+from instrec_live.training.learning.validation import predict
 from instrec_live.training.scenes.mixer import Phrases, Scenes
-from instrec_live.training.validation import predict
 
 FloatArray = NDArray[np.float32]
 Logits = dict[str, FloatArray]

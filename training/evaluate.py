@@ -21,14 +21,14 @@ from typing import Any
 
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.errors import UsageError
-from instrec_live.training.candidates import Candidate, Joint, joint, open_candidate, told_apart
 from instrec_live.training.command import entry
-from instrec_live.training.datasets.data import open_data
-from instrec_live.training.detections import open_clips
-from instrec_live.training.evaluation import choose, evaluate
-from instrec_live.training.listen import listen
-from instrec_live.training.predictions import write_predictions as write_predictions  # known by this name
-from instrec_live.training.publish import Singles, check_free, publish
+from instrec_live.training.datasets.data import open_all, open_data
+from instrec_live.training.evaluation.candidates import Candidate, Joint, joint, open_candidate, told_apart
+from instrec_live.training.evaluation.detections import open_clips
+from instrec_live.training.evaluation.listen import listen
+from instrec_live.training.evaluation.measure import choose, evaluate
+from instrec_live.training.evaluation.predictions import write_predictions as write_predictions  # known by this name
+from instrec_live.training.evaluation.publish import Singles, check_free, publish
 
 _VERSIONS = ("instrec-live", "numpy", "onnxruntime", "scikit-learn", "soundfile", "soxr")
 
@@ -46,7 +46,8 @@ def arguments() -> argparse.ArgumentParser:
                         help="single clips to show every detection in: files, folders, tables")  # fmt: skip
     parser.add_argument("--to", type=Path, default=Path("runs/evaluation"), metavar="DIR")
     parser.add_argument("--protocol", choices=("masked", "paper"), default="masked",
-                        help="paper: as the reference did, what nobody labelled counts as absent")  # fmt: skip
+                        help="paper: as the reference did, what nobody labelled counts as absent, and all --data "
+                        "are split together")  # fmt: skip
     parser.add_argument("--boot", type=int, default=1000, metavar="N", help="resamples for intervals (1000); 0: none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--min-positives", type=int, default=4, metavar="N",
@@ -84,7 +85,10 @@ def main() -> None:
         if getattr(args, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}")
     check_free(args.to)
-    tables = [open_data(spec, args.protocol) for spec in specs]
+    if args.protocol == "paper" and specs:  # the reference split real and synthetic clips together
+        tables, specs = [open_all(specs, "paper")], [" + ".join(specs)]
+    else:
+        tables = [open_data(spec, args.protocol) for spec in specs]
     chosen = [choose(spec, table, args.split) for spec, table in zip(specs, tables, strict=True)]
     clips = open_clips(args.clips) if args.clips else None
     candidates, joints, pairs = opened(args)

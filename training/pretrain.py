@@ -24,12 +24,12 @@ from instrec_live.models.networks import NETWORKS, build
 from instrec_live.training.command import entry
 from instrec_live.training.datasets.irmas import CLASSES, IrmasTrain, read_irmas_train
 from instrec_live.training.datasets.sounds import load
-from instrec_live.training.distributed import crew
-from instrec_live.training.feed import Feed
-from instrec_live.training.loop import train
-from instrec_live.training.options import add_run_options, recordings
-from instrec_live.training.recipe import Recipe
-from instrec_live.training.validation import classifying
+from instrec_live.training.learning.distributed import crew
+from instrec_live.training.learning.feed import Feed
+from instrec_live.training.learning.loop import train
+from instrec_live.training.learning.options import add_run_options, recordings
+from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.learning.validation import classifying
 
 SECONDS = 3.0
 CONFIG = {"passt": {"size": "tiny"}, "cbam_cnn": {"trunk": "resnet"}, "ms_crnn": {}}

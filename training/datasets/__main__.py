@@ -12,13 +12,13 @@ from importlib import import_module
 
 from instrec_live.training.command import entry
 
-# command: (module of this package that has its main, what it does)
+# command: (module that has its main, what it does)
 COMMANDS = {
-    "get": ("get", "fetch a public data set (openmic, nsynth, irmas), verify it and unpack it"),
-    "table": ("merge", "gather labelled clips, real and synthetic, into one table"),
-    "cut": ("cut", "cut long recordings into labelled clips of 10 s"),
-    "nsynth-sounds": ("nsynth_sounds", "lay NSynth's certain notes out as a folder of sounds"),
-    "soundfont": ("soundfont", "render a General MIDI soundfont into a folder of single-instrument sounds"),
+    "get": ("datasets.get", "fetch a public data set (openmic, nsynth, irmas), verify it and unpack it"),
+    "table": ("datasets.merge", "gather labelled clips, real and synthetic, into one table"),
+    "cut": ("datasets.cut", "cut long recordings into labelled clips of 10 s"),
+    "nsynth-sounds": ("datasets.nsynth_sounds", "lay NSynth's certain notes out as a folder of sounds"),
+    "soundfont": ("soundfonts.render", "render a General MIDI soundfont into a folder of single-instrument sounds"),
 }
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         module, _ = COMMANDS[arguments[0]]
-        import_module(f"instrec_live.training.datasets.{module}").main(arguments[1:])
+        import_module(f"instrec_live.training.{module}").main(arguments[1:])
         return
     parser = argparse.ArgumentParser(
         prog="python -m training.datasets",

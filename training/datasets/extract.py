@@ -21,10 +21,10 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from instrec_live.models.disk import check_space, in_words
-from instrec_live.models.download import Progress
 from instrec_live.models.errors import InputFileError, InstrecError
-from instrec_live.models.lock import alone
+from instrec_live.models.fetch.disk import check_space, in_words
+from instrec_live.models.fetch.download import Progress
+from instrec_live.models.fetch.lock import alone
 
 _BLOCK = 1 << 18
 # What the readers of tar, gzip and zip raise when fed something else.

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from instrec_live.models.checksum import verify
-from instrec_live.models.disk import in_words
-from instrec_live.models.download import download
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.progress import bar
+from instrec_live.models.fetch.checksum import verify
+from instrec_live.models.fetch.disk import in_words
+from instrec_live.models.fetch.download import download
+from instrec_live.models.fetch.progress import bar
 from instrec_live.training.datasets.archives import DATA_SETS, Archive, DataSet
 from instrec_live.training.datasets.extract import extract
 

@@ -13,25 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.errors import InputFileError
-from instrec_live.training.augment import spec_augment
-from instrec_live.training.channel import CENTRES, channel, draw_microphone, log_of, power_of, sounding
+from instrec_live.training.channel import CENTRES, channel, draw_microphone, power_of, sounding
 from instrec_live.training.example import Example
 from instrec_live.training.scenes.annotation import Annotation, annotate
 from instrec_live.training.scenes.plan import POLYPHONY, Cast, Part, draw_parts
 
-__all__ = ["Phrases", "Scene", "Scenes", "log_of", "power_of"]
-
 FloatArray = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """log_mel float32 [B, 128, T]; labels and mask float32 [B, 20]; real bool [B]: has real music in it."""
-
-    log_mel: FloatArray
-    labels: FloatArray
-    mask: FloatArray
-    real: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +81,6 @@ class Scenes:
         music: log-mels float16 [N, 128, 1000] of real music without labels, or None.
         music_share: how many scenes are real music (some of them with an instrument laid on top).
         polyphony: chances of 0, 1, … instruments.
-        seed: of `batch` alone.
     """
 
     def __init__(
@@ -103,9 +89,8 @@ class Scenes:
         music: NDArray[np.float16] | None = None,
         music_share: float = 0.25,
         polyphony: tuple[float, ...] = POLYPHONY,
-        seed: int = 0,
     ) -> None:
-        self.phrases, self.music, self.seed = phrases, music, seed
+        self.phrases, self.music = phrases, music
         self.music_share = music_share if music is not None else 0.0
         self.polyphony = np.array(polyphony) / sum(polyphony)
 
@@ -113,18 +98,6 @@ class Scenes:
         """A scene of `frames` frames (10 ms), whatever its number; see `Supply`."""
         scene = self.scene(rng, frames)
         return Example(scene.log_mel, scene.annotation.labels, scene.annotation.mask, scene.real)
-
-    def batch(self, step: int, size: int, seconds: tuple[float, float] = (2.0, 6.0), augment: bool = True) -> Batch:
-        """`size` scenes of one random length from the range `seconds`, short ones being likelier (and cheaper)."""
-        rng = np.random.default_rng((self.seed, step))
-        shortest, longest = seconds
-        frames = round(100 * (shortest + (longest - shortest) * rng.random() ** 3))
-        examples = [self.example(i, rng, frames) for i in range(size)]
-        mels = np.stack([example.log_mel for example in examples])
-        if augment:
-            spec_augment(mels, rng)
-        labels, masks = np.stack([e.labels for e in examples]), np.stack([e.mask for e in examples])
-        return Batch(mels, labels, masks, np.array([e.real for e in examples]))
 
     def scene(self, rng: np.random.Generator, frames: int) -> Scene:
         """A scene through its channel."""

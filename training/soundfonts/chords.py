@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from instrec_live.training.datasets.manner import Part
-from instrec_live.training.datasets.melody import GAP, rhythm
-from instrec_live.training.datasets.score import Note
+from instrec_live.training.soundfonts.manner import Part
+from instrec_live.training.soundfonts.melody import GAP, rhythm
+from instrec_live.training.soundfonts.score import Note
 
 STRUMS = ("D-DU-UDU", "DUDUDUDU", "D-D-D-DU", "D---D-DU", "D-DUD-DU", "-U-U-U-U", "D-U-D-U-", "D-------")  # eighths
 ORDERS = ((0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 2, 1), (0, 2, 1, 3), (0, 3, 2, 3), (0, 2, 3, 1, 2, 3))

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from instrec_live.training.distributed import Crew
-from instrec_live.training.feed import Batch
-from instrec_live.training.recipe import Recipe
+from instrec_live.training.learning.distributed import Crew
+from instrec_live.training.learning.feed import Batch
+from instrec_live.training.learning.recipe import Recipe
 
 
 class Teacher(nn.Module):

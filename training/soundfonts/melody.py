@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from instrec_live.training.datasets.manner import Manner, Part
-from instrec_live.training.datasets.score import Note
+from instrec_live.training.soundfonts.manner import Manner, Part
+from instrec_live.training.soundfonts.score import Note
 
 # Beats; a bar's rhythm is a row of these.
 CELLS = (

@@ -8,12 +8,12 @@ Phrases of several instruments that are written for one tune go together.
 
 import numpy as np
 
-from instrec_live.training.datasets.chords import broken, struck, strummed
-from instrec_live.training.datasets.general_midi import COMPASS
-from instrec_live.training.datasets.groove import groove
-from instrec_live.training.datasets.manner import MANNERS, Manner, Part
-from instrec_live.training.datasets.melody import bass_line, melody
-from instrec_live.training.datasets.score import (
+from instrec_live.training.soundfonts.chords import broken, struck, strummed
+from instrec_live.training.soundfonts.general_midi import COMPASS
+from instrec_live.training.soundfonts.groove import groove
+from instrec_live.training.soundfonts.manner import MANNERS, Manner, Part
+from instrec_live.training.soundfonts.melody import bass_line, melody
+from instrec_live.training.soundfonts.score import (
     BEND,
     EXPRESSION,
     MODULATION,

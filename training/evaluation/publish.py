@@ -15,11 +15,11 @@ from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.datasets.table import Table
-from instrec_live.training.detections import detections
-from instrec_live.training.evaluation import Evaluation, as_data, clip_names, number
-from instrec_live.training.predictions import write_predictions
-from instrec_live.training.report import clips_section, method, section
-from instrec_live.training.scorecard import THRESHOLDS
+from instrec_live.training.evaluation.detections import detections
+from instrec_live.training.evaluation.measure import Evaluation, as_data, clip_names, number
+from instrec_live.training.evaluation.predictions import write_predictions
+from instrec_live.training.evaluation.report import clips_section, method, section
+from instrec_live.training.evaluation.scorecard import THRESHOLDS
 
 FloatArray = NDArray[np.float32]
 
@@ -118,7 +118,7 @@ def slug(text: str) -> str:
 
 
 def _pictures(folder: Path, name: str, evaluation: Evaluation) -> list[tuple[str, str]]:
-    from instrec_live.training.figures import draw_gain, draw_precisions, draw_reliability
+    from instrec_live.training.evaluation.figures import draw_gain, draw_precisions, draw_reliability
 
     title, cards, out = evaluation.title, evaluation.scorecards, []
     for label, found in evaluation.comparisons.items():
@@ -137,7 +137,7 @@ def _pictures(folder: Path, name: str, evaluation: Evaluation) -> list[tuple[str
 
 
 def _clip_pictures(folder: Path, singles: Singles) -> list[tuple[str, str]]:
-    from instrec_live.training.figures import draw_clip
+    from instrec_live.training.evaluation.figures import draw_clip
 
     label, p = _foremost(singles.probabilities)
     table, out = singles.table, []

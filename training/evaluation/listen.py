@@ -11,8 +11,8 @@ from tqdm import tqdm
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import InputFileError, ModelError
 from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, log_mel
-from instrec_live.training.candidates import Candidate, Joint
 from instrec_live.training.datasets.sounds import load
+from instrec_live.training.evaluation.candidates import Candidate, Joint
 
 FloatArray = NDArray[np.float32]
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.losses import masked_bce
-from instrec_live.training.metrics import mean_average_precision, top1
+from instrec_live.training.evaluation.metrics import mean_average_precision, top1
+from instrec_live.training.learning.losses import masked_bce
 
 FloatArray = NDArray[np.float32]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.training.metrics import calibration_error
-from instrec_live.training.scorecard import THRESHOLDS, Comparison, Scorecard
+from instrec_live.training.evaluation.metrics import calibration_error
+from instrec_live.training.evaluation.scorecard import THRESHOLDS, Comparison, Scorecard
 
 FloatArray = NDArray[np.floating]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.errors import InputFileError, InstrecError
-from instrec_live.training.datasets.general_midi import Preset
-from instrec_live.training.datasets.score import BEND, Score
+from instrec_live.training.soundfonts.general_midi import Preset
+from instrec_live.training.soundfonts.score import BEND, Score
 
 FloatArray = NDArray[np.float32]
 

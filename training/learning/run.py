@@ -11,14 +11,14 @@ from torch import nn
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.export import load_checkpoint, network_of
-from instrec_live.training.bundling import bundle_of
-from instrec_live.training.distributed import crew
-from instrec_live.training.loop import train
-from instrec_live.training.losses import Teacher
-from instrec_live.training.options import open_data
-from instrec_live.training.priors import positive_weights
-from instrec_live.training.recipe import Recipe
-from instrec_live.training.validation import tagging
+from instrec_live.training.learning.bundling import bundle_of
+from instrec_live.training.learning.distributed import crew
+from instrec_live.training.learning.loop import train
+from instrec_live.training.learning.losses import Teacher
+from instrec_live.training.learning.options import open_data
+from instrec_live.training.learning.priors import positive_weights
+from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.learning.validation import tagging
 
 PATIENCE = 8  # evaluations without a better mAP
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from instrec_live.training.datasets.general_midi import (
+from instrec_live.training.soundfonts.general_midi import (
     CHINA,
     CLOSED_HAT,
     CRASHES,
@@ -18,7 +18,7 @@ from instrec_live.training.datasets.general_midi import (
     SPLASH,
     TOMS,
 )
-from instrec_live.training.datasets.score import Note, Tune
+from instrec_live.training.soundfonts.score import Note, Tune
 
 # Sixteenths of a bar of four: X accented, x played, o now and then, . a ghost note now and then. Ride for the cymbals.
 STYLES: dict[str, dict[str, str]] = {

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instrec_live.models.download import Progress
+    from instrec_live.models.fetch.download import Progress
 
 
 @contextmanager

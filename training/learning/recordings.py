@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import HOP, SAMPLE_RATE, kaldi_banks, log_mel
-from instrec_live.training.channel import channel, power_of
-from instrec_live.training.datasets.sounds import load
+from instrec_live.training.channel import channel_of_log
+from instrec_live.training.datasets.sounds import full_band, load
 from instrec_live.training.datasets.table import Table
 from instrec_live.training.example import Example
-from instrec_live.training.feed import mixed_labels
+from instrec_live.training.learning.feed import mixed_labels
 
 FloatArray = NDArray[np.float32]
 
@@ -18,8 +18,8 @@ class Recordings:
 
     Args:
         table: clips with labels.
-        through_channel: hear them through the random channel of all training examples, which sets their level too,
-            so that none betrays where it is from.
+        through_channel: hear them as all training examples are heard, so that none betrays where it is from: what was
+            sampled low goes on above its cut-off, then comes the random channel, which sets the level too.
         gain_db: range of a random gain.
         roll: greatest shift [s] around the clip's end.
         wavmix: share of clips that are mixed with another as samples, by Beta(2, 2) (Koutini et al., Interspeech 2022).
@@ -64,7 +64,7 @@ class Recordings:
         banks = kaldi_banks(rng.uniform(0, 10), rng.uniform(14_000, 16_000)) if self.jitter else None
         mel = log_mel(samples.astype(np.float32), banks)
         if self.through_channel:
-            mel = channel(power_of(mel), rng)
+            mel = channel_of_log(mel, rng)
         return Example(mel, labels, mask, real=True)
 
     def _place(self, index: int, rng: np.random.Generator) -> int:
@@ -76,7 +76,7 @@ class Recordings:
         return int(self._order[1][place])
 
     def _clip(self, place: int, rng: np.random.Generator, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        samples = load(self.table.paths[place])
+        samples = (full_band if self.through_channel else load)(self.table.paths[place])
         if self.roll:
             samples = np.roll(samples, int(rng.uniform(-self.roll, self.roll) * SAMPLE_RATE))
         start = int(rng.integers(0, max(0, len(samples) - length) + 1))

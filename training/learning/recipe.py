@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from instrec_live.training.distributed import fast_precision
+from instrec_live.training.learning.distributed import fast_precision
 
 
 @dataclass(frozen=True)

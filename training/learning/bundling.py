@@ -18,10 +18,10 @@ from instrec_live.models.export import TOLERANCE, Checkpoint, difference_from_to
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import pack_half_weights, round_to_half
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.calibrate import choose_thresholds, fit_platt
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.metrics import mean_average_precision
-from instrec_live.training.validation import predict
+from instrec_live.training.evaluation.metrics import mean_average_precision
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
+from instrec_live.training.learning.validation import predict
 
 FloatArray = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.training import metrics
-from instrec_live.training.bootstrap import drawn, interval
+from instrec_live.training.evaluation import metrics
+from instrec_live.training.evaluation.bootstrap import drawn, interval
 
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.training.datasets.general_midi import compass_of, presets_of
-from instrec_live.training.datasets.playing import phrase
 from instrec_live.training.datasets.rows import read_rows
-from instrec_live.training.datasets.score import draw_tune
-from instrec_live.training.datasets.synth import RATE, Soundfont
+from instrec_live.training.soundfonts.general_midi import compass_of, presets_of
+from instrec_live.training.soundfonts.playing import phrase
+from instrec_live.training.soundfonts.score import draw_tune
+from instrec_live.training.soundfonts.synth import RATE, Soundfont
 
 FloatArray = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.bootstrap import resamples
 from instrec_live.training.datasets.table import Table
-from instrec_live.training.listen import Heard
-from instrec_live.training.metrics import MIN_POSITIVES, measured
-from instrec_live.training.scorecard import OVERALL, Comparison, Known, Scorecard, compare, score
+from instrec_live.training.evaluation.bootstrap import resamples
+from instrec_live.training.evaluation.listen import Heard
+from instrec_live.training.evaluation.metrics import MIN_POSITIVES, measured
+from instrec_live.training.evaluation.scorecard import OVERALL, Comparison, Known, Scorecard, compare, score
 
 FloatArray = NDArray[np.float32]
 Number = float | NDArray[np.floating]  # an array without axes
@@ -48,9 +48,9 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The kind of data and the name of its folder or file."""
-        kind, _, path = self.spec.partition(":")
-        return f"{kind} {Path(path).resolve().name}"
+        """The kind of data and the name of its folder or file; of several, joined."""
+        parts = [spec.partition(":") for spec in self.spec.split(" + ")]
+        return " + ".join(f"{kind} {Path(path).resolve().name}" for kind, _, path in parts)
 
     @property
     def groups(self) -> int:

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from instrec_live.training.recipe import Recipe
+from instrec_live.training.learning.recipe import Recipe
 
 
 class Average:

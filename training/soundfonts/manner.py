@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from instrec_live.training.datasets.score import Tune
+from instrec_live.training.soundfonts.score import Tune
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from instrec_live.models.checksum import matches, verify
-from instrec_live.models.disk import check_space, in_words
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
-from instrec_live.models.lock import alone
+from instrec_live.models.fetch.checksum import matches, verify
+from instrec_live.models.fetch.disk import check_space, in_words
+from instrec_live.models.fetch.lock import alone
 
 Progress = Callable[[int, int | None], None]  # bytes so far, and in all where that is known
 

@@ -11,9 +11,9 @@ from instrec_live.training.datasets.clips import Clips, clips_of
 from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.table import Table
 from instrec_live.training.example import Supply
-from instrec_live.training.feed import Feed
-from instrec_live.training.recipe import Recipe
-from instrec_live.training.recordings import Recordings
+from instrec_live.training.learning.feed import Feed
+from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.learning.recordings import Recordings
 from instrec_live.training.scenes.mixer import Phrases, Scenes
 
 DATA = "KIND:PATH, e.g. openmic:DIR, clips:DIR, table:FILE.csv; may be repeated"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.datasets.clips import Clips
 from instrec_live.training.datasets.sounds import HELD_OUT_SOURCES
-from instrec_live.training.metrics import average_precision, mean_average_precision, top1
+from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision, top1
 
 FloatArray = NDArray[np.float32]
 

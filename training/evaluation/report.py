@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.training.detections import detections, micro
-from instrec_live.training.evaluation import Evaluation, clip_names
-from instrec_live.training.metrics import average_precision
-from instrec_live.training.scorecard import THRESHOLDS, Comparison, Scorecard
+from instrec_live.training.evaluation.detections import detections, micro
+from instrec_live.training.evaluation.measure import Evaluation, clip_names
+from instrec_live.training.evaluation.metrics import average_precision
+from instrec_live.training.evaluation.scorecard import THRESHOLDS, Comparison, Scorecard
 
 FloatArray = NDArray[np.float32]
 Number = float | NDArray[np.floating]  # an array without axes

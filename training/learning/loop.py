@@ -19,12 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, ModelError
-from instrec_live.training.averaging import Average
-from instrec_live.training.distributed import Crew, share_batches
-from instrec_live.training.feed import Feed, batches
-from instrec_live.training.journal import Journal
-from instrec_live.training.losses import Student, Teacher, loss_of
-from instrec_live.training.recipe import Recipe
+from instrec_live.training.learning.averaging import Average
+from instrec_live.training.learning.distributed import Crew, share_batches
+from instrec_live.training.learning.feed import Feed, batches
+from instrec_live.training.learning.journal import Journal
+from instrec_live.training.learning.losses import Student, Teacher, loss_of
+from instrec_live.training.learning.recipe import Recipe
 
 Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
 

@@ -1,0 +1,1 @@
+"""Networks measured on labelled sound, and the report of it."""

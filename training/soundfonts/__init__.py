@@ -1,0 +1,1 @@
+"""Playing written for each instrument, and rendered through General MIDI soundfonts."""
