@@ -325,7 +325,7 @@ def test_dropout_of_shared_rows_is_that_of_the_whole_batch(layout: str) -> None:
 # Beginnings
 
 
-def test_all_but_the_heads_is_taken_over(tmp_path: Path) -> None:
+def test_all_but_a_head_of_other_classes_is_taken_over(tmp_path: Path) -> None:
     pretrained = build("ms_crnn", **SMALL, n_classes=11)
     torch.save(
         {"name": "ms_crnn", "config": {}, "state_dict": pretrained.state_dict(), "provenance": {}}, tmp_path / "p.pt"

@@ -10,12 +10,13 @@ from instrec_live.models.errors import InstrecError, ModelError
 from instrec_live.models.export import load_checkpoint
 from instrec_live.models.public import fetch
 
-# What depends on the classes, which differ from task to task.
+# What may depend on the classes, which differ from task to task.
 HEADS = ("head.", "head_dist.", "attention.", "log_sharpness")
 
 
 def take_over(network: nn.Module, path: Path) -> str:
-    """Begin with the weights of a checkpoint of ours, all but the heads; returns a line that says what was taken.
+    """Begin with the weights of a checkpoint of ours; returns a line that says what was taken. A head for other classes
+    than the network's is left, and begins at random.
 
     Raises:
         ModelError: unreadable, or not of this network: a weight is missing, or of another shape.
@@ -43,14 +44,15 @@ def audioset(network: nn.Module, insist: bool) -> str:
 
 
 def fill(network: nn.Module, state: dict[str, torch.Tensor], where: str) -> str:
-    """Copy every weight but the heads from a state dict; see `take_over`."""
+    """Copy weights from a state dict; see `take_over`."""
     own = network.state_dict()
-    body = [name for name in own if not name.startswith(HEADS)]
-    wrong = [name for name in body if name not in state or state[name].shape != own[name].shape]
+    fitting = {name: state[name] for name, value in own.items() if name in state and state[name].shape == value.shape}
+    wrong = [name for name in own if name not in fitting and not name.startswith(HEADS)]
     if wrong:
         raise ModelError(
-            f"{where}: not weights of this network: {len(wrong)} of {len(body)} do not fit, first {wrong[0]}",
+            f"{where}: not weights of this network: {len(wrong)} of {len(own)} do not fit, first {wrong[0]}",
             "begin from a checkpoint of the same network and size, or give --init none",
         )
-    network.load_state_dict({name: state[name] for name in body}, strict=False)
-    return f"beginning with {len(body)} of {len(own)} tensors from {where}; the heads are new"
+    network.load_state_dict(fitting, strict=False)
+    new = f"; new are {', '.join(name for name in own if name not in fitting)}" if len(fitting) < len(own) else ""
+    return f"beginning with {len(fitting)} of {len(own)} tensors from {where}{new}"
