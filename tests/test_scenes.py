@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_activity_is_exact_frame_by_frame(phrases: Phrases) -> None:
                 assert (annotation.activity[i] == audible[i])[~unclear].all()
                 if not unclear.any():
                     assert annotation.labels[i] == (audible[i].sum() >= 30)
-                    assert annotation.mask[i] == (audible[i].sum() >= 30 or trace[i].sum() < 10)
+                    assert annotation.mask[i] == (audible[i].sum() >= 30 or (trace[i].sum() < 10 and not song))
             else:
                 assert not annotation.activity[i].any()
                 assert annotation.labels[i] == 0
@@ -111,6 +112,12 @@ def test_what_is_faint_is_masked(db: float, frames: int, label: float, mask: flo
     assert (annotation.labels[0], annotation.mask[0]) == (1, 1)
 
 
+def test_what_is_drowned_by_a_song_may_be_in_it_too() -> None:
+    parts = [np.ones(400, np.float32), np.full(400, 1e-5, np.float32)]
+    known, unknown = (annotate([0, 5], parts, 400, 1.0, others_known=others).mask[5] for others in (True, False))
+    assert (known, unknown) == (1, 0)
+
+
 def test_a_song_says_nothing_of_the_others(phrases: Phrases) -> None:
     voice, rng = INSTRUMENTS.index("voice"), np.random.default_rng(1)
     scenes = [Scenes(phrases).scene(rng, 300).annotation for _ in range(200)]
@@ -142,6 +149,16 @@ def test_an_example_depends_on_the_rng_alone(phrases: Phrases) -> None:
     np.testing.assert_array_equal(first.log_mel, again.log_mel)
     np.testing.assert_array_equal(first.labels, again.labels)
     assert (first.log_mel != other.log_mel).any()
+
+
+def test_workers_that_are_not_forked_map_the_files_themselves(phrases: Phrases, tmp_path: Path) -> None:
+    np.save(tmp_path / "music.npy", np.full((3, 128, 1000), 0.5, np.float16))
+    scenes = Scenes(phrases, np.load(tmp_path / "music.npy", mmap_mode="r"), 0.5)
+    sent = pickle.dumps(scenes)
+    assert len(sent) < 5000
+    for seed in range(4):
+        one, other = (s.example(0, np.random.default_rng(seed), 200) for s in (scenes, pickle.loads(sent)))
+        np.testing.assert_array_equal(one.log_mel, other.log_mel)
 
 
 @pytest.mark.parametrize("frames", [40, 200, 1000, 1700])

@@ -69,5 +69,5 @@ def annotate(
         activity[instrument] = power > loudest * 10 ** (FAINT_DB / 10)
         heard = activity[instrument].sum() >= MIN_SOUNDING
         gone = (power > loudest * 10 ** (ABSENT_DB / 10)).sum() < MIN_SOUNDING // 3
-        labels[instrument], mask[instrument] = heard, heard or gone
+        labels[instrument], mask[instrument] = heard, heard or (gone and others_known)
     return Annotation(activity, labels, mask)

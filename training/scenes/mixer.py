@@ -8,6 +8,7 @@ masked where nobody can say: faint in the mix, a song's other instruments, real 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class Phrases:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
         index_file = folder / "index.json"
         if not index_file.is_file():
             raise InputFileError(f"{index_file}: not found", "make it with python -m training.phrases")
@@ -57,6 +59,10 @@ class Phrases:
             raise InputFileError(f"{folder}: no whole set of phrases: {error}", "make it anew") from error
         if len(self.mels) != sum(source["count"] for source in self.sources):
             raise InputFileError(f"{folder}: mels.npy holds not the phrases of index.json", "make it anew")
+
+    def __reduce__(self) -> tuple[type["Phrases"], tuple[Path]]:
+        """To a worker that is not forked goes the folder's name: the phrases would go as a copy of all of them."""
+        return Phrases, (self.folder,)
 
     def draw(self, instrument: int, rng: np.random.Generator, frames: int) -> tuple[FloatArray, bool]:
         """Mel powers [128, frames] of this instrument's playing, and whether it is from a song.
@@ -93,6 +99,16 @@ class Scenes:
         self.phrases, self.music = phrases, music
         self.music_share = music_share if music is not None else 0.0
         self.polyphony = np.array(polyphony) / sum(polyphony)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To a worker that is not forked, music on disk goes as its file's name, like the phrases."""
+        on_disk = isinstance(self.music, np.memmap) and self.music.filename is not None
+        return self.__dict__ | ({"music": Path(self.music.filename)} if on_disk else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.music, Path):
+            self.music = np.load(self.music, mmap_mode="r")
 
     def example(self, index: int, rng: np.random.Generator, frames: int) -> Example:
         """A scene of `frames` frames (10 ms), whatever its number; see `Supply`."""
