@@ -216,7 +216,7 @@ def test_a_report_that_cannot_be_written_leaves_the_earlier_one(run, models, dat
         "instrec_live.training.evaluation.publish.json.dumps", lambda *a, **k: (_ for _ in ()).throw(disk_full)
     )
     code, said = run(*common)
-    assert (code, said) == (1, "error: No space left on device")
+    assert (code, said) == (1, f"error: {to}: No space left on device — make room, then run it again")
     assert (to / "report.md").read_text() == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

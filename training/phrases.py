@@ -9,8 +9,8 @@ needs samples (pitch, rooms, saturation, codecs, note timing) happens here, once
 import argparse
 import json
 import multiprocessing
-import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from instrec_live.models.errors import InputFileError
+from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
 from instrec_live.training.augment import age, codec, limit_band, reverberate, saturate, transpose
 from instrec_live.training.command import entry
+from instrec_live.training.datasets.npz import write_npy
 from instrec_live.training.datasets.sounds import Source, full_band, read_sources, split_on_silence
+from instrec_live.training.staging import staged_file
 
 FloatArray = NDArray[np.float32]
 
@@ -183,36 +185,43 @@ def _worth(source: Source) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sounds", type=Path, required=True)
-    parser.add_argument("--to", type=Path, default=Path("runs/phrases"))
+    parser.add_argument("--sounds", type=Path, required=True, metavar="DIR", help="a folder with sources.csv")
+    parser.add_argument("--to", type=Path, default=Path("runs/phrases"), metavar="DIR", help="replaces what is "
+                        "there (runs/phrases)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=9000)
+    parser.add_argument("--count", type=int, default=9000, help="phrases in all, at least 4 a source (9000)")
     parser.add_argument("--held-out", action="store_true", help="render the held-out timbres instead")
-    parser.add_argument("--workers", type=int, default=2, help="processes; the phrases do not depend on it")
+    parser.add_argument("--workers", type=int, default=2, help="processes (2); the phrases do not depend on it")
     args = parser.parse_args()
+    for name, least in (("count", 1), ("workers", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise UsageError(f"--{name} must be {least} or more, not {getattr(args, name)}")
     sources = read_sources(args.sounds, only_held_out=args.held_out)
     if not sources:
         raise InputFileError(f"{args.sounds}: no source in it is {'' if args.held_out else 'not '}held out")
     counts = share(sources, args.count)
-    args.to.mkdir(parents=True, exist_ok=True)
     jobs = [(s, n, args.seed * 100_003 + i) for i, (s, n) in enumerate(zip(sources, counts, strict=True))]
-    total, partial = sum(counts), args.to / ".mels.npy.partial"
-    mels = np.lib.format.open_memmap(partial, "w+", np.float16, (total, 128, FRAMES))
-    rows, at = [], 0
-    with multiprocessing.Pool(args.workers, _deaf) as pool, tqdm(total=total, unit="phrase") as bar:
-        for (source, n, _), rendered in zip(jobs, pool.imap(_render, jobs), strict=True):
-            mels[at : at + n] = rendered
-            rows.append({"instrument": source.instrument, "source": source.name, "kind": source.kind,
-                         "licence": source.licence, "package": source.package, "first": at, "count": n})  # fmt: skip
-            at += n
-            bar.update(n)
-    mels.flush()
-    index = {"seed": args.seed, "held_out": args.held_out, "instruments": INSTRUMENTS, "sources": rows}
+    rows: list[dict[str, object]] = []
+
+    def rendered() -> Iterator[NDArray[np.float16]]:
+        at = 0
+        with (
+            multiprocessing.Pool(args.workers, _deaf) as pool,
+            tqdm(total=sum(counts), unit="phrase", disable=None) as bar,
+        ):
+            for (source, n, _), mels in zip(jobs, pool.imap(_render, jobs), strict=True):
+                yield mels
+                told = {"instrument": source.instrument, "source": source.name, "kind": source.kind}
+                rows.append(told | {"licence": source.licence, "package": source.package, "first": at, "count": n})
+                at += n
+                bar.update(n)
+
     index_file = args.to / "index.json"
-    index_file.unlink(missing_ok=True)  # from here to the end there is no index, so no wrong one
-    os.replace(partial, args.to / "mels.npy")
-    index_file.with_suffix(".partial").write_text(json.dumps(index, indent=1), encoding="utf-8")
-    os.replace(index_file.with_suffix(".partial"), index_file)
+    with staged_file(index_file) as index_partial, staged_file(args.to / "mels.npy") as partial:
+        write_npy(partial, (sum(counts), 128, FRAMES), rendered())
+        index = {"seed": args.seed, "held_out": args.held_out, "instruments": INSTRUMENTS, "sources": rows}
+        index_partial.write_text(json.dumps(index, indent=1), encoding="utf-8")
+        index_file.unlink(missing_ok=True)  # from here to the end there is no index, so no wrong one
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, written by one run at a time."""
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from instrec_live.models.errors import UsageError
+from instrec_live.models.fetch.lock import alone
 
 
 @contextmanager
@@ -16,20 +17,62 @@ def staged(to: Path) -> Iterator[Path]:
     What a killed run left in it is removed by the next one.
 
     Raises:
-        UsageError: `to` is a file, or a folder with something in it.
+        UsageError: `to` is a file, or a folder with something in it, or another run is writing it.
     """
-    if to.exists() and not (to.is_dir() and not any(to.iterdir())):
-        raise UsageError(f"{to}: already there", "give a folder that does not exist yet, or remove this one first")
-    partial = to.parent / f".{to.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if to.exists():
-            to.rmdir()
-        os.replace(partial, to)
-    except BaseException as error:
+    with _sole(to):
+        if to.exists() and not (to.is_dir() and not any(to.iterdir())):
+            raise UsageError(f"{to}: already there", "give a folder that does not exist yet, or remove this one first")
+        partial = to.parent / f".{to.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk does not say where
+        with placed(to):
+            partial.mkdir()
+            try:
+                yield partial
+                if to.exists():
+                    to.rmdir()
+                os.replace(partial, to)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def staged_file(to: Path) -> Iterator[Path]:
+    """A file name beside `to` to write to; what is there becomes `to`, in place of an older one, when all went well,
+    and is removed when not.
+
+    Raises:
+        UsageError: `to` is a folder, or another run is writing it.
+    """
+    if to.is_dir():
+        raise UsageError(f"{to}: is a folder", "give the name of a file")
+    with _sole(to), placed(to):
+        partial = to.with_name(f".{to.name}.partial")
+        try:
+            yield partial
+            os.replace(partial, to)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def placed(to: Path) -> Iterator[None]:
+    """Say of an OSError that knows not where it befell (a full disk) that it was here."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
             raise OSError(error.errno, error.strerror, str(to)) from error
         raise
+
+
+@contextmanager
+def _sole(to: Path) -> Iterator[None]:
+    new = not to.parent.exists()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone(to.with_name(f".{to.name}.lock"), busy=f"{to}: another run is writing it"):
+            yield
+    finally:
+        if new:
+            with suppress(OSError):  # there is something in it
+                to.parent.rmdir()

@@ -7,38 +7,50 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from instrec_live.models.errors import UsageError
+
 if sys.platform == "win32":
     import msvcrt
     import time
 
-    def _wait_for(file: BinaryIO) -> None:
+    def _take(file: BinaryIO, wait: bool) -> bool:
         while True:
             try:
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                return
+                return True
             except OSError:
+                if not wait:
+                    return False
                 time.sleep(0.2)
 else:
     import fcntl
 
-    def _wait_for(file: BinaryIO) -> None:
+    def _take(file: BinaryIO, wait: bool) -> bool:
         with suppress(OSError):  # a file system that knows no locks: go on without
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, after whoever holds it now; it is gone afterwards.
+def alone(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path`; it is gone afterwards. Whoever holds it now is waited for, or, with words to say that
+    it is `busy`, not.
 
     Raises:
+        UsageError: it is busy.
         OSError: the file cannot be made.
     """
-    file = path.open("ab")
-    _wait_for(file)
-    while not _still_there(file, path):  # its last holder removed it: another may hold a new one
-        file.close()
+    while True:
         file = path.open("ab")
-        _wait_for(file)
+        if not _take(file, wait=busy is None):
+            file.close()
+            raise UsageError(str(busy), "wait for it, or choose another place")
+        if _still_there(file, path):
+            break
+        file.close()  # its last holder removed it: another may hold a new one
     try:
         yield
     finally:

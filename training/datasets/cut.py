@@ -10,6 +10,7 @@ clips and, without --pad, what remains at the end. More recordings can be cut in
 
 import argparse
 import filecmp
+import io
 import math
 import os
 import shutil
@@ -25,9 +26,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.fetch.lock import alone
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.rows import read_rows
+from instrec_live.training.datasets.sounds import unreadable
 from instrec_live.training.datasets.table import COLUMNS, SPLITS, Table, read_table, write_table
+from instrec_live.training.staging import placed
 
 FloatArray = NDArray[np.float32]
 
@@ -77,7 +81,7 @@ class Pieces:
                         self._read(path, sound, gap)
                     kept = kept[hop:]
         except (OSError, soundfile.LibsndfileError) as error:
-            raise InputFileError(f"{path}: {error}") from error
+            raise unreadable(path, error) from error
 
     @staticmethod
     def _read(path: Path, sound: soundfile.SoundFile, frames: int) -> FloatArray:
@@ -142,11 +146,11 @@ def cut(
         UsageError: a clip of that name is there, or a table with columns that would be lost.
         InputFileError: a recording cannot be read, has samples that are no numbers, or no piece came out.
     """
-    before = _table_at(to / "table.csv")
-    taken = {path.resolve() for path in before.paths} if before else set()
     audio, silent = to / "audio", 0
     groups: dict[Path, str] = {}  # by clip, in the order cut
     with _staging(to) as staging:
+        before = _table_at(to / "table.csv")
+        taken = {path.resolve() for path in before.paths} if before else set()
         for recording in tqdm(recordings, unit="recording", disable=None, leave=False):
             for start, samples, rate in pieces.of(recording):
                 if np.sqrt(np.mean(np.square(samples))) < SILENCE:
@@ -177,22 +181,30 @@ def _table_at(path: Path) -> Table | None:
 
 @contextmanager
 def _staging(to: Path) -> Iterator[Path]:
-    """A hidden folder in `to`, gone afterwards; so is `to` if it is empty. A killed run's is cleared by the next."""
-    staging = to / ".cut.partial"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    """A hidden folder in `to`, gone afterwards; so is `to` if new and empty. A killed run's is cleared by the next."""
+    new = not to.exists()
+    to.mkdir(parents=True, exist_ok=True)
     try:
-        yield staging
+        with alone(to / ".cut.lock"), placed(to):
+            staging = to / ".cut.partial"
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        with suppress(OSError):
-            to.rmdir()
+        if new:
+            with suppress(OSError):  # there is something in it
+                to.rmdir()
 
 
 def _write(path: Path, samples: FloatArray, rate: int) -> None:
     if samples.shape[1] > 2:
         samples = samples.mean(1, keepdims=True)
-    soundfile.write(path, samples, rate, subtype="PCM_24")
+    encoded = io.BytesIO()  # in memory first: a full disk is then an OSError, which says what it is
+    soundfile.write(encoded, samples, rate, format="FLAC", subtype="PCM_24")
+    path.write_bytes(encoded.getvalue())
 
 
 def _place(staging: Path, clips: dict[Path, str]) -> None:
@@ -211,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="FILE", help="recordings, each cut the same way")
     parser.add_argument("--labels", default="", help="instruments that sound throughout, separated by commas")
     parser.add_argument("--absent", default="", help="instruments that never sound; all: all but the labels")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip (10)")
@@ -219,8 +231,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=float, default=0.0, help="where to begin [s]")
     parser.add_argument("--end", type=float, default=math.inf, help="where to stop [s]")
     parser.add_argument("--pad", action="store_true", help="keep what remains at the end, with silence added")
-    parser.add_argument("--split", choices=[split for split in SPLITS if split], default="train")
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--split", choices=[split for split in SPLITS if split], default="train",
+                        help="what the clips are for (train)")  # fmt: skip
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to add to, or a new one")
     args = parser.parse_args(argv)
     truth = labels_of(args.labels, args.absent)
     pieces = Pieces(args.seconds, args.seconds if args.hop is None else args.hop, args.start, args.end, args.pad)

@@ -1,8 +1,9 @@
-"""Arrays out of an npz file that a stranger made, without running what he may have put into it."""
+"""Arrays out of an npz file that a stranger made, without running what he may have put into it; and into an npy file
+of our own, without a crash where the disk is full."""
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ def _read_strings(member: Any) -> NDArray[np.str_]:
     if not isinstance(array, np.ndarray) or not all(isinstance(value, str) for value in array.ravel()):
         raise ValueError("expected strings, found other objects")
     return array.astype(np.str_)
+
+
+def write_npy(path: Path, shape: tuple[int, ...], pieces: Iterable[NDArray[Any]]) -> None:
+    """An npy file of `shape`, its rows written as they come.
+
+    On a full disk this is an OSError that says so; numpy's own is one that does not, and a memory map's is a signal
+    that ends the program without a word.
+    """
+    with path.open("wb") as file:
+        for i, piece in enumerate(pieces):
+            if i == 0:
+                kind = npy.dtype_to_descr(piece.dtype)
+                npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+            file.write(piece.tobytes())
 
 
 class _StringsOnly(pickle.Unpickler):

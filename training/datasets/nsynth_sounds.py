@@ -33,7 +33,7 @@ def write_sounds(to: Path, notes: Notes, per_instrument: int, seed: int = 0) -> 
     from tqdm import tqdm  # here, so that --help need not wait for it
 
     rng, rows = np.random.default_rng(seed), []
-    with staged(to) as folder, tqdm(np.unique(notes.instrument), unit="instrument") as bar:
+    with staged(to) as folder, tqdm(np.unique(notes.instrument), unit="instrument", disable=None) as bar:
         for instrument in bar:
             of_it = np.flatnonzero(notes.instrument == instrument)
             tag = CERTAIN.get(notes.kind(of_it[0]))
@@ -73,9 +73,9 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="one split: nsynth-train, nsynth-valid or nsynth-test")
-    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--notes", type=int, default=60, help="at most so many of an instrument (default: 60)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="draws the notes (0)")
     parser.add_argument("--subset", action="store_true", help="the folder holds a part of the published notes")
     args = parser.parse_args(argv)
     if args.notes < 1:

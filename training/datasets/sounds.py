@@ -5,7 +5,7 @@ how a file may be used: notes and samples are played into phrases, phrases are c
 instrument and says nothing of the others.
 """
 
-import csv
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.training.augment import extend_bandwidth
+from instrec_live.training.datasets.rows import read_rows
 
 FloatArray = NDArray[np.float32]
 
@@ -58,24 +59,20 @@ def read_sources(root: Path, held_out: Iterable[str] = HELD_OUT_SOURCES, only_he
     kept_apart = set(held_out)
     demo = set(DEMO_FILES.read_text().splitlines()) if DEMO_FILES.is_file() else set()
     sources = []
-    with table.open(newline="", encoding="utf-8") as handle:
-        for line, row in enumerate(csv.DictReader(handle), 2):
-            try:
-                instrument, name = row["class"], row["source"]
-                kind, licence, package = row["kind"], row["licence"], row["package"]
-            except KeyError as error:
-                raise InputFileError(f"{table}: column {error} is missing") from error
-            if instrument not in INSTRUMENTS:
-                raise InputFileError(f"{table}, line {line}: unknown instrument {instrument!r}")
-            if (name in kept_apart) != only_held_out:
-                continue
-            there = audio_files(root / instrument / name)
-            files = tuple(path for path in there if path.relative_to(root).as_posix() not in demo)
-            if not there:
-                raise InputFileError(f"{root / instrument / name}: no sound files, though {table.name} line {line} "
-                                     "names them")  # fmt: skip
-            if files:
-                sources.append(Source(instrument, name, kind, licence, package, files))
+    for line, row in read_rows(table, ("class", "source", "kind", "licence", "package"))[1]:
+        instrument, name = row["class"], row["source"]
+        kind, licence, package = row["kind"], row["licence"], row["package"]
+        if instrument not in INSTRUMENTS:
+            raise InputFileError(f"{table}, line {line}: unknown instrument {instrument!r}")
+        if (name in kept_apart) != only_held_out:
+            continue
+        there = audio_files(root / instrument / name)
+        files = tuple(path for path in there if path.relative_to(root).as_posix() not in demo)
+        if not there:
+            raise InputFileError(f"{root / instrument / name}: no sound files, though {table.name} line {line} "
+                                 "names them")  # fmt: skip
+        if files:
+            sources.append(Source(instrument, name, kind, licence, package, files))
     return sources
 
 
@@ -93,7 +90,7 @@ def read(path: Path) -> tuple[FloatArray, int]:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise InputFileError(f"{path}: {error}") from error
+        raise unreadable(path, error) from error
     mono = samples.mean(1)
     if not len(mono):
         raise InputFileError(f"{path}: no sound in it", "take the file out")
@@ -102,6 +99,16 @@ def read(path: Path) -> tuple[FloatArray, int]:
             f"{path}: {np.count_nonzero(~np.isfinite(mono))} of its samples are not finite numbers", "take the file out"
         )
     return mono, rate
+
+
+def unreadable(path: Path, error: OSError | soundfile.LibsndfileError) -> InputFileError:
+    """Why a sound file cannot be read, in words for a user."""
+    if not path.is_file():
+        return InputFileError(f"{path}: {'is a folder' if path.is_dir() else 'not found'}", "give a sound file")
+    if not os.access(path, os.R_OK):
+        return InputFileError(f"{path}: may not be read", "change its rights")
+    why = error.error_string if isinstance(error, soundfile.LibsndfileError) else error.strerror
+    return InputFileError(f"{path}: not a sound file that can be read: {why}", "take the file out, or replace it")
 
 
 def load(path: Path) -> FloatArray:

@@ -6,7 +6,6 @@ and 0 where nobody said. A masked cell's y means nothing. Other columns are let 
 """
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.rows import Row, read_rows
+from instrec_live.training.staging import staged_file
 
 FloatArray = NDArray[np.float32]
 StringArray = NDArray[np.str_]
@@ -131,23 +131,17 @@ def _number(path: Path, line: int, column: str, row: Row, whole: bool) -> float:
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table's csv, whole or not at all; paths become relative to its folder where they lie under it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     base = path.parent.resolve()
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            writer.writerow(COLUMNS)
-            for i, clip in enumerate(table.paths):
-                place = clip.resolve()
-                shown = place.relative_to(base) if place.is_relative_to(base) else place
-                writer.writerow(
-                    [shown.as_posix(), table.source[i], table.group[i], table.split[i],
-                     *(f"{y:g}" for y in table.labels[i]), *(f"{m:g}" for m in table.mask[i])]
-                )  # fmt: skip
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(COLUMNS)
+        for i, clip in enumerate(table.paths):
+            place = clip.resolve()
+            shown = place.relative_to(base) if place.is_relative_to(base) else place
+            writer.writerow(
+                [shown.as_posix(), table.source[i], table.group[i], table.split[i],
+                 *(f"{y:g}" for y in table.labels[i]), *(f"{m:g}" for m in table.mask[i])]
+            )  # fmt: skip
 
 
 def check_audio(table: Table, where: str) -> None:

@@ -48,7 +48,7 @@ def listen(
     """
     told: list[dict[str, FloatArray]] = []
     unreadable, kept = [], np.ones(len(paths), bool)
-    for i, path in enumerate(tqdm(paths, desc=what, unit="clip", leave=False)):
+    for i, path in enumerate(tqdm(paths, desc=what, unit="clip", leave=False, disable=None)):
         try:
             samples = load(path)
         except InputFileError as error:

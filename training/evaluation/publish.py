@@ -20,6 +20,7 @@ from instrec_live.training.evaluation.measure import Evaluation, as_data, clip_n
 from instrec_live.training.evaluation.predictions import write_predictions
 from instrec_live.training.evaluation.report import clips_section, method, section
 from instrec_live.training.evaluation.scorecard import THRESHOLDS
+from instrec_live.training.staging import placed
 
 FloatArray = NDArray[np.float32]
 
@@ -71,7 +72,7 @@ def publish(
         UsageError: something else stands there.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as scratch:
+    with placed(to), tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
         _write(fresh, about, evaluations, singles, thresholds)

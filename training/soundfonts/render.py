@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.fetch.lock import alone
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.datasets.rows import read_rows
 from instrec_live.training.soundfonts.general_midi import compass_of, presets_of
 from instrec_live.training.soundfonts.playing import phrase
 from instrec_live.training.soundfonts.score import draw_tune
 from instrec_live.training.soundfonts.synth import RATE, Soundfont
+from instrec_live.training.staging import placed
 
 FloatArray = NDArray[np.float32]
 
@@ -90,28 +93,43 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
     """
     _check_free(to, name, instruments)
     font = Soundfont(file)
-    partial, new = to / f".{name}.partial", not to.exists()
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        rows = []
-        for instrument in tqdm(instruments, unit="instrument", file=sys.stderr):
-            files, seconds = render_instrument(font, instrument, count, seed, partial / instrument)
-            if files:
-                rows.append([name, licence, file.name, instrument, files, f"{seconds:.1f}", "phrases"])
-        rendered = [row[3] for row in rows]
-        lacking = ", ".join(f"no {DISPLAY_NAMES[i]}" for i in instruments if i not in rendered)
-        if not rows:
-            raise InputFileError(f"{file}: {lacking} in it", "is it a General MIDI soundfont?")
-        if lacking:
-            print(f"{file}: {lacking} in it", file=sys.stderr)
-        _move_in(partial, to, name, rows)
+        with _partial(to, name) as partial:
+            rows = []
+            for instrument in tqdm(instruments, unit="instrument", disable=None):
+                files, seconds = render_instrument(font, instrument, count, seed, partial / instrument)
+                if files:
+                    rows.append([name, licence, file.name, instrument, files, f"{seconds:.1f}", "phrases"])
+            rendered = [row[3] for row in rows]
+            lacking = ", ".join(f"no {DISPLAY_NAMES[i]}" for i in instruments if i not in rendered)
+            if not rows:
+                raise InputFileError(f"{file}: {lacking} in it", "is it a General MIDI soundfont?")
+            if lacking:
+                print(f"{file}: {lacking} in it", file=sys.stderr)
+            _move_in(partial, to, name, rows)
     finally:
         font.close()
-        shutil.rmtree(partial, ignore_errors=True)
-        if new and not any(to.iterdir()):
-            to.rmdir()
     return sum(int(row[4]) for row in rows)
+
+
+@contextmanager
+def _partial(to: Path, name: str) -> Iterator[Path]:
+    """A hidden folder in `to`, gone afterwards; so is `to` if new and empty. A killed run's is cleared by the next."""
+    new = not to.exists()
+    to.mkdir(parents=True, exist_ok=True)
+    partial = to / f".{name}.partial"
+    try:
+        with alone(to / ".soundfont.lock", busy=f"{to}: another run is adding to it"), placed(to):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield partial
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        if new:
+            with suppress(OSError):  # there is something in it
+                to.rmdir()
 
 
 def _check_free(to: Path, name: str, instruments: Sequence[str]) -> None:
