@@ -44,6 +44,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as e:
+        raise ModelError(f"{path}: not found", "give a checkpoint (.pt) that training has written") from e
     except Exception as e:  # torch raises whatever its unpickler or zip reader met
         raise ModelError(f"{path}: not a readable checkpoint: {str(e).splitlines()[0][:160]}") from e
     if not isinstance(content, dict) or not {"name", "config", "state_dict", "provenance"} <= set(content):

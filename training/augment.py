@@ -2,13 +2,13 @@
 
 import io
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import fftconvolve
 
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.training.channel import draw_band, filtered
@@ -30,6 +30,12 @@ def transpose(samples: FloatArray, semitones: float) -> FloatArray:
     return soxr.resample(samples, SAMPLE_RATE, rate, quality="MQ").astype(np.float32)
 
 
+def _convolved(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    from scipy.signal import fftconvolve  # slow to load, and --help does without
+
+    return np.asarray(fftconvolve(one, other))
+
+
 def reverberate(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     """A room of noise that decays exponentially, RT60 0.2–1.6 s, 4–25 dB below the direct sound."""
     seconds = rng.uniform(0.2, 1.6)
@@ -37,7 +43,7 @@ def reverberate(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     response = rng.standard_normal(len(tail)) * 10 ** (-3 * tail / seconds)
     response[: int(rng.uniform(0.001, 0.02) * SAMPLE_RATE)] = 0
     response *= 10 ** (rng.uniform(-25, -4) / 20) / np.linalg.norm(response)
-    wet = fftconvolve(samples, response.astype(np.float32))[: len(samples)]
+    wet = _convolved(samples, response.astype(np.float32))[: len(samples)]
     return (samples + wet).astype(np.float32)
 
 
@@ -61,7 +67,7 @@ def age(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
         noise = np.zeros(len(samples))
         clicks = rng.integers(0, len(samples), int(rng.uniform(2, 40) * len(samples) / SAMPLE_RATE))
         noise[clicks] = rng.standard_normal(len(clicks)) * rng.pareto(2.0, len(clicks))
-        noise = fftconvolve(noise, rng.standard_normal(48) * np.exp(-np.arange(48) / rng.uniform(2, 12)))
+        noise = _convolved(noise, rng.standard_normal(48) * np.exp(-np.arange(48) / rng.uniform(2, 12)))
     noise = noise[: len(samples)] / np.sqrt(np.mean(np.square(noise)) + 1e-20)
     return (samples + noise * level * 10 ** (-rng.uniform(25, 55) / 20)).astype(np.float32)
 

@@ -39,17 +39,19 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--data", action="append", default=[], metavar="KIND:PATH", help="labelled clips; repeatable")
     parser.add_argument("--split", choices=("train", "valid", "test", "all"),
                         help="which of them (test, or all where none are marked so)")  # fmt: skip
-    parser.add_argument("--models", nargs="+", default=list(DEFAULT_MODELS), metavar="MODEL")
+    parser.add_argument("--models", nargs="+", default=list(DEFAULT_MODELS), metavar="MODEL",
+                        help=f"({' '.join(DEFAULT_MODELS)})")  # fmt: skip
     parser.add_argument("--without", nargs="+", default=[], metavar="MODEL",
                         help="for each of --models, in that order, one trained without synthetic data")  # fmt: skip
     parser.add_argument("--clips", nargs="+", default=[], metavar="FILE[=A+B]",
                         help="single clips to show every detection in: files, folders, tables")  # fmt: skip
-    parser.add_argument("--to", type=Path, default=Path("runs/evaluation"), metavar="DIR")
+    parser.add_argument("--to", type=Path, default=Path("runs/evaluation"), metavar="DIR",
+                        help="a new folder, or that of an earlier report (runs/evaluation)")  # fmt: skip
     parser.add_argument("--protocol", choices=("masked", "paper"), default="masked",
                         help="paper: as the reference did, what nobody labelled counts as absent, and all --data "
                         "are split together")  # fmt: skip
     parser.add_argument("--boot", type=int, default=1000, metavar="N", help="resamples for intervals (1000); 0: none")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="draws the resamples (0)")
     parser.add_argument("--min-positives", type=int, default=4, metavar="N",
                         help="clips that an instrument needs to enter means (4)")  # fmt: skip
     parser.add_argument(

@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", action="append", required=True, metavar="KIND:PATH", help="may be given repeatedly")
-    parser.add_argument("--protocol", choices=data.PROTOCOLS, default="masked")
+    parser.add_argument("--protocol", choices=data.PROTOCOLS, default="masked",
+                        help="what unknown labels count as, and who splits (masked)")  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, help="the csv to write")
     args = parser.parse_args(argv)
     if args.to.is_dir() or args.to.suffix != ".csv":
