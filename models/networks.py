@@ -17,6 +17,8 @@ def _cbam_cnn(trunk: str = "mobilenet", **config: Any) -> nn.Module:
         from instrec_live.models.reference import ReferenceCbamCnn
 
         return ReferenceCbamCnn(**config)
+    if trunk not in ("mobilenet", "resnet"):
+        raise ValueError(f"no CBAM-CNN trunk {trunk!r}: choose from mobilenet, resnet, reference")
     from instrec_live.models.cbam_cnn import CbamCnn
 
     return CbamCnn(trunk, **config)

@@ -33,6 +33,21 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert len({feed().batch(step).log_mel.shape[2] for step in range(8)}) > 1
 
 
+def test_a_batchs_length_says_nothing_of_its_rows():
+    first = []
+
+    class Dice(Bands):
+        def example(self, index, rng, frames):
+            first.append(rng.random())
+            return super().example(index, rng, frames)
+
+    frames = [Feed([(Dice(), 1.0)], batch=1, seconds=(0.2, 1.2)).batch(step).log_mel.shape[2] for step in range(200)]
+    # The supply is drawn with a row's first number, so with what comes before the one seen here.
+    supply = [np.random.default_rng((0, step, 0)).random() for step in range(200)]
+    for dice in (first, supply):
+        assert abs(np.corrcoef(np.cbrt((np.array(frames) - 20) / 100), dice)[0, 1]) < 4 / np.sqrt(200)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_change_nothing(workers):
     given_out = list(batches(feed(mixup=0.3), range(4, 9), workers))

@@ -1,5 +1,6 @@
 """The recipes as commands: killed at any moment they end as if not, shared by processes as if by one, and go live."""
 
+import argparse
 import json
 import os
 import random
@@ -7,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 pytest.importorskip("hear21passt", reason="training needs the [train] extra")
@@ -19,8 +23,13 @@ from spectral_phrases import write_phrases
 
 from instrec_live.models import Tagger
 from instrec_live.models.bundle import Bundle
+from instrec_live.models.errors import InputFileError, InstrecError, ModelError, UsageError
 from instrec_live.models.export import load_checkpoint
 from instrec_live.models.networks import build
+from instrec_live.training import cbam_cnn, ms_crnn, passt, pretrain
+from instrec_live.training.datasets.table import Table, write_table
+from instrec_live.training.learning import options as options_module
+from instrec_live.training.learning import run as run_module
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SHORT = ("--steps", "6", "--batch", "4", "--evaluate-every", "2", "--precision", "fp32", "--checkpoint-every", "0")
@@ -130,8 +139,8 @@ def test_a_recipe_ends_in_a_bundle_that_goes_live(phrases: Path, tmp_path: Path,
         (("--phrases", "nowhere"), "nowhere/index.json: not found", 4),
         (("--valid", "kazoo:x"), "unknown kind of data 'kazoo'", 2),
         (("--data", "openmic:nowhere"), "nowhere", 4),
-        (("--init", "nowhere.pt"), "nowhere.pt: not a readable checkpoint", 5),
-        (("--teacher", "nowhere.pt"), "nowhere.pt: not a readable checkpoint", 5),
+        (("--init", "nowhere.pt"), "nowhere.pt: not ", 5),
+        (("--teacher", "nowhere.pt"), "nowhere.pt: not ", 5),
         (("--profile", "paper"), "counted in epochs of recordings", 2),
         (("--scene-share", "2", "--data", "openmic:nowhere"), "nowhere", 4),
     ],
@@ -145,3 +154,172 @@ def test_mistakes_are_one_line(phrases: Path, tmp_path: Path, options: tuple, wo
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run" / "weights.pt").exists()
+
+
+# Options, in this process
+
+
+def labelled(folder: Path, splits: list[str], known: bool = True) -> Path:
+    """A table of clips of 2 s; clip i has instrument i % 20, and not the others, or nobody knows of those."""
+    rng, n = np.random.default_rng(0), len(splits)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = tuple(folder / f"{i}.flac" for i in range(n))
+    for path in paths:
+        soundfile.write(path, rng.uniform(-0.1, 0.1, 64_000), 32_000)
+    labels = np.eye(20, dtype=np.float32)[np.arange(n) % 20]
+    names, source = np.array([str(i) for i in range(n)]), np.full(n, "clips")
+    mask = np.ones_like(labels) if known else labels
+    write_table(folder / "table.csv", Table(paths, source, names, np.array(splits), labels, mask))
+    return folder / "table.csv"
+
+
+def parsed(*options: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    options_module.add_options(parser, "ms_crnn", ms_crnn.PROFILES)
+    return parser.parse_args([*options])
+
+
+def opened(*options: str) -> options_module.Data:
+    args = parsed(*options)
+    return options_module.open_data(args, options_module.recipe_of(args, ms_crnn.PROFILES))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--batch", "0"), "--batch must be more than 0"),
+        (("--lr", "nan"), "--lr must be more than 0"),
+        (("--workers", "-1"), "--workers must be at least 0"),
+        (("--threads", "0"), "--threads must be at least 1"),
+        (("--seed", "-1"), "--seed must be at least 0"),
+        (("--steps", "3", "--epochs", "3"), "give one of them"),
+        (("--epochs", "3", "--evaluate-every", "3", "--data", "x"), "evaluated after each"),
+    ],
+)
+def test_numbers_that_make_no_sense_or_would_go_unheard(options: tuple, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        options_module.recipe_of(parsed(*options), ms_crnn.PROFILES)
+
+
+def test_only_the_valid_split_is_validated_on_and_never_what_is_learnt_from(tmp_path: Path) -> None:
+    train, valid = (
+        labelled(tmp_path / "a", ["train"] * 3),
+        labelled(tmp_path / "b", ["train", "valid", "test", "valid"]),
+    )
+    data = opened("--data", f"table:{train}", "--valid", f"table:{valid}")
+    assert [Path(file).name for file in data.clips.files] == ["1.flac", "3.flac"]
+    with pytest.raises(UsageError, match="3 clips are in --data to learn from and in --valid"):
+        opened("--data", f"table:{train}", "--valid", f"table:{train}")
+
+
+def test_an_epoch_is_every_recording_once_whatever_is_mixed_in(phrases: Path, tmp_path: Path) -> None:
+    data = ("--data", f"table:{labelled(tmp_path / 'a', ['train'] * 6)}")
+    assert opened(*data).epoch == 6
+    assert opened(*data, "--phrases", str(phrases), "--scene-share", "0.25").epoch == 8
+    assert opened(*data, "--phrases", str(phrases), "--scene-share", "1").epoch == 0
+    with pytest.raises(UsageError, match="--scene-share must be over 0 and below 1"):
+        opened(*data, "--phrases", str(phrases), "--scene-share", "1", "--epochs", "2")
+
+
+def test_the_best_by_a_measure_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips that all hold their one instrument and say nothing of others have no mAP."""
+    monkeypatch.setitem(ms_crnn.PROFILES, "ours", replace(ms_crnn.PROFILES["ours"], select="mAP"))
+    silent = labelled(tmp_path / "a", ["train", "valid", "valid"], known=False)
+    with pytest.raises(UsageError, match="the best mAP cannot be chosen"):
+        opened("--data", f"table:{silent}")
+
+
+@pytest.mark.parametrize(
+    ("known", "scenes", "patience", "expected"),
+    [
+        (True, False, (), ("mAP", 8)),
+        (True, False, ("--patience", "3"), ("mAP", 3)),
+        (True, False, ("--patience", "0"), ("last", 0)),
+        (False, False, (), ("last", 0)),
+        (False, False, ("--patience", "3"), None),
+        (True, True, (), ("last", 0)),
+        (True, True, ("--patience", "3"), ("mAP", 3)),
+    ],
+)
+def test_when_a_run_ends_early(
+    phrases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known, scenes, patience, expected
+) -> None:
+    carried = []
+    monkeypatch.setattr(run_module, "train", lambda recipe, *_: carried.append(recipe))
+    table = f"table:{labelled(tmp_path / 'a', ['train', 'valid', 'valid'], known)}"
+    data = ("--phrases", str(phrases), "--valid", table) if scenes else ("--data", table)
+    args = parsed(*data, *patience, "--no-bundle", "--device", "cpu")
+    recipe = options_module.recipe_of(args, ms_crnn.PROFILES)
+    if expected is None:
+        with pytest.raises(UsageError, match="--patience needs clips to validate on"):
+            run_module.carry_out(args, recipe, build("ms_crnn"))
+    else:
+        run_module.carry_out(args, recipe, build("ms_crnn"))
+        assert (carried[0].select, carried[0].patience) == expected
+
+
+def test_the_papers_cbam_cnn_begins_with_the_log_odds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "train", lambda *_: None)
+    args = parsed("--data", f"table:{labelled(tmp_path / 'a', ['train', 'train', 'valid'])}", "--no-bundle")
+    network = build("cbam_cnn", trunk="reference")
+    run_module.carry_out(args, cbam_cnn.PROFILES["paper"], network)
+    expected = np.log(np.array([2 / 2, 2 / 2, 1 / 3]))  # one of two, one of two, none of two; one added to each
+    np.testing.assert_allclose(network.head.bias.detach().numpy()[:3], expected, rtol=1e-5)
+
+
+def test_music_is_checked_before_it_is_heard(phrases: Path, tmp_path: Path) -> None:
+    music = tmp_path / "music.npy"
+    with pytest.raises(InputFileError, match=r"music\.npy: not found"):
+        opened("--phrases", str(phrases), "--music", str(music))
+    music.write_bytes(b"no array")
+    with pytest.raises(InputFileError, match="not a readable array"):
+        opened("--phrases", str(phrases), "--music", str(music))
+    for array, words in (
+        (np.zeros((2, 64, 1000), np.float16), "no log-mels"),
+        (np.zeros((2, 128, 1000)), "no log-mels"),
+        (np.zeros((2, 128, 300), np.float16), "no windows of 8 s"),
+        (np.zeros((0, 128, 1000), np.float16), "no windows"),
+    ):
+        np.save(music, array)
+        with pytest.raises(InputFileError, match=words):
+            opened("--phrases", str(phrases), "--music", str(music))
+    np.save(music, np.zeros((2, 128, 1000), np.float16))
+    assert opened("--phrases", str(phrases), "--music", str(music)).feed.batch(0).real.dtype == torch.bool
+    table = f"table:{labelled(tmp_path / 'a', ['train'])}"
+    with pytest.raises(UsageError, match="--music is heard in scenes"):
+        opened("--data", table, "--music", str(music))
+
+
+def test_only_a_cbam_cnn_of_our_instruments_teaches(tmp_path: Path) -> None:
+    recipe, path = ms_crnn.PROFILES["ours"], tmp_path / "teacher.pt"
+    for name, config in (
+        ("ms_crnn", {}), ("cbam_cnn", {"trunk": "reference"}), ("cbam_cnn", {"trunk": "resnet", "n_classes": 11})
+    ):  # fmt: skip
+        state = build(name, **config).state_dict()
+        torch.save({"name": name, "config": config, "state_dict": state, "provenance": {}}, path)
+        with pytest.raises(ModelError, match="cannot teach"):
+            run_module.open_teacher(path, recipe)
+    with pytest.raises(UsageError, match="learns from no teacher"):
+        run_module.open_teacher(path, ms_crnn.PROFILES["paper"])
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "words"),
+    [
+        (cbam_cnn, ("--profile", "resnet", "--init", "yamnet.npz"), "do not fit the profile resnet"),
+        (cbam_cnn, ("--init", "yamnet.npz"), "not YAMNet's weights"),
+        (cbam_cnn, ("--keep", "1.5"), "--keep must be 0 to 1"),
+        (passt, ("--init", "audioset"), "the AudioSet checkpoint is a PaSST-S"),
+        (pretrain, ("ms_crnn", "--irmas", "x", "--batch", "0"), "--batch must be more than 0"),
+        (pretrain, ("ms_crnn", "--irmas", "x", "--size", "tiny"), "no MS-CRNN size 'tiny'"),
+        (pretrain, ("cbam_cnn", "--irmas", "x", "--size", "tiny"), "no CBAM-CNN trunk 'tiny'"),
+        (pretrain, ("ms_crnn", "--irmas", "x", "--profile", "paper", "--patience", "3"), "keeps the last weights"),
+    ],
+)
+def test_options_of_single_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module, options, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yamnet.npz").write_bytes(b"PK no archive")
+    (tmp_path / "yamnet_class_map.csv").write_text("display_name\n")
+    monkeypatch.setattr("sys.argv", ["recipe", *options])
+    with pytest.raises(InstrecError, match=words):
+        module.main()

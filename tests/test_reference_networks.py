@@ -49,3 +49,5 @@ def test_poolings_have_no_parameters_so_the_reference_could_take_them_out():
 def test_a_size_that_is_not_there():
     with pytest.raises(ValueError, match="no MS-CRNN size 'huge'"):
         build("ms_crnn", size="huge")
+    with pytest.raises(ValueError, match="no CBAM-CNN trunk 'huge'"):
+        build("cbam_cnn", trunk="huge")

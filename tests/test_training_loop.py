@@ -17,17 +17,19 @@ from bands import Bands
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.networks import build
+from instrec_live.training.datasets.clips import Clips
 from instrec_live.training.example import Example
 from instrec_live.training.learning import journal
 from instrec_live.training.learning.averaging import Average
 from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
-from instrec_live.training.learning.distributed import Crew, WholeBatchDropout
+from instrec_live.training.learning.distributed import Crew, WholeBatchDropout, WholeBatchDropout2d, crew
 from instrec_live.training.learning.feed import Batch, Feed
 from instrec_live.training.learning.init import fill, take_over
 from instrec_live.training.learning.journal import Journal
-from instrec_live.training.learning.loop import schedule, train
+from instrec_live.training.learning.loop import save, schedule, train
 from instrec_live.training.learning.losses import Student, Teacher, loss_of, masked_bce
 from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.learning.validation import tagging
 
 SMALL = {"channels": (6, 6, 6, 6), "hidden": 8}
 RECIPE = Recipe("ms_crnn", SMALL, steps=6, batch=4, warmup=2, seconds=(2.0, 2.2), precision="fp32", evaluate_every=2)
@@ -174,6 +176,30 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path: Path) -> N
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
+def test_a_checkpoint_that_cannot_be_resumed_is_refused_and_kept(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, imitate=1.0)
+    train(recipe, small(), feed(recipe), tmp_path, Teacher(build("cbam_cnn", trunk="resnet")))
+    with pytest.raises(ModelError, match="not of this run"):  # without a teacher there is no projection
+        train(recipe, small(), feed(recipe), tmp_path)
+    checkpoint = tmp_path / "checkpoint.pt"
+    for content in (checkpoint.read_bytes()[:1000], b"", b"no archive"):
+        checkpoint.write_bytes(content)
+        with pytest.raises(ModelError, match="not a readable checkpoint"):
+            train(recipe, small(), feed(recipe), tmp_path)
+        assert checkpoint.read_bytes() == content
+    torch.save({"recipe": {}}, checkpoint)
+    with pytest.raises(ModelError, match="not of this run"):
+        train(recipe, small(), feed(recipe), tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
+def test_a_full_disk_is_named_and_left_clean(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device.*checkpoint\.pt"):
+        save(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1_000_000)})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(RECIPE, small(), feed(RECIPE), tmp_path / "whole")
     (tmp_path / "cut").mkdir()
@@ -255,6 +281,8 @@ def test_schedules() -> None:
 def test_a_recipe_in_epochs() -> None:
     recipe = replace(RECIPE, epochs=3, warmup_epochs=1, batch=4).resolved(42, torch.device("cpu"))
     assert (recipe.steps, recipe.warmup, recipe.evaluate_every) == (30, 10, 10)
+    fixed = replace(RECIPE, epochs=3, warmup=200, batch=4).resolved(42, torch.device("cpu"))
+    assert fixed.warmup == 7  # what was given in steps is kept, up to a quarter of the run
     assert RECIPE.resolved(42, torch.device("cpu")) == RECIPE
     assert replace(RECIPE, precision="auto").resolved(0, torch.device("cpu")).precision in ("fp32", "bf16")
 
@@ -277,6 +305,19 @@ def test_one_right_class(tmp_path: Path) -> None:
 
 
 # Figures
+
+
+def test_what_cannot_be_measured_is_left_out_and_the_loss_is_the_one_trained() -> None:
+    truth = np.ones((2, 20), np.float32)  # of no instrument is it known where it is not
+    clips = Clips(
+        ["a", "b"], truth, truth, np.array(["a", "b"]), np.zeros(2, bool), [np.zeros((128, 200), np.float32)] * 2
+    )
+    line = tagging(clips)(small())
+    assert line.keys() == {"valid_loss"}
+    weighted = tagging(clips, torch.full((20,), 3.0))(small())
+    assert weighted["valid_loss"] == pytest.approx(3 * line["valid_loss"], rel=1e-5)
+    some = Clips(clips.files, np.eye(2, 20, dtype=np.float32), truth, clips.recording, clips.solo, clips.log_mels)
+    assert "valid_mAP" in tagging(some)(small())
 
 
 def test_figures_are_kept_as_lines_and_as_a_table(tmp_path: Path) -> None:
@@ -320,6 +361,36 @@ def test_dropout_of_shared_rows_is_that_of_the_whole_batch(layout: str) -> None:
         torch.manual_seed(3)
         part = WholeBatchDropout(0.4, rank, 2)(x[rank::2].clone(memory_format=torch.preserve_format))
         torch.testing.assert_close(part, whole[rank::2])
+
+
+def test_dropout_of_shared_channels_is_that_of_the_whole_batch() -> None:
+    x = torch.randn(6, 5, 4, 3)
+    torch.manual_seed(3)
+    whole = torch.nn.Dropout2d(0.4)(x)
+    for rank in range(3):
+        torch.manual_seed(3)
+        torch.testing.assert_close(WholeBatchDropout2d(0.4, rank, 3)(x[rank::3]), whole[rank::3])
+
+
+@pytest.mark.parametrize("world", [1, 4, 8, 512])
+def test_a_batch_of_which_nothing_is_known_adds_nothing(world: int) -> None:
+    class Many(Crew):
+        def whole(self, value):
+            return value
+
+    values = torch.randn(3, requires_grad=True)
+    mean = Many(0, world).mean(values, torch.zeros(3))
+    mean.backward()
+    assert mean.item() == 0
+    assert (values.grad == 0).all()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UsageError, match="process 3 on this machine has no GPU: there are 2"), crew():
+        pass
 
 
 # Beginnings

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from instrec_live.models.errors import UsageError
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
 from instrec_live.training.learning.init import take_over
@@ -67,6 +68,7 @@ PROFILES = {
         gain_db=(0.0, 0.0),
         synthetic_weight=3.0,
         positive_weight=(0.0, 20.0),
+        prior_bias=True,
         smoothing=0.0,
         stripes=(0, 0),
         average="none",
@@ -84,9 +86,13 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.15, help="share of YAMNet's weights in the result (0.15)")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
+    if not 0 <= args.keep <= 1:
+        raise UsageError(f"--keep must be 0 to 1, not {args.keep:g}")
     torch.manual_seed(args.seed)
     network = build("cbam_cnn", **recipe.network)
     if args.init is not None and args.init.suffix == ".npz":
+        if recipe.network["trunk"] != "mobilenet":
+            raise UsageError(f"YAMNet's weights do not fit the profile {args.profile}", "--profile ours")
         load_yamnet(network, args.init)
         first = copy.deepcopy(network)
         teacher = Teacher(copy.deepcopy(first))

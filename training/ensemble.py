@@ -32,7 +32,7 @@ from instrec_live.training.evaluation.predictions import write_predictions
 from instrec_live.training.learning.bundling import keep
 from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
 from instrec_live.training.learning.card import model_card
-from instrec_live.training.learning.options import DATA
+from instrec_live.training.learning.options import DATA, to_validate_on
 from instrec_live.training.learning.validation import predict
 from instrec_live.training.scenes.mixer import Phrases, Scenes
 
@@ -117,8 +117,8 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS))
     args = parser.parse_args()
     torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
-    table, names = open_all(args.valid), args.models.split(",")
-    clips = clips_of(table.of("valid") if (table.split == "valid").any() else table)
+    names = args.models.split(",")
+    clips = clips_of(to_validate_on(open_all(args.valid)))
     checkpoints = {name: load_checkpoint(args.runs / name / "weights.pt") for name in names}
     networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, clips) for name, network in networks.items()}

@@ -71,7 +71,7 @@ def main() -> None:
     network = build("ms_crnn", **recipe.network)
     if args.init:
         print(take_over(network, args.init), file=sys.stderr)
-    carry_out(args, recipe, network, open_teacher(args.teacher))
+    carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from instrec_live.models.errors import UsageError
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
 from instrec_live.training.learning.init import audioset, take_over
@@ -48,7 +49,7 @@ PROFILES = {
         weight_decay=1e-4,
         schedule="exponential",
         warmup_epochs=5,
-        clip=1.0,
+        clip=0.0,
         seconds=(10.0, 10.0),
         channel=False,
         gain_db=(-7.0, 6.0),
@@ -93,13 +94,16 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
+    if args.init == "audioset" and recipe.network["size"] != "passt_s":
+        raise UsageError(f"the AudioSet checkpoint is a PaSST-S, and the profile {args.profile} is not",
+                         "--profile authors or paper")  # fmt: skip
     torch.manual_seed(args.seed)
     network = build("passt", **recipe.network, **recipe.dropped)
     if args.init == "audioset" or (args.init is None and recipe.network["size"] == "passt_s"):
         print(audioset(network, insist=args.init is not None), file=sys.stderr)
     elif args.init not in (None, "none"):
         print(take_over(network, Path(args.init)), file=sys.stderr)
-    carry_out(args, recipe, network, open_teacher(args.teacher))
+    carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
 
 
 if __name__ == "__main__":

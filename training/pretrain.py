@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
-from instrec_live.models.errors import InputFileError
+from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import log_mel
 from instrec_live.models.networks import NETWORKS, build
 from instrec_live.training.command import entry
@@ -27,7 +27,7 @@ from instrec_live.training.datasets.sounds import load
 from instrec_live.training.learning.distributed import crew
 from instrec_live.training.learning.feed import Feed
 from instrec_live.training.learning.loop import train
-from instrec_live.training.learning.options import add_run_options, recordings
+from instrec_live.training.learning.options import add_run_options, check_numbers, recordings
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.validation import classifying
 
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     add_run_options(parser, Path("runs/pretrain/NETWORK"))
     args = parser.parse_args()
+    check_numbers(args)
     to = Path("runs/pretrain") / args.network if args.to.name == "NETWORK" else args.to
     config = dict(CONFIG[args.network])
     if args.size:
@@ -78,15 +79,21 @@ def main() -> None:
     changed = {name: getattr(args, name) for name in ("epochs", "batch", "lr", "patience")}
     recipe = replace(PROFILES[args.profile], name=args.network, network={**config, "n_classes": len(CLASSES)},
                      seed=args.seed, **{k: v for k, v in changed.items() if v is not None})  # fmt: skip
+    if args.patience and recipe.select == "last":
+        raise UsageError(f"the profile {args.profile} keeps the last weights", "leave out --patience")
+    torch.manual_seed(args.seed)
+    try:
+        network = build(args.network, **recipe.network)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from error
     irmas = read_irmas_train(args.irmas, subset=args.subset)
     train_rows, valid_rows = parted(irmas, args.seed)
     targets = np.eye(len(CLASSES), dtype=np.float32)[irmas.classes]
     supply = recordings(irmas.table[train_rows], recipe, (targets[train_rows], np.ones_like(targets[train_rows])))
     feed = Feed([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.stripes, recipe.seed)
     valid = classifying([log_mel(load(irmas.table.paths[i])) for i in valid_rows], irmas.classes[valid_rows])
-    torch.manual_seed(args.seed)
-    network = build(args.network, **recipe.network)
     with crew(args.device) as together:
+        together.check(recipe.batch)
         recipe = recipe.resolved(len(train_rows), together.device)
         train(recipe, network, feed, to, None, valid, None, together, args.workers, args.threads,
               args.checkpoint_every, args.tensorboard)  # fmt: skip

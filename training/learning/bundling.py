@@ -19,15 +19,18 @@ from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import pack_half_weights, round_to_half
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.evaluation.metrics import mean_average_precision
+from instrec_live.training.evaluation.metrics import mean_average_precision, measured
 from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
 from instrec_live.training.learning.validation import predict
 
 FloatArray = NDArray[np.float32]
 
 
-def bundle_of(checkpoint: Checkpoint, to: Path, clips: Clips | None = None) -> Bundle:
-    """A checkpoint's network as a bundle, calibrated and given thresholds on the clips; without any, 0.5 for all.
+def bundle_of(
+    checkpoint: Checkpoint, to: Path, clips: Clips | None = None, device: torch.device | str = "cpu"
+) -> Bundle:
+    """A checkpoint's network as a bundle, calibrated and given thresholds on the clips (heard on the device); without
+    any, 0.5 for all.
 
     Raises:
         ModelError: the weights do not fit, or the ONNX file differs from torch.
@@ -36,14 +39,17 @@ def bundle_of(checkpoint: Checkpoint, to: Path, clips: Clips | None = None) -> B
     calibration, thresholds = Platt.identity(), np.full(len(INSTRUMENTS), 0.5, np.float32)
     said = "Not calibrated: no clips to validate on were given. Thresholds are 0.5."
     if clips is not None:
-        logits = predict(network, clips)
+        logits = predict(network.to(device), clips)
+        network.cpu()
         calibration = fit_platt(logits, clips.truth, clips.mask)
         calibrated = sigmoid(calibration(logits))
         thresholds = choose_thresholds(calibrated, clips.truth, clips.mask)
-        figure = mean_average_precision(clips.truth, calibrated, clips.mask, min_positives=1)
+        figure = "not measured"
+        if measured(clips.truth, clips.mask, 1).any():
+            figure = f"{mean_average_precision(clips.truth, calibrated, clips.mask, min_positives=1):.3f}"
         said = (
             f"Calibrated, and its thresholds chosen, on {len(clips.files)} clips of "
-            f"{len(np.unique(clips.recording))} recordings; masked mAP there {figure:.3f} (the run may have been "
+            f"{len(np.unique(clips.recording))} recordings; masked mAP there {figure} (the run may have been "
             "chosen on them too: measure elsewhere with `python -m training.evaluate`)."
         )
     name = checkpoint["name"]

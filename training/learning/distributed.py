@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 4 -m training.passt …
 
 The processes share each batch's rows and end with the same weights as one process that has them all: losses are means
-over the whole batch's known cells, and batch norms see the whole batch.
+over the whole batch's known cells, and batch norms see the whole batch. (All but dropout between the layers of one
+GRU, which is torch's own: the reference's MS-CRNN has it, and every process then drops alike.)
 """
 
 import os
@@ -38,6 +39,15 @@ class Crew:
     def leads(self) -> bool:
         return self.rank == 0
 
+    def check(self, batch: int) -> None:
+        """See that batches of so many rows can be dealt out.
+
+        Raises:
+            UsageError: not evenly.
+        """
+        if batch % self.world:
+            raise UsageError(f"{self.world} processes cannot share batches of {batch} evenly", "change --batch")
+
     def whole(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes, without gradient."""
         if self.world > 1:
@@ -48,8 +58,9 @@ class Crew:
     def mean(self, values: Tensor, weights: Tensor) -> Tensor:
         """The weighted mean over the whole batch; this process's share of it, to be averaged over processes as
         DistributedDataParallel averages gradients. Values of no weight add exactly nothing. Shapes alike."""
-        total = self.whole(weights.sum()).clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.where(weights > 0, values * weights, 0.0).sum() * (self.world / total)
+        total = self.whole(weights.sum())
+        share = torch.where(total > 0, self.world / total, 0.0)
+        return torch.where(weights > 0, values * weights, 0.0).sum() * share
 
     def told(self, value: Any) -> Any:
         """What rank 0 has, on every rank."""
@@ -75,13 +86,17 @@ def crew(device: str = "auto") -> Iterator[Crew]:
         device: "auto" (a GPU if there is one), "cpu", "cuda".
 
     Raises:
-        UsageError: no GPU where one was asked for.
+        UsageError: no GPU where one was asked for, or fewer than processes.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no GPU that this torch can use", "--device cpu, or install a CUDA build of torch")
     on_gpu = torch.cuda.is_available() and device != "cpu"
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if on_gpu and local >= torch.cuda.device_count():
+        raise UsageError(f"process {local + 1} on this machine has no GPU: there are {torch.cuda.device_count()}",
+                         "lower --nproc-per-node, or --device cpu")  # fmt: skip
+    place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(place)
     if world == 1:
@@ -103,7 +118,8 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        sums = torch.stack((x.sum((0, 2, 3)), torch.full_like(self.running_mean, x.numel() / x.shape[1])))
+        rows = torch.full_like(self.running_mean, x.numel() / x.shape[1])
+        sums = torch.stack((x.sum((0, 2, 3), dtype=torch.float32), rows))
         total, count = all_reduce(sums)
         mean = total / count
         centred = x - mean[:, None, None]
@@ -134,6 +150,20 @@ class WholeBatchDropout(nn.Dropout):
         return x * super().forward(rows)[self.rank :: self.world]
 
 
+class WholeBatchDropout2d(nn.Dropout2d):
+    """The same for dropout of whole channels, [B, C, H, W] -> same."""
+
+    def __init__(self, p: float, rank: int, world: int) -> None:
+        super().__init__(p)
+        self.rank, self.world = rank, world
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        rows = x.new_ones(len(x) * self.world, x.shape[1], 1, 1)
+        return x * super().forward(rows)[self.rank :: self.world]
+
+
 def share_batches(network: nn.Module, crew: Crew) -> nn.Module:
     """The network with every batch norm and dropout replaced by one over all processes' rows, which are dealt out one
     by one and evenly; parameters and names stay."""
@@ -144,6 +174,8 @@ def share_batches(network: nn.Module, crew: Crew) -> nn.Module:
             whole.load_state_dict(module.state_dict())
         elif type(module) is nn.Dropout:
             whole = WholeBatchDropout(module.p, crew.rank, crew.world)
+        elif type(module) is nn.Dropout2d:
+            whole = WholeBatchDropout2d(module.p, crew.rank, crew.world)
         else:
             continue
         network.set_submodule(name, whole)

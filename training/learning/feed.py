@@ -63,7 +63,8 @@ class Feed:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The rows rank, rank + world, … of batch number `step`."""
         shortest, longest = self.seconds
-        lengths = np.random.default_rng((self.seed, step))
+        # A number that no row has: numpy takes (seed, step) for (seed, step, 0), the first row's.
+        lengths = np.random.default_rng((self.seed, step, self.size))
         frames = round(100 * (shortest + (longest - shortest) * lengths.random() ** 3))
         rows = [self.row(step, row, frames) for row in range(rank, self.size, world)]
         return Batch(

@@ -51,7 +51,7 @@ def fill(network: nn.Module, state: dict[str, torch.Tensor], where: str) -> str:
     if wrong:
         raise ModelError(
             f"{where}: not weights of this network: {len(wrong)} of {len(own)} do not fit, first {wrong[0]}",
-            "begin from a checkpoint of the same network and size, or give --init none",
+            "begin from a checkpoint of the same network and size",
         )
     network.load_state_dict(fitting, strict=False)
     new = f"; new are {', '.join(name for name in own if name not in fitting)}" if len(fitting) < len(own) else ""

@@ -26,6 +26,7 @@ from instrec_live.training.learning.journal import Journal
 from instrec_live.training.learning.losses import Student, Teacher, loss_of
 from instrec_live.training.learning.recipe import Recipe
 
+_RESUME = "resume with the same options, or give another --to"
 Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
 
 
@@ -53,7 +54,7 @@ def train(
         the resulting network in eval mode, on the CPU.
 
     Raises:
-        ModelError: the checkpoint in `to` is of another recipe.
+        ModelError: the checkpoint in `to` is unreadable, or of another recipe.
         InputFileError: the loss is no longer finite.
     """
     crew = crew or Crew()
@@ -188,23 +189,26 @@ class _Run:
     def resume(self, path: Path) -> None:
         state = None
         if self.crew.leads and path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # torch raises whatever its unpickler or zip reader met
+                raise ModelError(f"{path}: not a readable checkpoint", "remove it to begin anew") from error
         state = self.crew.told(state)
         if state is None:
             return
-        for name, value in self.recipe.as_dict().items():
-            if _plain(state["recipe"][name]) != _plain(value):
-                raise ModelError(
-                    f"{path}: made with {name} {state['recipe'][name]}, not {value}",
-                    "resume with the same options, or give another --to",
-                )
-        self.student.load_state_dict(state["student"])
-        self.average.network.load_state_dict(state["averaged"])
-        self.average.taken = state["taken"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.running, self.ended = state["step"], state["running"], state["ended"]
-        self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
+        try:
+            for name, value in self.recipe.as_dict().items():
+                if _plain(state["recipe"][name]) != _plain(value):
+                    raise ModelError(f"{path}: made with {name} {state['recipe'][name]}, not {value}", _RESUME)
+            self.student.load_state_dict(state["student"])
+            self.average.network.load_state_dict(state["averaged"])
+            self.average.taken = state["taken"]
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step, self.running, self.ended = state["step"], state["running"], state["ended"]
+            self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:  # as with another teacher, or version
+            raise ModelError(f"{path}: not of this run: {str(error)[:160]}", _RESUME) from error
 
 
 def schedule(step: int, recipe: Recipe) -> float:
@@ -247,7 +251,18 @@ def _command(recipe: Recipe) -> str:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """torch.save, whole or not at all."""
+    """torch.save, whole or not at all.
+
+    Raises:
+        OSError: no room, no rights.
+    """
     partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as handle:  # torch, given the path, does not say what is wrong with the disk
+            torch.save(state, handle)
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

@@ -47,6 +47,7 @@ class Recipe:
     loss: Literal["bce", "ce"] = "bce"  # ce: one right class, for IRMAS
     smoothing: float = 0.02  # of hard labels
     positive_weight: tuple[float, float] = (1.0, 1.0)  # bounds of negatives / positives per instrument; (1, 1): none
+    prior_bias: bool = False  # the last bias begins with the recordings' log-odds
     mixup: float = 0.0  # Beta parameter; 0: none
     stripes: tuple[int, int] = (24, 60)  # SpecAugment: widest blank of bands and of frames
     distil: float = 0.0  # weight of the teacher's probabilities
@@ -63,18 +64,15 @@ class Recipe:
     evaluate_every: int = 250  # steps; with epochs, once an epoch
     seed: int = 0
 
-    def resolved(self, clips: int, device: torch.device) -> "Recipe":
-        """The recipe in steps, for so many training clips, and in the arithmetic that the device is fast at."""
+    def resolved(self, examples: int, device: torch.device) -> "Recipe":
+        """The recipe in steps, for so many examples an epoch, and in the arithmetic that the device is fast at."""
         recipe = replace(self, precision=fast_precision(device)) if self.precision == "auto" else self
         if not self.epochs:
             return recipe
-        epoch = max(1, clips // self.batch)
-        return replace(
-            recipe,
-            steps=max(1, round(self.epochs * epoch)),
-            warmup=round(self.warmup_epochs * epoch),
-            evaluate_every=epoch,
-        )
+        epoch = max(1, examples // self.batch)
+        steps = max(1, round(self.epochs * epoch))
+        warmup = round(self.warmup_epochs * epoch) if self.warmup_epochs else min(self.warmup, steps // 4)
+        return replace(recipe, steps=steps, warmup=warmup, evaluate_every=epoch)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

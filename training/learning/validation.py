@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.evaluation.metrics import mean_average_precision, top1
+from instrec_live.training.evaluation.metrics import mean_average_precision, measured, top1
 from instrec_live.training.learning.losses import masked_bce
 
 FloatArray = NDArray[np.float32]
@@ -43,16 +43,17 @@ def predict(network: nn.Module, clips: Clips, seconds: float = 10.0) -> FloatArr
     return logits_of(network, clips.log_mels, seconds, batch=16 if on_gpu else 1)
 
 
-def tagging(clips: Clips) -> Callable[[nn.Module], dict[str, float]]:
-    """What to measure of a network that tags: masked loss and mAP, and top-1 on solos where there are any."""
+def tagging(clips: Clips, positive_weight: torch.Tensor | None = None) -> Callable[[nn.Module], dict[str, float]]:
+    """What to measure of a network that tags: masked loss, as it is trained, and mAP and top-1 on solos where there is
+    something to measure them on."""
     truth, mask = torch.from_numpy(clips.truth), torch.from_numpy(clips.mask)
+    ranked = measured(clips.truth, clips.mask, 1).any()
 
     def figures(network: nn.Module) -> dict[str, float]:
         scores = predict(network, clips)
-        line = {
-            "valid_loss": float(masked_bce(torch.from_numpy(scores), truth, mask)),
-            "valid_mAP": mean_average_precision(clips.truth, scores, clips.mask, min_positives=1),
-        }
+        line = {"valid_loss": float(masked_bce(torch.from_numpy(scores), truth, mask, None, positive_weight))}
+        if ranked:
+            line["valid_mAP"] = mean_average_precision(clips.truth, scores, clips.mask, min_positives=1)
         return line | ({"valid_top1": top1(clips.truth, scores, clips.solo)} if clips.solo.any() else {})
 
     return figures

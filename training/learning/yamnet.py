@@ -6,6 +6,7 @@ The weights are a .npz of `convs.<i>.weight|bias` and `head.weight|bias`, batch 
 
 import csv
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -43,14 +44,21 @@ def load_yamnet(network: CbamCnn, weights: Path) -> None:
     """Begin with YAMNet: its trunk, and a head that is the mean of each instrument's AudioSet rows.
 
     Raises:
-        InputFileError: a file is missing.
+        InputFileError: a file is missing, or is not what it should be.
     """
     trunk = network.trunk
     assert isinstance(trunk, MobileNetTrunk)
     class_map = weights.with_name("yamnet_class_map.csv")
     for path in (weights, class_map):
         if not path.is_file():
-            raise InputFileError(f"{path}: not found", "give --init none to begin with random weights")
+            raise InputFileError(f"{path}: not found", "leave out --init to begin with random weights")
+    try:
+        _fill(network, trunk, weights, class_map)
+    except (OSError, EOFError, ValueError, KeyError, IndexError, RuntimeError, AttributeError, BadZipFile) as error:
+        raise InputFileError(f"{weights}: not YAMNet's weights and class map: {error}") from error
+
+
+def _fill(network: CbamCnn, trunk: MobileNetTrunk, weights: Path, class_map: Path) -> None:
     stored = {k: torch.from_numpy(v.astype(np.float32)) for k, v in np.load(weights).items()}
     convs = [trunk.stem]
     for module in trunk.stages.modules():
