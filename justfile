@@ -45,6 +45,21 @@ same-sound *options:
 timing clips *options:
     python benchmarks/timing.py "$@"
 
+# can a trivial probe tell synthetic clips from recordings?
+shortcuts *options:
+    python benchmarks/shortcuts.py "$@"
+    python benchmarks/training_page.py
+
+# clips a second, of the scenes and of training
+training-speed phrases sounds:
+    python benchmarks/scene_speed.py --phrases "{{ phrases }}" --sounds "{{ sounds }}"
+    python benchmarks/training_speed.py --phrases "{{ phrases }}"
+    python benchmarks/training_page.py
+
+# a report on labelled clips, e.g. clips:DIR or openmic:DIR
+evaluate data *options:
+    python -m training.evaluate --data "$@"
+
 # draw docs/screen.svg anew
 screenshot:
     python docs/screenshot.py
@@ -55,7 +70,7 @@ train-bundles sounds music dev init:
     python -m training.phrases --sounds "{{ sounds }}"
     python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
     python -m training.datasets.music "{{ music }}"
-    python -m training.cbam_cnn --music runs/music.npy --init "{{ init }}" --dev "{{ dev }}"
-    python -m training.ms_crnn --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
-    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --dev "{{ dev }}"
-    python -m training.ensemble --dev "{{ dev }}"
+    python -m training.cbam_cnn --music runs/music.npy --init "{{ init }}" --valid "clips:{{ dev }}"
+    python -m training.ms_crnn --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --valid "clips:{{ dev }}"
+    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --valid "clips:{{ dev }}"
+    python -m training.ensemble --valid "clips:{{ dev }}" --golden realtime/demo/demo.ogg --to models/bundles

@@ -103,17 +103,17 @@ def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
 
 
-def filled(page: str, figures: str) -> str:
-    """The page with what stands between its two marks replaced.
+def filled(page: str, figures: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
+    """The page with what stands between two marks replaced.
 
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise ValueError(f"the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{figures}\n{END}{after}"
+        raise ValueError(f"the page lacks {begin_mark} or {end_mark}")
+    return f"{before}{begin_mark}\n{figures}\n{end_mark}{after}"
 
 
 def figures_of(results: Path) -> str:

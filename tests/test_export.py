@@ -136,7 +136,7 @@ def test_a_pickle_is_not_executed(tmp_path):
             return (open, (str(tmp_path / "executed"), "w"))
 
     path = tmp_path / "bomb.pt"
-    with pytest.raises(ModelError, match="bomb.pt: not found"):
+    with pytest.raises(ModelError, match=r"bomb\.pt: not found"):
         export.load_checkpoint(path)
     path.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ModelError, match="not a readable checkpoint"):

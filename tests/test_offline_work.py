@@ -130,7 +130,7 @@ def test_the_ensemble_is_no_worse_than_its_best_member_where_it_was_weighed(
     found = {name: model["mAP"]["value"] for name, model in evaluation["models"].items()}
     ensemble = found.pop("ensemble")
     assert len(found) == 3
-    assert ensemble >= max(found.values()) - 0.005  # its weights are chosen before its calibration
+    assert ensemble >= max(found.values()) - 0.001  # weights are chosen by figures rounded to four places
 
 
 def test_one_report_of_openmic_irmas_and_real_clips(run: Run, data: Path, synthetic: Path, trained: Path) -> None:
@@ -161,6 +161,20 @@ def test_the_paper_protocol_splits_real_and_synthetic_together(
     (evaluation,) = json.loads((data.parent / "paper" / "metrics.json").read_text())["evaluations"]
     assert evaluation["splits"] == {"test": 9, "train": 65, "valid": 8}  # 80, 10 and 10 %
     assert evaluation["clips"] == 9
+
+
+def test_the_papers_recipe_under_its_protocol(run: Run, data: Path, synthetic: Path) -> None:
+    """The notebook's CBAM-CNN: pretrained with poolings, really loaded, fine-tuned without, chosen by loss."""
+    run("training.pretrain", "cbam_cnn", "--irmas", data, "--subset", "--profile", "paper", "--size", "reference",
+        "--epochs", 0.2, "--batch", 8, "--to", "runs/paper/pretrained")  # fmt: skip
+    done = run("training.cbam_cnn", "--profile", "paper", "--protocol", "paper",
+               "--data", f"openmic-subset:{data / 'openmic-2018'}", "--data", f"table:{synthetic}",
+               "--init", "runs/paper/pretrained/weights.pt", "--epochs", 0.2, "--batch", 4, "--no-bundle",
+               "--to", "runs/paper/cbam_cnn")  # fmt: skip
+    assert "beginning with 18 of 20 tensors" in done.stderr  # all but the head
+    recipe = load_checkpoint(data.parent / "runs" / "paper" / "cbam_cnn" / "weights.pt")["provenance"]["recipe"]
+    assert recipe["network"] == {"trunk": "reference", "pooled": False}
+    assert (recipe["select"], recipe["synthetic_weight"], recipe["steps"]) == ("loss", 3.0, 3)
 
 
 def test_a_trained_ensemble_goes_live(run: Run, trained: Path, data: Path) -> None:

@@ -26,8 +26,9 @@ from instrec_live.training.learning.distributed import Crew, WholeBatchDropout, 
 from instrec_live.training.learning.feed import Batch, Feed
 from instrec_live.training.learning.init import fill, take_over
 from instrec_live.training.learning.journal import Journal
-from instrec_live.training.learning.loop import save, schedule, train
+from instrec_live.training.learning.loop import save, train
 from instrec_live.training.learning.losses import Student, Teacher, loss_of, masked_bce
+from instrec_live.training.learning.optimiser import schedule
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.validation import tagging
 
@@ -188,22 +189,44 @@ def test_a_checkpoint_that_cannot_be_resumed_is_refused_and_kept(tmp_path: Path)
             train(recipe, small(), feed(recipe), tmp_path)
         assert checkpoint.read_bytes() == content
     torch.save({"recipe": {}}, checkpoint)
-    with pytest.raises(ModelError, match="not of this run"):
+    with pytest.raises(ModelError, match="another version"):
         train(recipe, small(), feed(recipe), tmp_path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
 def test_a_full_disk_is_named_and_left_clean(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.partial").symlink_to("/dev/full")
+    (tmp_path / ".checkpoint.pt.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device.*checkpoint\.pt"):
         save(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1_000_000)})
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    inner: list[str] = []
+
+    def again(network: torch.nn.Module) -> dict:
+        with pytest.raises(UsageError) as caught:
+            train(RECIPE, small(), feed(RECIPE), tmp_path)
+        inner.append(str(caught.value))
+        return {}
+
+    train(RECIPE, small(), feed(RECIPE), tmp_path, validate=again)
+    assert "another run is training there" in inner[0]
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("log", ['{"step": 2}\n{"st', "[]\n", '{"loss": 1}\n'])
+def test_a_damaged_log_is_named_and_kept(tmp_path: Path, log: str) -> None:
+    (tmp_path / "log.jsonl").write_text(log)
+    with pytest.raises(InputFileError, match=r"log\.jsonl: not a log of a run"):
+        train(RECIPE, small(), feed(RECIPE), tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == log
+
+
 def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(RECIPE, small(), feed(RECIPE), tmp_path / "whole")
     (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / "checkpoint.partial").write_bytes(b"PK and then the power failed")
+    (tmp_path / "cut" / ".checkpoint.pt.partial").write_bytes(b"PK and then the power failed")
     resumed = train(RECIPE, small(), feed(RECIPE), tmp_path / "cut")
     assert equal(resumed, network_of(load_checkpoint(tmp_path / "whole" / "weights.pt")))
 

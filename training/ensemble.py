@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.calibration import sigmoid
+from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import round_to_half
@@ -27,7 +28,7 @@ from instrec_live.training.command import entry
 from instrec_live.training.datasets.clips import Clips, clips_of
 from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
-from instrec_live.training.evaluation.metrics import MIN_POSITIVES, mean_average_precision, measured
+from instrec_live.training.evaluation.metrics import enough, mean_average_precision
 from instrec_live.training.evaluation.predictions import write_predictions
 from instrec_live.training.learning.bundling import keep
 from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
@@ -35,6 +36,7 @@ from instrec_live.training.learning.card import model_card
 from instrec_live.training.learning.options import DATA, to_validate_on
 from instrec_live.training.learning.validation import predict
 from instrec_live.training.scenes.mixer import Phrases, Scenes
+from instrec_live.training.staging import staged_file
 
 FloatArray = NDArray[np.float32]
 Logits = dict[str, FloatArray]
@@ -44,11 +46,11 @@ def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> d
     """Weights in tenths, summing to 1, with the highest masked mAP (ties: the most equal); equal ones where no
     instrument is known both to sound and not to."""
     names = list(calibrated)
-    enough = next((n for n in (MIN_POSITIVES, 1) if measured(truth, mask, n).any()), None)
+    positives = enough(truth, mask)
     best, found = (-1.0, -1.0), dict.fromkeys(names, 1 / len(names))
-    for split in _tenths(len(names)) if enough else []:
+    for split in _tenths(len(names)) if positives else []:
         mean = sum(w * calibrated[name] for w, name in zip(split, names, strict=True))
-        score = (round(mean_average_precision(truth, mean, mask, enough), 4), -float(np.square(split).sum()))
+        score = (round(mean_average_precision(truth, mean, mask, positives or 1), 4), -float(np.square(split).sum()))
         if score > best:
             best, found = score, dict(zip(names, split, strict=True))
     return found
@@ -114,8 +116,17 @@ def main() -> None:
     parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"), help="whose sources the cards name")
     parser.add_argument("--held-out", type=Path, default=Path("runs/held_out"), help="phrases of timbres held out")
     parser.add_argument("--golden", type=Path, help="a sound whose seconds 10 to 20 the bundles are checked with")
-    parser.add_argument("--models", default=",".join(DEFAULT_MODELS))
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), metavar="A,B,…",
+                        help="names of the runs to make an ensemble of (passt,cbam_cnn,ms_crnn)")  # fmt: skip
     args = parser.parse_args()
+    if args.to.exists() and not args.to.is_dir():
+        raise UsageError(f"{args.to}: is a file", "--to takes a folder")
+    golden = chord(10.0)
+    if args.golden:
+        heard = load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE]
+        if len(heard) < 2 * SAMPLE_RATE:
+            raise InputFileError(f"{args.golden}: ends before second 12", "--golden takes a sound of 12 s or more")
+        golden = log_mel(heard)
     torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
     names = args.models.split(",")
     clips = clips_of(to_validate_on(open_all(args.valid)))
@@ -131,12 +142,11 @@ def main() -> None:
         new_timbres = {n: mean_average_precision(held_out.truth, p, held_out.mask) for n, (p, _) in timbres.items()}
     for name, (probabilities, active) in unseen.items():
         write_predictions(args.runs / "cross_validated" / f"{name}.csv", clips.files, probabilities, active)
-        figure = mean_average_precision(clips.truth, probabilities, clips.mask)
+        figure = mean_average_precision(clips.truth, probabilities, clips.mask, enough(clips.truth, clips.mask) or 1)
         elsewhere = f", on scenes of held-out timbres {new_timbres[name]:.3f}" if new_timbres else ""
         print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
     index = args.phrases / "index.json"
     sources = json.loads(index.read_text())["sources"] if index.is_file() else []
-    golden = log_mel(load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE]) if args.golden else chord(10.0)
     command = "python -m training.ensemble " + " ".join(sys.argv[1:])
     for name, network in networks.items():
         checkpoint = checkpoints[name]
@@ -156,7 +166,8 @@ def main() -> None:
         "thresholds": fitted.threshold_together.tolist(),
         "provenance": {"command": command, "date": datetime.date.today().isoformat()},
     }
-    (args.to / "ensemble.json").write_text(json.dumps(together, indent=1) + "\n")
+    with staged_file(args.to / "ensemble.json") as partial:
+        partial.write_text(json.dumps(together, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

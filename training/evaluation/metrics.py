@@ -23,6 +23,12 @@ def measured(truth: FloatArray, mask: FloatArray, min_positives: int = MIN_POSIT
     return np.asarray((positive.sum(0) >= min_positives) & (negative.sum(0) >= 1))
 
 
+def enough(truth: FloatArray, mask: FloatArray) -> int | None:
+    """How many positives an instrument needs to enter means: MIN_POSITIVES, or 1 where none has so many; None where
+    nothing can be measured."""
+    return next((n for n in (MIN_POSITIVES, 1) if measured(truth, mask, n).any()), None)
+
+
 def average_precision(
     truth: FloatArray,
     scores: FloatArray,

@@ -2,11 +2,11 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from instrec_live.models.errors import UsageError
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.training.staging import staged_file
 
 
 class Journal:
@@ -19,6 +19,7 @@ class Journal:
 
     Raises:
         UsageError: TensorBoard is asked for and not installed.
+        InputFileError: the log that is there is damaged.
     """
 
     def __init__(self, to: Path, step: int = 0, tensorboard: bool = False) -> None:
@@ -39,24 +40,22 @@ class Journal:
 
     def _read(self) -> list[dict[str, Any]]:
         path = self.to / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [line for line in lines if isinstance(line["step"], int)]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputFileError(f"{path}: not a log of a run: {error}", "move it away to go on without") from error
 
     def _write(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        _replace(self.to / "log.jsonl", text)
+        with staged_file(self.to / "log.jsonl") as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
         names = list(dict.fromkeys(name for line in self.lines for name in line))
-        partial = self.to / ".log.csv.partial"
-        with partial.open("w", newline="", encoding="utf-8") as handle:
+        with staged_file(self.to / "log.csv") as partial, partial.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, names)
             writer.writeheader()
             writer.writerows(self.lines)
-        os.replace(partial, self.to / "log.csv")
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _board(to: Path, step: int) -> Any:

@@ -6,10 +6,10 @@ killed and started again ends as one that was not, bit for bit on a CPU.
 
 import copy
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, ModelError
+from instrec_live.models.fetch.lock import alone
 from instrec_live.training.learning.averaging import Average
 from instrec_live.training.learning.distributed import Crew, share_batches
 from instrec_live.training.learning.feed import Feed, batches
 from instrec_live.training.learning.journal import Journal
 from instrec_live.training.learning.losses import Student, Teacher, loss_of
+from instrec_live.training.learning.optimiser import optimiser_of, schedule, set_rate
 from instrec_live.training.learning.recipe import Recipe
+from instrec_live.training.staging import staged_file
 
 _RESUME = "resume with the same options, or give another --to"
 Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
@@ -56,55 +59,58 @@ def train(
     Raises:
         ModelError: the checkpoint in `to` is unreadable, or of another recipe.
         InputFileError: the loss is no longer finite.
+        UsageError: another run is training in `to`.
     """
     crew = crew or Crew()
-    torch.set_num_threads(threads)
-    torch.manual_seed(recipe.seed)
     to.mkdir(parents=True, exist_ok=True)
-    run = _Run(recipe, network, teacher, crew)
-    run.resume(to / "checkpoint.pt")
-    journal = Journal(to, run.step, tensorboard) if crew.leads else None
-    positive_weight = None if positive_weight is None else positive_weight.to(crew.device)
-    saved = began = time.monotonic()
-    waited, first, running = 0.0, run.step, run.running
-    bar = tqdm(initial=run.step, total=recipe.steps, unit="step", desc=recipe.name, disable=not crew.leads)
-    steps = range(run.step, 0 if run.ended else recipe.steps)
-    supply = batches(feed, steps, workers, crew.rank, crew.world, crew.device)
-    for step in steps:
-        asked = time.monotonic()
-        batch = next(supply)
-        waited += time.monotonic() - asked
-        loss = run.learn(batch, teacher, positive_weight)
-        running += (0.02 if step > 0 else 1.0) * (loss - running)
-        run.step, run.running = step + 1, running
-        if not math.isfinite(running):
-            raise InputFileError(f"the loss is {running} after {step + 1} steps", "a lower learning rate (--lr) helps")
-        bar.update()
-        bar.set_postfix(loss=f"{running:.3f}", wait=f"{waited / (time.monotonic() - began):.0%}", refresh=False)
-        last = step + 1 == recipe.steps
-        if (step + 1) % recipe.evaluate_every == 0 or last:
-            line = run.judge(validate) if crew.leads else {}
-            run.ended = crew.told(run.ended)
-            if journal is not None:
-                seconds = time.monotonic() - began
-                line |= {"clips_per_second": round((step + 1 - first) * recipe.batch / seconds, 2),
-                         "waiting": round(waited / seconds, 3)}  # fmt: skip
-                journal.add(line)
-                bar.write(", ".join(f"{k} {v:.4g}" for k, v in line.items() if isinstance(v, int | float)), sys.stderr)
-        if crew.leads and (time.monotonic() - saved >= checkpoint_every or last or run.ended):
-            run.save(to / "checkpoint.pt")
-            saved = time.monotonic()
-        if run.ended:
-            break
-    bar.close()
-    result = copy.deepcopy(run.result()).eval().cpu()
-    if finish is not None:
-        finish(result)
-    if crew.leads:
-        provenance = {"command": _command(recipe), "recipe": recipe.as_dict(), "steps": run.step, "best": run.best}
-        save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
-             "state_dict": result.state_dict(), "provenance": provenance})  # fmt: skip
-    return result
+    with alone(to / ".lock", busy=f"{to}: another run is training there") if crew.leads else nullcontext():
+        torch.set_num_threads(threads)
+        torch.manual_seed(recipe.seed)
+        run = _Run(recipe, network, teacher, crew)
+        run.resume(to / "checkpoint.pt")
+        journal = Journal(to, run.step, tensorboard) if crew.leads else None
+        positive_weight = None if positive_weight is None else positive_weight.to(crew.device)
+        saved = began = time.monotonic()
+        waited, first, running = 0.0, run.step, run.running
+        hidden = None if crew.leads else True  # None: where stderr is no terminal
+        bar = tqdm(initial=run.step, total=recipe.steps, unit="step", desc=recipe.name, disable=hidden)
+        steps = range(run.step, 0 if run.ended else recipe.steps)
+        supply = batches(feed, steps, workers, crew.rank, crew.world, crew.device)
+        for step in steps:
+            asked = time.monotonic()
+            batch = next(supply)
+            waited += time.monotonic() - asked
+            loss = run.learn(batch, teacher, positive_weight)
+            running += (0.02 if step > 0 else 1.0) * (loss - running)
+            run.step, run.running = step + 1, running
+            if not math.isfinite(running):
+                raise InputFileError(f"the loss is {running} after {step + 1} steps", "a lower --lr helps")
+            bar.update()
+            bar.set_postfix(loss=f"{running:.3f}", wait=f"{waited / (time.monotonic() - began):.0%}", refresh=False)
+            last = step + 1 == recipe.steps
+            if (step + 1) % recipe.evaluate_every == 0 or last:
+                line = run.judge(validate) if crew.leads else {}
+                run.ended = crew.told(run.ended)
+                if journal is not None:
+                    seconds = time.monotonic() - began
+                    line |= {"clips_per_second": round((step + 1 - first) * recipe.batch / seconds, 2),
+                             "waiting": round(waited / seconds, 3)}  # fmt: skip
+                    journal.add(line)
+                    bar.write(", ".join(f"{name} {value:.4g}" for name, value in line.items()), sys.stderr)
+            if crew.leads and (time.monotonic() - saved >= checkpoint_every or last or run.ended):
+                run.save(to / "checkpoint.pt")
+                saved = time.monotonic()
+            if run.ended:
+                break
+        bar.close()
+        result = copy.deepcopy(run.result()).eval().cpu()
+        if finish is not None:
+            finish(result)
+        if crew.leads:
+            provenance = {"command": _command(recipe), "recipe": recipe.as_dict(), "steps": run.step, "best": run.best}
+            save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
+                 "state_dict": result.state_dict(), "provenance": provenance})  # fmt: skip
+        return result
 
 
 class _Run:
@@ -124,7 +130,7 @@ class _Run:
         self.together: nn.Module = (
             DistributedDataParallel(self.student, find_unused_parameters=True) if crew.world > 1 else self.student
         )
-        self.optimiser = torch.optim.AdamW(_groups(self.student, recipe), lr=recipe.lr)
+        self.optimiser = optimiser_of(self.student, recipe)
         self.scaler = torch.amp.GradScaler(crew.device.type, enabled=recipe.precision == "fp16")
         self.step, self.running = 0, 0.0
         self.best: dict[str, float] = {}
@@ -134,8 +140,7 @@ class _Run:
     def learn(self, batch: Any, teacher: Teacher | None, positive_weight: Tensor | None) -> float:
         """One step; returns its loss over all processes' rows."""
         recipe, crew = self.recipe, self.crew
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["base"] * schedule(self.step, recipe)
+        set_rate(self.optimiser, self.step, recipe)
         self.together.train()
         # Dropout and patchout depend on the step alone too, so that a resumed run is the same.
         torch.manual_seed(recipe.seed * 1_000_003 + self.step)
@@ -198,6 +203,8 @@ class _Run:
             return
         try:
             for name, value in self.recipe.as_dict().items():
+                if name not in state["recipe"]:
+                    raise ModelError(f"{path}: made by another version, which knew no {name!r}", _RESUME)
                 if _plain(state["recipe"][name]) != _plain(value):
                     raise ModelError(f"{path}: made with {name} {state['recipe'][name]}, not {value}", _RESUME)
             self.student.load_state_dict(state["student"])
@@ -209,37 +216,6 @@ class _Run:
             self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:  # as with another teacher, or version
             raise ModelError(f"{path}: not of this run: {str(error)[:160]}", _RESUME) from error
-
-
-def schedule(step: int, recipe: Recipe) -> float:
-    """What the learning rate is multiplied by at a step.
-
-    "cosine": a linear warm-up, then half a cosine down to 2 %. "exponential": exp(-5 (1 - step / warmup)²) up to 1, and
-    1 from there (PaSST's OpenMIC recipe). "constant": 1.
-    """
-    if recipe.schedule == "constant":
-        return 1.0
-    if step < recipe.warmup:
-        if recipe.schedule == "exponential":
-            return math.exp(-5 * (1 - step / recipe.warmup) ** 2)
-        return (step + 1) / recipe.warmup
-    if recipe.schedule == "exponential":
-        return 1.0
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _groups(student: Student, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay (none for biases and norms)."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in student.named_parameters():
-        slow = any(name.removeprefix("network.").startswith(part) for part in recipe.slow)
-        groups.setdefault((slow, parameter.dim() > 1), []).append(parameter)
-    return [
-        {"params": params, "base": recipe.lr * (recipe.slow_lr if slow else 1.0),
-         "weight_decay": recipe.weight_decay if decays else 0.0}
-        for (slow, decays), params in groups.items()
-    ]  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
@@ -256,13 +232,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: no room, no rights.
     """
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as handle:  # torch, given the path, does not say what is wrong with the disk
+    with staged_file(path) as partial, partial.open("wb") as handle:
+        try:
             torch.save(state, handle)
-        os.replace(partial, path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides a full disk behind its own
+                raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
+            raise

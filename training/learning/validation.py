@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.evaluation.metrics import mean_average_precision, measured, top1
+from instrec_live.training.evaluation.metrics import enough, mean_average_precision, top1
 from instrec_live.training.learning.losses import masked_bce
 
 FloatArray = NDArray[np.float32]
@@ -47,13 +47,13 @@ def tagging(clips: Clips, positive_weight: torch.Tensor | None = None) -> Callab
     """What to measure of a network that tags: masked loss, as it is trained, and mAP and top-1 on solos where there is
     something to measure them on."""
     truth, mask = torch.from_numpy(clips.truth), torch.from_numpy(clips.mask)
-    ranked = measured(clips.truth, clips.mask, 1).any()
+    positives = enough(clips.truth, clips.mask)
 
     def figures(network: nn.Module) -> dict[str, float]:
         scores = predict(network, clips)
         line = {"valid_loss": float(masked_bce(torch.from_numpy(scores), truth, mask, None, positive_weight))}
-        if ranked:
-            line["valid_mAP"] = mean_average_precision(clips.truth, scores, clips.mask, min_positives=1)
+        if positives:
+            line["valid_mAP"] = mean_average_precision(clips.truth, scores, clips.mask, positives)
         return line | ({"valid_top1": top1(clips.truth, scores, clips.solo)} if clips.solo.any() else {})
 
     return figures

@@ -176,7 +176,7 @@ def write(
         paths, cells = tuple(folder / "audio" / f"mix_{i:05d}.wav" for i in range(n)), []
         writer = csv.writer(handle)
         writer.writerow(["file", "polyphony", "chosen_families", "notes", "gains_db"])
-        for i, mixture in enumerate(tqdm(mixtures, unit="mixture")):
+        for i, mixture in enumerate(tqdm(mixtures, unit="mixture", disable=None)):
             if corrected:
                 samples = play(mixture, notes, seconds, np.random.default_rng((seed, i)))
                 cells.append(certain_labels([notes.kind(note) for note in mixture.notes]))

@@ -10,8 +10,8 @@ same seed, whatever the number of workers.
 
 import argparse
 import csv
+import io
 import multiprocessing
-import shutil
 import signal
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -32,6 +32,7 @@ from instrec_live.training.datasets.table import Table, write_table
 from instrec_live.training.phrases import Player, share
 from instrec_live.training.scenes.annotation import Annotation, Event, annotate
 from instrec_live.training.scenes.plan import POLYPHONY, Cast, Part, draw_parts
+from instrec_live.training.staging import staged
 
 FloatArray = NDArray[np.float32]
 
@@ -108,26 +109,23 @@ def write(sources: Sequence[Source], to: Path, jobs: Sequence[tuple[int, int, in
         UsageError: there is something in the folder.
         InputFileError: a sound that cannot be read.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UsageError(f"{to} is there already", "choose another folder with --to")
-    staging = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)  # what a run that was killed has left
-    try:
-        (staging / "audio").mkdir(parents=True)
+    with staged(to) as staging:
+        (staging / "audio").mkdir()
         annotations = []
         with multiprocessing.Pool(workers, _enter, (sources,)) as pool:
-            rendered = tqdm(pool.imap(_render, jobs), total=len(jobs), unit="scene")
+            rendered = tqdm(pool.imap(_render, jobs), total=len(jobs), unit="scene", disable=None)
             for i, (samples, annotation) in enumerate(rendered):
-                soundfile.write(staging / _name(i), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+                (staging / _name(i)).write_bytes(_flac(samples))
                 annotations.append(annotation)
         write_table(staging / "table.csv", _table(staging, annotations, split))
         _write_events(staging / "events.csv", [annotation.events() for annotation in annotations])
-        if to.is_dir():
-            to.rmdir()
-        staging.rename(to)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+
+def _flac(samples: FloatArray) -> bytes:
+    """Encoded in memory: libsndfile, left to write a file, does not say that the disk is full."""
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return encoded.getvalue()
 
 
 def _name(number: int) -> str:
@@ -160,16 +158,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--sounds", type=Path, required=True, help="a folder with sources.csv")
     parser.add_argument("--to", type=Path, required=True, help="a new folder")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=1000, help="scenes (1000)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each, 1 to 600 (10)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same bytes (0)")
     parser.add_argument("--held-out", action="store_true", help="of the held-out timbres instead")
-    parser.add_argument("--split", choices=("train", "valid", "test"), default="train")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="of the table (train)")
     parser.add_argument("--workers", type=int, default=2, help="processes; each keeps up to half a gigabyte of sounds")
     args = parser.parse_args(argv)
     for name in ("count", "workers"):
         if getattr(args, name) < 1:
             raise UsageError(f"--{name} must be 1 or more, not {getattr(args, name)}")
+    if args.seed < 0:
+        raise UsageError(f"--seed must be 0 or more, not {args.seed}")
     if not 1 <= args.seconds <= 600:
         raise UsageError(f"--seconds must be 1 to 600, not {args.seconds:g}")
     sources = read_sources(args.sounds, only_held_out=args.held_out)
