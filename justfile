@@ -64,7 +64,7 @@ evaluate data *options:
 screenshot:
     python docs/screenshot.py
 
-# make the networks anew (about 2 h on two cores; every step resumes): a folder of single-instrument sounds with its
+# make the networks anew (2 to 3 h on two cores; every step resumes): a folder of single-instrument sounds with its
 # sources.csv, one of unlabelled music, one of labelled clips, and YAMNet's weights (.npz)
 train-bundles sounds music dev init:
     python -m training.phrases --sounds "{{ sounds }}"
