@@ -143,7 +143,7 @@ class Tagger:
             ValueError: samples or rate that make no sense.
             ModelError: no network gives finite numbers.
         """
-        heard = [self.calibrated(log_mel(window)) for window in _windows(_mono_32k(samples, sample_rate))]
+        heard = [self.calibrated(log_mel(window)) for window in windows(_mono_32k(samples, sample_rate))]
         probabilities = _mean([sigmoid(self.ensemble(logits)) for logits in heard])
         by_model = {
             name: _mean([sigmoid(logits[name]) for logits in heard if name in logits])
@@ -197,8 +197,9 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
     return np.asarray(mono, np.float32)
 
 
-def _windows(samples: FloatArray) -> list[FloatArray]:
-    """Windows of 2 to 10 s that cover the sound."""
+def windows(samples: FloatArray) -> list[FloatArray]:
+    """Mono at 32 kHz, float32 [n], in windows of 2 to 10 s that cover it: silence after shorter sound, a window every
+    5 s of longer sound, the last ending at its end."""
     shortest, longest, step = (int(s * SAMPLE_RATE) for s in (MIN_SECONDS, WINDOW_SECONDS, _STEP_SECONDS))
     if len(samples) <= longest:
         return [np.pad(samples, (0, max(0, shortest - len(samples))))]

@@ -86,7 +86,7 @@ def test_long_sound_is_the_mean_of_windows(tagger):
 @pytest.mark.parametrize(("seconds", "count"), [(1, 1), (10, 1), (10.001, 2), (15, 2), (15.5, 3), (20, 3), (21, 4)])
 def test_windows_cover_the_sound(seconds, count):
     samples = np.arange(int(seconds * 32_000), dtype=np.float32)
-    windows = tagger_module._windows(samples)
+    windows = tagger_module.windows(samples)
     assert len(windows) == count
     assert set(samples) <= set(np.concatenate(windows))
 

@@ -10,13 +10,12 @@ from tqdm import tqdm
 
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import InputFileError, ModelError
-from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, log_mel
+from instrec_live.models.logmel import log_mel
+from instrec_live.models.tagger import windows
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.evaluation.candidates import Candidate, Joint
 
 FloatArray = NDArray[np.float32]
-
-STEP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +60,6 @@ def listen(
     if not told:
         raise InputFileError(f"{what}: none of {len(paths)} clips can be read", unreadable[0] if unreadable else None)
     return Heard({name: np.stack([tags[name] for tags in told]) for name in told[0]}, kept, tuple(unreadable))
-
-
-def windows(samples: FloatArray) -> list[FloatArray]:
-    """Mono at 32 kHz in windows of 2 to 10 s that cover it, as `Tagger.tag` takes them: silence after shorter sound,
-    a window every 5 s of longer sound, the last ending at its end."""
-    shortest, longest, step = (int(s * SAMPLE_RATE) for s in (MIN_SECONDS, WINDOW_SECONDS, STEP_SECONDS))
-    if len(samples) <= longest:
-        return [np.pad(samples, (0, max(0, shortest - len(samples))))]
-    starts = [*range(0, len(samples) - longest, step), len(samples) - longest]
-    return [samples[start : start + longest] for start in starts]
 
 
 def _tags(

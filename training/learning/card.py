@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.datasets.clips import Clips
 from instrec_live.training.datasets.sounds import HELD_OUT_SOURCES
+from instrec_live.training.evaluation.bootstrap import interval, resamples
 from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision, top1
 
 FloatArray = NDArray[np.float32]
@@ -29,17 +30,11 @@ _BEGAN = {
 }
 
 
-def interval(
-    truth: FloatArray, scores: FloatArray, mask: FloatArray, recording: NDArray[np.str_]
-) -> tuple[float, float]:
+def interval_of_mean(clips: Clips, probabilities: FloatArray) -> tuple[float, float]:
     """95 % percentile bootstrap of masked mAP over recordings."""
-    rng = np.random.default_rng(0)
-    groups = [np.flatnonzero(recording == name) for name in np.unique(recording)]
-    runs = []
-    for _ in range(200):
-        rows = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
-        runs.append(mean_average_precision(truth[rows], scores[rows], mask[rows]))
-    low, high = np.nanpercentile(runs, [2.5, 97.5])
+    weights = resamples(clips.recording, 200)
+    draws = np.nanmean(average_precision(clips.truth, probabilities, clips.mask, weights=weights), axis=1)
+    low, high = interval(draws)
     return float(low), float(high)
 
 
@@ -64,7 +59,7 @@ def model_card(
         new_timbres: masked mAP on scenes of the held-out timbres, or None.
     """
     figure = mean_average_precision(clips.truth, probabilities, clips.mask)
-    low, high = interval(clips.truth, probabilities, clips.mask, clips.recording)
+    low, high = interval_of_mean(clips, probabilities)
     per_class = average_precision(clips.truth, probabilities, clips.mask, 1)
     positives = (clips.truth * clips.mask).sum(0)
     lines = [
