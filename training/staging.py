@@ -55,6 +55,32 @@ def staged_file(to: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def within(to: Path, name: str, busy: str | None = None) -> Iterator[Path]:
+    """A hidden folder in `to` for what is to be added there, gone afterwards; so is `to` if new and empty. A killed
+    run's is cleared by the next. Another run that adds under this name is waited for, or, with words to say that it is
+    `busy`, not.
+
+    Raises:
+        UsageError: it is busy.
+    """
+    new = not to.exists()
+    to.mkdir(parents=True, exist_ok=True)
+    partial = to / f".{name}.partial"
+    try:
+        with alone(to / f".{name}.lock", busy=busy), placed(to):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield partial
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        if new:
+            with suppress(OSError):  # there is something in it
+                to.rmdir()
+
+
+@contextmanager
 def placed(to: Path) -> Iterator[None]:
     """Say of an OSError that knows not where it befell (a full disk) that it was here."""
     try:

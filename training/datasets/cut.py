@@ -13,9 +13,7 @@ import filecmp
 import io
 import math
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,12 +24,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.fetch.lock import alone
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.rows import read_rows
 from instrec_live.training.datasets.sounds import unreadable
 from instrec_live.training.datasets.table import COLUMNS, SPLITS, Table, read_table, write_table
-from instrec_live.training.staging import placed
+from instrec_live.training.staging import within
 
 FloatArray = NDArray[np.float32]
 
@@ -148,7 +145,7 @@ def cut(
     """
     audio, silent = to / "audio", 0
     groups: dict[Path, str] = {}  # by clip, in the order cut
-    with _staging(to) as staging:
+    with within(to, "cut") as staging:
         before = _table_at(to / "table.csv")
         taken = {path.resolve() for path in before.paths} if before else set()
         for recording in tqdm(recordings, unit="recording", disable=None, leave=False):
@@ -177,26 +174,6 @@ def _table_at(path: Path) -> Table | None:
     if others := [column for column in read_rows(path, COLUMNS)[0] if column not in COLUMNS]:
         raise UsageError(f"{path}: its column {others[0]!r} would be lost", "give another --to")
     return read_table(path)
-
-
-@contextmanager
-def _staging(to: Path) -> Iterator[Path]:
-    """A hidden folder in `to`, gone afterwards; so is `to` if new and empty. A killed run's is cleared by the next."""
-    new = not to.exists()
-    to.mkdir(parents=True, exist_ok=True)
-    try:
-        with alone(to / ".cut.lock"), placed(to):
-            staging = to / ".cut.partial"
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir()
-            try:
-                yield staging
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    finally:
-        if new:
-            with suppress(OSError):  # there is something in it
-                to.rmdir()
 
 
 def _write(path: Path, samples: FloatArray, rate: int) -> None:

@@ -13,8 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.fetch.lock import alone
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.datasets.rows import read_rows
 from instrec_live.training.soundfonts.general_midi import compass_of, presets_of
 from instrec_live.training.soundfonts.playing import phrase
 from instrec_live.training.soundfonts.score import draw_tune
 from instrec_live.training.soundfonts.synth import RATE, Soundfont
-from instrec_live.training.staging import placed
+from instrec_live.training.staging import within
 
 FloatArray = NDArray[np.float32]
 
@@ -94,7 +92,7 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
     _check_free(to, name, instruments)
     font = Soundfont(file)
     try:
-        with _partial(to, name) as partial:
+        with within(to, "soundfont", busy=f"{to}: another run is adding to it") as partial:
             rows = []
             for instrument in tqdm(instruments, unit="instrument", disable=None):
                 files, seconds = render_instrument(font, instrument, count, seed, partial / instrument)
@@ -110,26 +108,6 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
     finally:
         font.close()
     return sum(int(row[4]) for row in rows)
-
-
-@contextmanager
-def _partial(to: Path, name: str) -> Iterator[Path]:
-    """A hidden folder in `to`, gone afterwards; so is `to` if new and empty. A killed run's is cleared by the next."""
-    new = not to.exists()
-    to.mkdir(parents=True, exist_ok=True)
-    partial = to / f".{name}.partial"
-    try:
-        with alone(to / ".soundfont.lock", busy=f"{to}: another run is adding to it"), placed(to):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                yield partial
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        if new:
-            with suppress(OSError):  # there is something in it
-                to.rmdir()
 
 
 def _check_free(to: Path, name: str, instruments: Sequence[str]) -> None:
