@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.mobilenet import Stem
 
 
 class MultiScaleConv(nn.Module):
@@ -34,38 +35,31 @@ class MultiScaleConv(nn.Module):
 class MsCrnn(nn.Module):
     """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
 
-    Four multi-scale stages bring 128 x T to 8 x T/8; a bidirectional GRU reads the columns; each instrument pools
-    its logits over time with its own attention (Kong et al., "Sound event detection of weakly labelled data with
-    CNN-Transformer and automatic threshold optimization", TASLP 2020).
+    YAMNet's first layers make columns of 160 ms; a multi-scale convolution looks at them and their neighbours at three
+    widths; a bidirectional GRU reads them in order; each instrument pools its logits over time with its own attention
+    (Kong et al., "Sound event detection of weakly labelled data with CNN-Transformer and automatic threshold
+    optimization", TASLP 2020).
 
     Args:
-        channels: of the four stages, each divisible by 3.
+        channels: of the multi-scale convolution, divisible by 3.
         hidden: of the recurrent layer, per direction.
         n_classes: number of logits.
     """
 
-    def __init__(
-        self,
-        channels: tuple[int, int, int, int] = (48, 96, 144, 192),
-        hidden: int = 160,
-        n_classes: int = len(INSTRUMENTS),
-    ) -> None:
+    def __init__(self, channels: int = 240, hidden: int = 160, n_classes: int = len(INSTRUMENTS)) -> None:
         super().__init__()
-        strides = ((2, 2), (2, 2), (2, 2), (2, 1))
-        inputs = (1, *channels[:-1])
-        self.stages = nn.Sequential(
-            *(MultiScaleConv(i, o, s) for i, o, s in zip(inputs, channels, strides, strict=True))
-        )
-        self.column = nn.Linear(channels[-1] * 8, 2 * hidden)
+        self.stem = Stem()
+        self.scales = MultiScaleConv(Stem.channels, channels, (1, 2))
+        self.column = nn.Linear(channels * Stem.rows // 2, 2 * hidden)
         self.rnn = nn.GRU(2 * hidden, hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(0.2)
         self.attention = nn.Linear(2 * hidden, n_classes)
         self.head = nn.Linear(2 * hidden, n_classes)
 
     def sequence(self, log_mel: Tensor) -> Tensor:
-        """log-mel [B, 128, T] -> [B, T / 8, 2 * hidden]."""
-        maps = self.stages(log_mel[:, None])
-        columns = F.relu(self.column(maps.flatten(1, 2).transpose(1, 2)))
+        """log-mel [B, 128, T] -> [B, T // 96 * 6, 2 * hidden]."""
+        maps = self.scales(self.stem(log_mel))  # [B, channels, time, rows / 2]
+        columns = F.relu(self.column(maps.transpose(1, 2).flatten(2)))
         sequence: Tensor = columns + self.rnn(columns)[0]
         return sequence
 

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from instrec_live.models import logmel
 from instrec_live.models.hear21passt_shim import PaSST
+from instrec_live.models.mobilenet import COLUMNS, PATCH, Stem
 
 SIZES: dict[str, dict[str, Any]] = {
     "passt_s": {"embed_dim": 768, "num_heads": 12, "depth": 12, "stride": (10, 10)},
@@ -20,9 +22,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "embed_dim": 192,
         "num_heads": 3,
         "depth": 6,
-        "stride": (16, 16),
         "pool": "patches",
-        "centre": True,
+        "stem": True,
     },
 }
 
@@ -31,7 +32,8 @@ def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **conf
     """A PaSST of one of `SIZES`.
 
     Args:
-        size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (2.8 M, 498 tokens).
+        size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (YAMNet's first layers, then 2.8 M
+            parameters, 242 tokens).
         n_classes: logits.
         config: overrides of the size, and patchout and dropout rates, by hear21passt's own names
             (s_patchout_t, s_patchout_f, drop_rate, attn_drop_rate, drop_path_rate, depth, stride, …).
@@ -54,14 +56,31 @@ class Passt(PaSST):
         pool: what the head sees: the mean of the two special tokens ("special", PaSST's), or of all patches
             ("patches"), from which a small network learns far sooner (Beyer et al., "Better plain ViT baselines for
             ImageNet-1k", 2022).
-        centre: subtract each window's mean log-mel, so that its level does not matter.
+        stem: the patches are not cut from the log-mel but are what YAMNet's first layers make of it, columns of
+            160 ms (Xiao et al., "Early convolutions help transformers see better", NeurIPS 2021).
         s_patchout_t: columns (time) dropped of a 10 s grid; of a shorter one, the same share.
         s_patchout_f: rows (frequency) dropped.
     """
 
-    def __init__(self, pool: Literal["special", "patches"] = "special", centre: bool = False, **config: Any) -> None:
-        super().__init__(img_size=(128, 998), patch_size=16, in_chans=1, distilled=True, **config)
-        self.pool, self.centre = pool, centre
+    def __init__(self, pool: Literal["special", "patches"] = "special", stem: bool = False, **config: Any) -> None:
+        shape: dict[str, Any] = {"img_size": (128, 998), "patch_size": 16, "in_chans": 1}
+        if stem:
+            columns = round(logmel.WINDOW_SECONDS * logmel.SAMPLE_RATE) // logmel.HOP // PATCH * COLUMNS
+            column = (Stem.rows, 1)
+            shape = {
+                "img_size": (Stem.rows, columns),
+                "patch_size": column,
+                "stride": column,
+                "in_chans": Stem.channels,
+            }
+        super().__init__(distilled=True, **shape, **config)
+        self.pool = pool
+        # Channels of one scale: a transformer learns from them several times faster than from the stem's own.
+        self.stem = nn.Sequential(Stem(), nn.BatchNorm2d(Stem.channels)) if stem else None
+        if stem:  # blocks begin as identity, so that what the stem knows reaches the head from the first step
+            for block in self.blocks:
+                for branch in (block.attn.proj, block.mlp.fc2):
+                    nn.init.zeros_(branch.weight)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(log_mel))
@@ -69,9 +88,8 @@ class Passt(PaSST):
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> what the head sees [B, embed_dim]."""
-        if self.centre:
-            log_mel = log_mel - log_mel.mean((1, 2), keepdim=True)
-        grid = self.patch_embed.proj(log_mel.unsqueeze(1))  # [B, E, F, T]
+        maps = log_mel.unsqueeze(1) if self.stem is None else self.stem(log_mel).transpose(2, 3)
+        grid = self.patch_embed.proj(maps)  # [B, E, F, T]
         grid = grid + self._time_positions(grid.shape[-1]) + self.freq_new_pos_embed
         if self.training:
             grid = self._patchout(grid)

@@ -274,7 +274,7 @@ def test_a_checkpoint_is_heard_uncalibrated(models: Path, tmp_path: Path) -> Non
     from instrec_live.models.networks import build
     from instrec_live.training.datasets.sounds import load
 
-    config = {"channels": (6, 6, 6, 6), "hidden": 8}
+    config = {"channels": 6, "hidden": 8}
     network = build("ms_crnn", **config).eval()
     path = tmp_path / "runs" / "mine" / "weights.pt"
     path.parent.mkdir(parents=True)

@@ -53,9 +53,9 @@ def test_audiosets_527_classes_leave_their_body_to_our_20(tmp_path: Path, monkey
 
 
 def test_a_checkpoint_of_the_same_classes_is_taken_whole(tmp_path: Path) -> None:
-    other = build("ms_crnn", channels=(6, 6, 6, 6), hidden=8)
+    other = build("ms_crnn", channels=6, hidden=8)
     torch.save({"name": "ms_crnn", "config": {}, "state_dict": other.state_dict(), "provenance": {}}, tmp_path / "x.pt")
-    network = build("ms_crnn", channels=(6, 6, 6, 6), hidden=8)
+    network = build("ms_crnn", channels=6, hidden=8)
     assert "new are" not in init.take_over(network, tmp_path / "x.pt")
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in network.state_dict().items())
 

@@ -287,7 +287,7 @@ def test_music_is_checked_before_it_is_heard(phrases: Path, tmp_path: Path) -> N
     for array, words in (
         (np.zeros((2, 64, 1000), np.float16), "no log-mels"),
         (np.zeros((2, 128, 1000)), "no log-mels"),
-        (np.zeros((2, 128, 300), np.float16), "no windows of 8 s"),
+        (np.zeros((2, 128, 300), np.float16), "no windows of 6 s"),
         (np.zeros((0, 128, 1000), np.float16), "no windows"),
     ):
         np.save(music, array)
@@ -316,7 +316,7 @@ def test_only_a_cbam_cnn_of_our_instruments_teaches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "options", "words"),
     [
-        (cbam_cnn, ("--profile", "resnet", "--init", "yamnet.npz"), "do not fit the profile resnet"),
+        (cbam_cnn, ("--profile", "resnet", "--init", "yamnet.npz"), "do not fit this profile"),
         (cbam_cnn, ("--init", "yamnet.npz"), "not YAMNet's weights"),
         (cbam_cnn, ("--keep", "1.5"), "--keep must be 0 to 1"),
         (passt, ("--init", "audioset"), "the AudioSet checkpoint is a PaSST-S"),

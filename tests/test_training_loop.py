@@ -32,7 +32,7 @@ from instrec_live.training.learning.optimiser import schedule
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.validation import tagging
 
-SMALL = {"channels": (6, 6, 6, 6), "hidden": 8}
+SMALL = {"channels": 6, "hidden": 8}
 RECIPE = Recipe("ms_crnn", SMALL, steps=6, batch=4, warmup=2, seconds=(2.0, 2.2), precision="fp32", evaluate_every=2)
 
 
@@ -439,7 +439,7 @@ def test_all_but_a_head_of_other_classes_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    other = build("ms_crnn", channels=(6, 6, 6, 9), hidden=8).state_dict()
+    other = build("ms_crnn", channels=9, hidden=8).state_dict()
     network = small()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     with pytest.raises(ModelError, match="not weights of this network"):
@@ -469,15 +469,28 @@ def test_networks_take_any_span_from_2_to_10_s(name: str, config: dict, frames: 
     assert torch.isfinite(logits).all()
 
 
+def test_the_level_does_not_matter_within_what_the_bridge_makes_up_for() -> None:
+    from instrec_live.models.logmel import log_mel
+    from instrec_live.models.mobilenet import MelBridge
+
+    sound = np.random.default_rng(0).standard_normal(3 * 32_000).astype(np.float32)
+    bridge = MelBridge()
+    heard = [bridge(torch.from_numpy(log_mel(level * sound)[None])).detach() for level in (0.4, 0.2, 0.05, 0.001)]
+    torch.testing.assert_close(heard[0], heard[1], atol=0.01, rtol=0)
+    torch.testing.assert_close(heard[0], heard[2], atol=0.01, rtol=0)
+    assert (heard[0] - heard[3]).mean() > 2  # what is all but silent stays so
+
+
 def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
     """Our 128 Kaldi mels, bridged, against YAMNet's own front end computed here from its definition."""
-    from instrec_live.models.cbam_cnn import MelBridge
     from instrec_live.models.logmel import log_mel
+    from instrec_live.models.mobilenet import MelBridge
 
     rng = np.random.default_rng(0)
     t = np.arange(5 * 32_000) / 32_000
     sound = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220, 440, 660, 880, 1760, 3520), 1))
     sound = (0.1 * sound + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
+    sound *= np.sqrt(MelBridge.LEVEL / np.mean(np.square(sound)))  # a level that the bridge leaves as it is
     ours = MelBridge()(torch.from_numpy(log_mel(sound)[None]))[0].detach().numpy()
     half = sound[::2]  # nothing above 4 kHz but faint noise
     frames = np.lib.stride_tricks.sliding_window_view(half, 400)[::160] * np.hanning(401)[:400]

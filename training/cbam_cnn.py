@@ -46,6 +46,17 @@ PROFILES = {
         precision="fp32",  # depthwise convolutions are faster so
         seconds=(2.0, 5.0),
     ),
+    "probe": Recipe(
+        "cbam_cnn",
+        {"trunk": "mobilenet"},
+        steps=1000,
+        batch=24,
+        lr=1e-3,
+        slow=("trunk",),
+        slow_lr=0.0,
+        precision="fp32",
+        seconds=(2.0, 5.0),
+    ),
     "resnet": Recipe(
         "cbam_cnn",
         {"trunk": "resnet"},
@@ -91,17 +102,16 @@ def main() -> None:
     torch.manual_seed(args.seed)
     network = build("cbam_cnn", **recipe.network)
     if args.init is not None and args.init.suffix == ".npz":
-        if recipe.network["trunk"] != "mobilenet":
-            raise UsageError(f"YAMNet's weights do not fit the profile {args.profile}", "--profile ours")
         load_yamnet(network, args.init)
-        first = copy.deepcopy(network)
-        teacher = Teacher(copy.deepcopy(first))
-        carry_out(args, recipe, network, teacher, finish=lambda result: between(result, first, args.keep))
-        return
-    if args.init is not None:
+    elif args.init is not None:
         print(take_over(network, args.init), file=sys.stderr)
-    # Without a trunk that knows music there is nothing to be held to, and nothing to be careful with.
-    carry_out(args, replace(recipe, slow=(), imitate=0.0, music_only=False), network)
+    if args.init is None or recipe.network["trunk"] != "mobilenet":
+        # Without a trunk that knows music there is nothing to be held to, and nothing to be careful with.
+        carry_out(args, replace(recipe, slow=(), imitate=0.0, distil=0.0, music_only=False), network)
+        return
+    first = copy.deepcopy(network)
+    teacher = Teacher(copy.deepcopy(first)) if recipe.imitate else None
+    carry_out(args, recipe, network, teacher, finish=lambda result: between(result, first, args.keep))
 
 
 @torch.no_grad()

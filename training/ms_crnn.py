@@ -13,6 +13,7 @@ Profiles:
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,18 +24,33 @@ from instrec_live.training.learning.init import take_over
 from instrec_live.training.learning.options import add_options, recipe_of
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.run import carry_out, open_teacher
+from instrec_live.training.learning.yamnet import load_yamnet
 
 PROFILES = {
     "ours": Recipe(
         "ms_crnn",
         {},
-        steps=4000,
+        steps=3000,
         batch=16,
-        lr=1.5e-3,
-        warmup=400,
-        seconds=(2.0, 8.0),
-        distil=2.0,
+        lr=1e-3,
+        slow=("stem",),
+        slow_lr=0.0,
+        precision="fp32",
+        seconds=(2.0, 6.0),
+        distil=1.0,
         imitate=1.0,
+    ),
+    "tune": Recipe(
+        "ms_crnn",
+        {},
+        steps=1000,
+        batch=16,
+        lr=3e-4,
+        slow=("stem",),
+        slow_lr=0.2,
+        precision="fp32",
+        seconds=(2.0, 6.0),
+        distil=1.0,
     ),
     "paper": Recipe(
         "ms_crnn",
@@ -62,15 +78,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "ms_crnn", PROFILES)
     parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="a checkpoint (.pt) of the same network to begin with"
+        "--init", type=Path, metavar="FILE", help="YAMNet's weights (.npz) or a checkpoint (.pt) of the same network"
     )
     parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
     torch.manual_seed(args.seed)
     network = build("ms_crnn", **recipe.network)
-    if args.init:
+    if args.init and args.init.suffix == ".npz":
+        load_yamnet(network, args.init)
+    elif args.init:
         print(take_over(network, args.init), file=sys.stderr)
+    if not (args.init and (args.init.suffix == ".npz" or recipe.slow_lr)):
+        recipe = replace(recipe, slow=())  # a stem that knows no music yet is not kept as it is
     carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
 
 

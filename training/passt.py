@@ -13,6 +13,7 @@ Profiles:
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,20 +25,23 @@ from instrec_live.training.learning.init import audioset, take_over
 from instrec_live.training.learning.options import add_options, recipe_of
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.run import carry_out, open_teacher
+from instrec_live.training.learning.yamnet import load_yamnet
 
 PROFILES = {
     "ours": Recipe(
         "passt",
         {"size": "tiny"},
-        dropped={"s_patchout_t": 10},
-        steps=3600,
+        dropped={"s_patchout_t": 12},
+        steps=3000,
         batch=16,
         lr=1e-3,
         warmup=200,
+        slow=("stem.0",),
+        slow_lr=0.0,
+        precision="fp32",
         seconds=(2.0, 6.0),
-        distil=2.0,
-        imitate=2.0,
-        centred=True,
+        distil=1.0,
+        imitate=1.0,
     ),
     "authors": Recipe(
         "passt",
@@ -89,8 +93,8 @@ PROFILES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "passt", PROFILES)
-    parser.add_argument("--init", metavar="FROM", help="audioset, a checkpoint (.pt), or none (PaSST-S: audioset if it "
-                        "can be had)")  # fmt: skip
+    parser.add_argument("--init", metavar="FROM", help="audioset, YAMNet's weights (.npz), a checkpoint (.pt), or none "
+                        "(PaSST-S: audioset if it can be had)")  # fmt: skip
     parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
@@ -101,8 +105,12 @@ def main() -> None:
     network = build("passt", **recipe.network, **recipe.dropped)
     if args.init == "audioset" or (args.init is None and recipe.network["size"] == "passt_s"):
         print(audioset(network, insist=args.init is not None), file=sys.stderr)
+    elif args.init is not None and args.init.endswith(".npz"):
+        load_yamnet(network, Path(args.init))
     elif args.init not in (None, "none"):
         print(take_over(network, Path(args.init)), file=sys.stderr)
+    if not str(args.init).endswith(".npz"):
+        recipe = replace(recipe, slow=())  # a stem that knows no music yet is not kept as it is
     carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
 
 

@@ -17,16 +17,23 @@ FloatArray = NDArray[np.float32]
 
 _WHAT = {
     "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "6 blocks, patches of 16 x 16 without overlap, the mean of all patches to the head, windows centred.",
+    "6 blocks, its patches (160 ms by a quarter of the band) made by YAMNet's first eleven separable convolutions, the "
+    "mean of all patches to the head.",
     "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
     "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp.",
-    "ms_crnn": "Multi-scale convolutions (3, 5, 7), a bidirectional GRU, attention pooling per instrument.",
+    "ms_crnn": "YAMNet's first eleven separable convolutions, a multi-scale convolution (3, 5, 7) over their columns "
+    "of 160 ms, a bidirectional GRU, attention pooling per instrument.",
 }
+_STUDENT = (
+    "From YAMNet's weights in its first layers (AudioSet; Apache-2.0, The TensorFlow Authors), which stay as they are, "
+    "and random ones above; learned from exact labels of scenes, and on all sound from a teacher: the CBAM-CNN with "
+    "YAMNet's whole trunk frozen under a trained head."
+)
 _BEGAN = {
-    "passt": "From random weights; learned from exact labels of scenes and from the CBAM-CNN's word on all sound.",
+    "passt": _STUDENT,
     "cbam_cnn": "From YAMNet's weights (AudioSet; Apache-2.0, The TensorFlow Authors); the result lies between those "
     "and the fine-tuned ones.",
-    "ms_crnn": "From random weights; learned from exact labels of scenes and from the CBAM-CNN's word on all sound.",
+    "ms_crnn": _STUDENT,
 }
 
 

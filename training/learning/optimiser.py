@@ -40,10 +40,13 @@ def schedule(step: int, recipe: Recipe) -> float:
 
 
 def _groups(student: Student, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay (none for biases and norms)."""
+    """Parameters by learning rate and weight decay (none for biases and norms); those at rate 0 are left out."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in student.named_parameters():
         slow = any(name.removeprefix("network.").startswith(part) for part in recipe.slow)
+        if slow and not recipe.slow_lr:
+            parameter.requires_grad_(False)  # which saves its backward pass too
+            continue
         groups.setdefault((slow, parameter.dim() > 1), []).append(parameter)
     return [
         {"params": params, "base": recipe.lr * (recipe.slow_lr if slow else 1.0),

@@ -1,0 +1,137 @@
+"""MobileNetV1 as in YAMNet, the foundation of all three networks: what it learnt of a million recordings is where they
+begin (AudioSet, Apache-2.0, The TensorFlow Authors; Howard et al., "MobileNets", 2017).
+
+Its 64 mels are computed inside the network from our 128, so all networks hear the same front end.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from instrec_live.models import logmel
+
+PATCH = 96  # frames, 0.96 s: the only length at which YAMNet's zero-padded convolutions mean what they learned
+COLUMNS = 6  # of a patch after the stem
+STAGES = (
+    ((64, 1), (128, 2)),
+    ((128, 1), (256, 2)),
+    ((256, 1), (512, 2)),
+    ((512, 1),) * 5,
+    ((1024, 2), (1024, 1)),
+)  # (channels, stride of the depthwise convolution)
+
+
+class MelBridge(nn.Module):
+    """Our 128 log-mels -> YAMNet's 64 (125–7500 Hz, magnitudes, no pre-emphasis), [B, 128, T] -> [B, T, 64].
+
+    Power in YAMNet's bands is approximated by non-negative sums of ours, with the pre-emphasis divided out; the
+    square root then stands for its sum of magnitudes. What remains is a small offset per band, which is learned.
+
+    YAMNet is at its best around -14 dBFS and loses a twentieth of its mAP by -30; so each window is brought to that
+    level first, by at most 20 dB up (a silent room stays one) or 10 dB down.
+    """
+
+    LEVEL, UP, DOWN = 10**-1.4, 100.0, 0.1  # mean square; power gains
+
+    weights: Tensor
+    width: Tensor
+    loudness: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights, width = _bridge_weights()
+        self.register_buffer("weights", torch.from_numpy(weights))
+        self.register_buffer("width", torch.from_numpy(width))
+        self.register_buffer("loudness", torch.from_numpy(_loudness()))
+        self.offset = nn.Parameter(torch.full((64,), -0.2))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        power = F.relu(torch.exp(log_mel * 5.0 - 4.5) - 1e-5).transpose(1, 2)
+        level = torch.matmul(power, self.loudness).mean(1)[:, None, None]
+        power = power * (self.LEVEL / (level + 1e-9)).clamp(self.DOWN, self.UP)
+        bands = torch.matmul(power, self.weights.t())
+        return torch.log(0.5 * torch.sqrt(bands * self.width + 1e-12) + 1e-3) + self.offset
+
+
+def _bridge_weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights [64, 128] from our mel powers to YAMNet's, and each YAMNet band's summed filter weight [64]."""
+    hz = np.arange(logmel.N_FFT // 2 + 1) * (logmel.SAMPLE_RATE / logmel.N_FFT)
+    mel = 1127.0 * np.log(1.0 + hz / 700.0)
+    low, high = 1127.0 * np.log(1.0 + np.array([125.0, 7500.0]) / 700.0)
+    edges = np.linspace(low, high, 66)[:, None]
+    rise = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
+    target = np.maximum(0.0, np.minimum(rise, fall))
+    emphasis = np.abs(1 - logmel.PRE_EMPHASIS * np.exp(-2j * np.pi * hz / logmel.SAMPLE_RATE)) ** 2
+    ours = (logmel.mel_banks() * emphasis).T
+    weights = np.stack([nnls(ours, row)[0] for row in target])
+    return weights.astype(np.float32), target.sum(1).astype(np.float32)
+
+
+def _loudness() -> NDArray[np.float32]:
+    """Weights [128] under which mel powers sum up to a frame's mean square, as Parseval has it; rumble below 60 Hz
+    counts no more than at 60."""
+    centres = 700 * np.expm1(np.linspace(0, np.log1p(logmel.MAX_HZ / 700), logmel.N_MELS + 2)[1:-1])
+    turn = 2 * np.pi * np.maximum(centres, 60.0) / logmel.SAMPLE_RATE
+    emphasis = 1 - 2 * logmel.PRE_EMPHASIS * np.cos(turn) + logmel.PRE_EMPHASIS**2
+    window = float(np.square(np.hanning(logmel.WIN_LENGTH)).sum())
+    return np.asarray(2 / (logmel.N_FFT * window * emphasis), np.float32)
+
+
+class Separable(nn.Module):
+    """Depthwise 3x3, then pointwise convolution, TensorFlow's SAME padding, batch norms folded in."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = SameConv(channels_in, channels_in, stride, groups=channels_in)
+        self.pointwise = nn.Conv2d(channels_in, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self.pointwise(F.relu6(self.depthwise(x))))
+
+
+class SameConv(nn.Conv2d):
+    """3x3 convolution that pads an even size at its end only, as TensorFlow does when the stride is 2."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, groups: int = 1) -> None:
+        super().__init__(channels_in, channels, 3, stride, groups=groups)
+        self.pads = (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.pads))
+
+
+class Stem(nn.Module):
+    """YAMNet's first layers: log-mel [B, 128, T] -> maps [B, 512, T // 96 * 6, 4], a column every 160 ms.
+
+    Each 0.96 s patch is heard on its own, as YAMNet hears it; the last one ends where the window ends.
+    """
+
+    channels, rows = 512, 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bridge = MelBridge()
+        self.conv = SameConv(1, 32, 2)
+        layers, channels_in = [], 32
+        for channels, stride in (layer for stage in STAGES[:4] for layer in stage):
+            layers.append(Separable(channels_in, channels, stride))
+            channels_in = channels
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = patches(self.bridge, log_mel)
+        x = self.layers(F.relu6(self.conv(x)))
+        in_time = x.unflatten(0, (log_mel.shape[0], -1)).transpose(1, 2)  # [B, 512, N, 6, 4]
+        columns: Tensor = in_time.flatten(2, 3)
+        return columns
+
+
+def patches(bridge: MelBridge, log_mel: Tensor) -> Tensor:
+    """log-mel [B, 128, T] -> YAMNet's patches [B * N, 1, 96, 64], N = T // 96; the last ends where the window ends."""
+    count = log_mel.shape[2] // PATCH
+    mels: Tensor = bridge(log_mel[:, :, log_mel.shape[2] - count * PATCH :])
+    return mels.reshape(-1, 1, PATCH, 64)
