@@ -5,8 +5,8 @@ scorer beside those of training.ensemble.
 
 YAMNet hears its own front end (16 kHz, 25 ms periodic Hann windows every 10 ms, 64 mels of 125–7500 Hz,
 ln(mel + 0.001); Plakal & Ellis), in patches of 0.96 s every 0.48 s. An instrument's logit is that of its likeliest
-AudioSet class, mean over patches. The probe is our training.cbam_cnn --profile probe: the same trunk, frozen, under a head of ours. Nothing
-here is fitted on the clips; probabilities are shown active from 0.5.
+AudioSet class, mean over patches. The probe is our training.cbam_cnn --profile probe: the same trunk, frozen, under a
+head of ours. Nothing here is fitted on the clips; probabilities are shown active from 0.5.
 """
 
 import argparse

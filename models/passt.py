@@ -78,9 +78,9 @@ class Passt(PaSST):
         # Channels of one scale: a transformer learns from them several times faster than from the stem's own.
         self.stem = nn.Sequential(Stem(), nn.BatchNorm2d(Stem.channels)) if stem else None
         if stem:  # blocks begin as identity, so that what the stem knows reaches the head from the first step
-            for block in self.blocks:
-                for branch in (block.attn.proj, block.mlp.fc2):
-                    nn.init.zeros_(branch.weight)
+            for name, parameter in self.blocks.named_parameters():
+                if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
+                    nn.init.zeros_(parameter)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(log_mel))
