@@ -70,7 +70,8 @@ train-bundles sounds music dev init:
     python -m training.phrases --sounds "{{ sounds }}"
     python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
     python -m training.datasets.music "{{ music }}"
-    python -m training.cbam_cnn --music runs/music.npy --init "{{ init }}" --valid "clips:{{ dev }}"
-    python -m training.ms_crnn --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --valid "clips:{{ dev }}"
-    python -m training.passt --music runs/music.npy --music-share 0.35 --teacher runs/cbam_cnn/weights.pt --valid "clips:{{ dev }}"
+    python -m training.cbam_cnn --profile probe --music runs/music.npy --music-share 0.1 --init "{{ init }}" --keep 0 --valid "clips:{{ dev }}" --to runs/probe --no-bundle
+    python -m training.cbam_cnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --valid "clips:{{ dev }}"
+    python -m training.ms_crnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
+    python -m training.passt --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
     python -m training.ensemble --valid "clips:{{ dev }}" --golden realtime/demo/demo.ogg --to models/bundles

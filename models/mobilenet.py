@@ -34,7 +34,7 @@ class MelBridge(nn.Module):
     level first, by at most 20 dB up (a silent room stays one) or 10 dB down.
     """
 
-    LEVEL, UP, DOWN = 10**-1.4, 100.0, 0.1  # mean square; power gains
+    LEVEL, UP, DOWN = 40.0, 100.0, 0.1  # 1000 times the mean square; power gains
 
     weights: Tensor
     width: Tensor
@@ -45,13 +45,13 @@ class MelBridge(nn.Module):
         weights, width = _bridge_weights()
         self.register_buffer("weights", torch.from_numpy(weights))
         self.register_buffer("width", torch.from_numpy(width))
-        self.register_buffer("loudness", torch.from_numpy(_loudness()))
+        self.register_buffer("loudness", torch.from_numpy(_loudness()), persistent=False)
         self.offset = nn.Parameter(torch.full((64,), -0.2))
 
     def forward(self, log_mel: Tensor) -> Tensor:
         power = F.relu(torch.exp(log_mel * 5.0 - 4.5) - 1e-5).transpose(1, 2)
         level = torch.matmul(power, self.loudness).mean(1)[:, None, None]
-        power = power * (self.LEVEL / (level + 1e-9)).clamp(self.DOWN, self.UP)
+        power = power * (self.LEVEL / (level + 1e-6)).clamp(self.DOWN, self.UP)
         bands = torch.matmul(power, self.weights.t())
         return torch.log(0.5 * torch.sqrt(bands * self.width + 1e-12) + 1e-3) + self.offset
 
@@ -72,13 +72,13 @@ def _bridge_weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _loudness() -> NDArray[np.float32]:
-    """Weights [128] under which mel powers sum up to a frame's mean square, as Parseval has it; rumble below 60 Hz
-    counts no more than at 60."""
+    """Weights [128] under which mel powers sum up to 1000 times a frame's mean square, as Parseval has it; rumble below
+    60 Hz counts no more than at 60. The factor keeps them within half precision, in which bundles store weights."""
     centres = 700 * np.expm1(np.linspace(0, np.log1p(logmel.MAX_HZ / 700), logmel.N_MELS + 2)[1:-1])
     turn = 2 * np.pi * np.maximum(centres, 60.0) / logmel.SAMPLE_RATE
     emphasis = 1 - 2 * logmel.PRE_EMPHASIS * np.cos(turn) + logmel.PRE_EMPHASIS**2
     window = float(np.square(np.hanning(logmel.WIN_LENGTH)).sum())
-    return np.asarray(2 / (logmel.N_FFT * window * emphasis), np.float32)
+    return np.asarray(2000 / (logmel.N_FFT * window * emphasis), np.float32)
 
 
 class Separable(nn.Module):

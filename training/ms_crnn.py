@@ -40,18 +40,6 @@ PROFILES = {
         distil=1.0,
         imitate=1.0,
     ),
-    "tune": Recipe(
-        "ms_crnn",
-        {},
-        steps=1000,
-        batch=16,
-        lr=3e-4,
-        slow=("stem",),
-        slow_lr=0.2,
-        precision="fp32",
-        seconds=(2.0, 6.0),
-        distil=1.0,
-    ),
     "paper": Recipe(
         "ms_crnn",
         {"size": "reference"},
@@ -89,7 +77,7 @@ def main() -> None:
         load_yamnet(network, args.init)
     elif args.init:
         print(take_over(network, args.init), file=sys.stderr)
-    if not (args.init and (args.init.suffix == ".npz" or recipe.slow_lr)):
+    if args.init is None or args.init.suffix != ".npz":
         recipe = replace(recipe, slow=())  # a stem that knows no music yet is not kept as it is
     carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
 

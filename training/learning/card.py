@@ -121,5 +121,7 @@ def model_card(
               "(0ad, fretsonfire-songs-muldjord, fretsonfire-songs-sectoid, gcompris-qt-data, hedgewars-data, "
               "hyperrogue-music, lincity-ng-data, marsshooter-data, megaglest-data, performous, planetblupi-music-ogg, "
               "singularity-music, supertux-data, supertuxkart-data, unknown-horizons, wesnoth, widelands-data, "
-              "xmoto-data; GPL, CC-BY-SA, MIT and GFDL as their copyright files say).", ""]  # fmt: skip
+              "xmoto-data, freecol, flare-game, naev-data, berusky2-data, colobot-common-sounds, freedroidrpg-data, "
+              "lordsawar-data, extremetuxracer-data, starfighter-data, warzone2100-music; GPL, CC-BY, CC-BY-SA, MIT "
+              "and GFDL as their copyright files say).", ""]  # fmt: skip
     return "\n".join(lines)
