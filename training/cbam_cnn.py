@@ -9,6 +9,7 @@ Profiles:
             it knew of real music by imitating its former self's features there. The result lies between the weights
             it began with and those it ended with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
             2022): scenes are not music
+    probe   the same network, its trunk kept as YAMNet's: only the head learns; five minutes, and a teacher to others
     resnet  what Özel & İskender's paper describes, a ResNet-like network with attention
     paper   the network and the recipe of their notebook, which is neither (42,182 parameters)
 """
