@@ -6,8 +6,12 @@
 Reads what is there (tagging.json is what a scorer says of the cross-validated csv files of training.ensemble):
     tagging.json        {network: {"all" | "solo" | "poly": {"clips", "mAP", "top-1", "F1 shown", "ECE",
                         "interval": {figure: [low, high]}, "AP": {instrument: average precision}}}}
-    demo_timeline.json  written by demo_timeline.py
+    reliability.json    written by recognition_pictures.py --reliability
+    spans.json          written by spans.py
     timing.json         written by timing.py
+    timing_sweep.json   written by timing.py --sweep
+    demo_timeline.json  written by demo_timeline.py
+The pictures of docs/pictures are drawn by recognition_pictures.py.
 """
 
 import argparse
@@ -55,6 +59,37 @@ def _figure(figures: Mapping[str, Any], column: str) -> str:
     return f"{value:.2f}" + (f" [{low:.2f}–{high:.2f}]" if low is not None else "")
 
 
+def reliability(record: Mapping[str, Any]) -> list[str]:
+    """The picture of told against true."""
+    errors = ", ".join(f"{name} {found['ECE']:.3f}" for name, found in record["networks"].items())
+    return [
+        f"What was told of {record['clips']} clips, cross-validated, against what came true of {record['labels']:,}"
+        " labels; the ECE is how far these are apart on average, over bins of equal mass:",
+        "",
+        _picture("reliability", f"The share that came true against the probability told; ECE: {errors}"),
+    ]
+
+
+def spans(record: Mapping[str, Any]) -> list[str]:
+    """How good every network is after some seconds."""
+    heard = record["spans"]
+    names = list(heard[0]["networks"])
+    lines = ["### How much sound it takes", "", f"| mAP / top-1 | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for span in heard:
+        cells = [f"{_figure(span['networks'][n], 'mAP')} / {_figure(span['networks'][n], 'top-1')}" for n in names]
+        lines.append(f"| {span['seconds']:g} s | {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        f"`{Path(record['command'].split()[1]).name}`, {record['date'][:10]}: excerpts of {record['clips']} clips,"
+        f" every clip counting once; {sum(span['left_out'] for span in heard)} of"
+        f" {sum(span['left_out'] + span['excerpts'] for span in heard)} left out for being more than 20 dB quieter than"
+        " their clip. The networks are as they ship, not cross-validated.",
+        "",
+        _picture("spans", "mAP and top-1 against the seconds heard, a line a network"),
+    ]
+
+
 def following(record: Mapping[str, Any]) -> list[str]:
     """The demo clip: one row an entry, then the figures of the whole."""
     lines = ["### Following the demo clip", "", f"`{record['command']}`, {record['date'][:10]}", ""]
@@ -99,6 +134,21 @@ def timing(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def sweep(record: Mapping[str, Any]) -> list[str]:
+    """The picture of what the smoothing's parameters do."""
+    return [
+        f"What each of the smoothing's parameters does, {record['date'][:10]}, seed {record['seed']},"
+        f" {record['timelines']} timelines; one after another, each beside the best of those before it:",
+        "",
+        _picture("timing", "F1 and the median delays of showing and letting go against the value of each parameter, the"
+                 " program's own marked"),
+    ]  # fmt: skip
+
+
+def _picture(name: str, alt: str) -> str:
+    return f"![{alt}](pictures/{name}.svg)"
+
+
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
 
@@ -116,9 +166,19 @@ def filled(page: str, figures: str, begin_mark: str = BEGIN, end_mark: str = END
     return f"{before}{begin_mark}\n{figures}\n{end_mark}{after}"
 
 
+PARTS = {
+    "tagging.json": tagging,
+    "reliability.json": reliability,
+    "spans.json": spans,
+    "timing.json": timing,
+    "timing_sweep.json": sweep,
+    "demo_timeline.json": following,
+}
+
+
 def figures_of(results: Path) -> str:
     blocks = []
-    for name, table in (("tagging.json", tagging), ("timing.json", timing), ("demo_timeline.json", following)):
+    for name, table in PARTS.items():
         path = results / name
         if path.exists():
             blocks.append("\n".join(table(json.loads(path.read_text(encoding="utf-8")))))

@@ -5,7 +5,8 @@
 CLIPS is a folder of clips with a labels.csv (file, labels, absent, kind, source); only solos whose other instruments
 are known to be absent are used: cut to 4–9 s, levelled, laid one after another with overlaps and gaps. The program's
 own analysis runs over them. Without --sweep it measures the defaults and writes benchmarks/results/timing.json; with
-it, it tries others, one parameter after another, and prints what each gives.
+it, it tries others, one parameter after another, each beside the best of those before it, prints what each gives and
+writes benchmarks/results/timing_sweep.json.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import csv
 import datetime
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,23 @@ def measure(
         shown += [Shown(s.time + shift, s.active) for s in run(tagger, thresholds, mix, smoothing, hop)]
         events += [Event(e.instrument, e.onset + shift, e.offset + shift) for e in there]
     result = score(events, shown, len(scenes) * SECONDS)
-    precision, recall = result["strict"]["precision"], result["strict"]["recall"]
-    result["f1"] = 2 * precision * recall / max(1e-9, precision + recall)
+    result["f1"] = f1(result["strict"])
     return result
+
+
+def f1(of: Mapping[str, float]) -> float:
+    """Of precision and recall."""
+    return 2 * of["precision"] * of["recall"] / max(1e-9, of["precision"] + of["recall"])
+
+
+def point(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sweep keeps of the figures."""
+    return {
+        "share_in_time": round(result["share_in_time"], 4),
+        "median_detection_s": result["median_detection_s"],
+        "median_release_s": result["median_release_s"],
+        **{kind: result[kind] | {"f1": round(f1(result[kind]), 4)} for kind in ("strict", "tolerant")},
+    }
 
 
 def line(result: Mapping[str, Any]) -> str:
@@ -126,6 +141,23 @@ def line(result: Mapping[str, Any]) -> str:
         f"recall {result['strict']['recall']:.3f} F1 {result['f1']:.3f}, "
         f"tolerant precision {result['tolerant']['precision']:.3f}"
     )
+
+
+def sweep(
+    measured: Callable[[Smoothing], dict[str, Any]], best: float, smoothing: Smoothing
+) -> tuple[Smoothing, dict[str, list[dict[str, Any]]]]:
+    """The smoothing with the best F1 found, and what every value tried gave."""
+    tried: dict[str, list[dict[str, Any]]] = {name: [] for name in CHOICES}
+    for name, values in CHOICES.items():
+        start = smoothing
+        for value in values:
+            other = replace(start, **{name: value})
+            figures = measured(other)
+            print(f"{name} {value}: {line(figures)}", flush=True)
+            tried[name].append({"value": value, **point(figures)})
+            if figures["f1"] > best + 1e-4:
+                best, smoothing = figures["f1"], other
+    return smoothing, tried
 
 
 def main() -> None:
@@ -140,21 +172,12 @@ def main() -> None:
     scenes = [timeline(clips, rng) for _ in range(args.timelines)]
     loaded = Tagger.load()
     tagger, smoothing = Remembering(loaded), Smoothing()
-    result = measure(tagger, loaded.thresholds, scenes, smoothing, args.hop)
+
+    def measured(tried: Smoothing) -> dict[str, Any]:
+        return measure(tagger, loaded.thresholds, scenes, tried, args.hop)
+
+    result = measured(smoothing)
     print(f"defaults: {line(result)}", flush=True)
-    if args.sweep:
-        best = result["f1"]
-        for name, values in CHOICES.items():
-            start = smoothing
-            for value in values:
-                tried = replace(start, **{name: value})
-                figures = measure(tagger, loaded.thresholds, scenes, tried, args.hop)
-                print(f"{name} {value}: {line(figures)}", flush=True)
-                if figures["f1"] > best + 1e-4:
-                    best, smoothing = figures["f1"], tried
-        print(smoothing)
-        return
-    RESULTS.mkdir(exist_ok=True)
     record = {
         "command": "python benchmarks/timing.py CLIPS " + " ".join(a for a in sys.argv[1:] if a != str(args.clips)),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -164,9 +187,15 @@ def main() -> None:
         "hop": args.hop,
         "models": loaded.sha256s,
         "smoothing": asdict(smoothing),
-        **{key: value for key, value in result.items() if key != "by_entry"},
     }
-    (RESULTS / "timing.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if args.sweep:
+        best, tried = sweep(measured, result["f1"], smoothing)
+        print(best)
+        name, figures = "timing_sweep.json", {"defaults": point(result), "best": asdict(best), "sweep": tried}
+    else:
+        name, figures = "timing.json", {key: value for key, value in result.items() if key != "by_entry"}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(json.dumps(record | figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

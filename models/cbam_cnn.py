@@ -132,23 +132,50 @@ class Head(nn.Module):
         return logits
 
 
+class Words(nn.Module):
+    """What AudioSet's own classes say: features [B, N, 1024] -> logits [B, 20], each instrument's likeliest class in
+    every patch, then their mean. They are read from YAMNet's last layer (training.learning.yamnet) and never trained.
+
+    Args:
+        width: of the features.
+        classes: instruments.
+        synonyms: AudioSet classes an instrument may have; one with fewer repeats them.
+    """
+
+    def __init__(self, width: int, classes: int, synonyms: int = 4) -> None:
+        super().__init__()
+        self.rows = nn.Linear(width, classes * synonyms).requires_grad_(False)
+        self.shape = (classes, synonyms)
+
+    def forward(self, features: Tensor) -> Tensor:
+        said: Tensor = self.rows(features).unflatten(-1, self.shape).amax(-1).mean(1)
+        return said
+
+
 class CbamCnn(nn.Module):
     """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
 
     Each step in time has its own logits; a window's are their log-mean-exp, between mean and maximum, with a learned
     sharpness per instrument (Pinheiro & Collobert, CVPR 2015), because an instrument may sound in part of it only.
 
+    The `mobilenet` trunk can also answer in words it knew before: a share of the result is what AudioSet's classes say
+    (`Words`). Scenes teach exact labels, YAMNet's words know real music; their mean is better than either. Only in
+    eval mode: scenes are to teach the network, not to talk it out of what it knew.
+
     Args:
         trunk: "mobilenet" (the one that ships) or "resnet" (the paper's).
         n_classes: number of logits.
+        words: the share of AudioSet's classes in the result, 0 … 1.
     """
 
-    def __init__(self, trunk: str = "mobilenet", n_classes: int = len(INSTRUMENTS)) -> None:
+    def __init__(self, trunk: str = "mobilenet", n_classes: int = len(INSTRUMENTS), words: float = 0.0) -> None:
         super().__init__()
         self.trunk = {"mobilenet": MobileNetTrunk, "resnet": ResNetTrunk}[trunk]()
         self.dropout = nn.Dropout(0.2)
         self.head = Head(self.trunk.width, n_classes)
         self.log_sharpness = nn.Parameter(torch.full((n_classes,), -1.0))
+        self.share = words
+        self.words = Words(self.trunk.width, n_classes) if self.share else None
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, C] (what students learn from)."""
@@ -156,7 +183,14 @@ class CbamCnn(nn.Module):
         return feature
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return self.pool(self.head(self.dropout(self.trunk(log_mel))))
+        return self.answer(self.trunk(log_mel))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Features in time [B, N, C] -> logits [B, 20]."""
+        learned = self.pool(self.head(self.dropout(features)))
+        if self.training or self.words is None:
+            return learned
+        return torch.lerp(learned, self.words(features), self.share)
 
     def pool(self, logits: Tensor) -> Tensor:
         """Logits in time [B, N, 20] -> [B, 20]."""

@@ -7,10 +7,12 @@ a .pt file of {"name", "config", "state_dict", "provenance"}.
 import argparse
 import copy
 import os
+import statistics
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,10 +20,12 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from instrec_live.models.bundle import FRAMES
 from instrec_live.models.errors import InstrecError, ModelError
+from instrec_live.models.golden import chord
 from instrec_live.models.logmel import N_MELS
 from instrec_live.models.networks import build
 from instrec_live.models.onnx_file import has_external_data
@@ -126,19 +130,35 @@ def to_onnx(network: nn.Module) -> bytes:
     return content
 
 
-def difference_from_torch(network: nn.Module, model: bytes) -> float:
-    """The greatest |difference| of the file's logits from torch's over `CHECKED_SHAPES`; NaN if any is."""
+def difference_from_torch(network: nn.Module, model: bytes, heard: Sequence[NDArray[np.float32]] = ()) -> float:
+    """The greatest |difference| of the file's logits from torch's over noise of `CHECKED_SHAPES` and over what else
+    there is to hear, log-mels [128, T]: real sound finds what noise of one loudness does not. NaN if any is."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     network = copy.deepcopy(network).eval().float().cpu()
     generator = torch.Generator().manual_seed(0)
     differences = []
-    for batch, frames in CHECKED_SHAPES:
-        log_mel = torch.randn(batch, N_MELS, frames, generator=generator)
+    noise = [torch.randn(batch, N_MELS, frames, generator=generator) for batch, frames in CHECKED_SHAPES]
+    for log_mel in (*noise, *(torch.from_numpy(mels[None]) for mels in heard)):
         with torch.inference_mode():
             expected = network(log_mel).numpy()
         (logits,) = session.run(["logits"], {"log_mel": log_mel.numpy()})
         differences.append(np.abs(logits - expected).max())
     return float(np.max(differences))  # max, unlike Python's, does not lose a NaN
+
+
+def milliseconds(model: bytes, seconds: float, times: int = 15) -> float:
+    """What a window of so many seconds costs on one core of this machine: the median of some runs in ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    window = {"log_mel": chord(seconds)[None]}
+    session.run(None, window)
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        session.run(None, window)
+        taken.append(time.perf_counter() - began)
+    return 1000 * statistics.median(taken)
 
 
 def to_half(model: bytes) -> bytes:

@@ -28,7 +28,9 @@ class MelBridge(nn.Module):
     """Our 128 log-mels -> YAMNet's 64 (125–7500 Hz, magnitudes, no pre-emphasis), [B, 128, T] -> [B, T, 64].
 
     Power in YAMNet's bands is approximated by non-negative sums of ours, with the pre-emphasis divided out; the
-    square root then stands for its sum of magnitudes. What remains is a small offset per band, which is learned.
+    square root then stands for its sum of magnitudes, which is right for noise or for a tone, not for both. What
+    remains depends on how the power lies among the bands; a small network makes it good, frame by frame
+    (training.mel_bridge fits it: the mean error falls from 0.18 nepers to 0.11).
 
     YAMNet is at its best around -14 dBFS and loses a twentieth of its mAP by -30; so each window is brought to that
     level first, by at most 20 dB up (a silent room stays one) or 10 dB down.
@@ -47,26 +49,49 @@ class MelBridge(nn.Module):
         self.register_buffer("width", torch.from_numpy(width))
         self.register_buffer("loudness", torch.from_numpy(_loudness()), persistent=False)
         self.offset = nn.Parameter(torch.full((64,), -0.2))
+        self.hidden = nn.Linear(logmel.N_MELS + 64, 128)
+        self.correction = nn.Linear(128, 64)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        return self.mels(self.levelled(log_mel)[0])
+
+    def levelled(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Mel powers of windows brought to one level [B, T, 128], and the power gains that took [B, 1, 1]."""
         power = F.relu(torch.exp(log_mel * 5.0 - 4.5) - 1e-5).transpose(1, 2)
         level = torch.matmul(power, self.loudness).mean(1)[:, None, None]
-        power = power * (self.LEVEL / (level + 1e-6)).clamp(self.DOWN, self.UP)
+        gain = (self.LEVEL / (level + 1e-6)).clamp(self.DOWN, self.UP)
+        return power * gain, gain
+
+    def mels(self, power: Tensor) -> Tensor:
+        """Mel powers [..., 128] -> YAMNet's log-mels [..., 64]."""
         bands = torch.matmul(power, self.weights.t())
-        return torch.log(0.5 * torch.sqrt(bands * self.width + 1e-12) + 1e-3) + self.offset
+        mels = torch.log(0.5 * torch.sqrt(bands * self.width + 1e-12) + 1e-3) + self.offset
+        known = torch.cat((0.3 * torch.log(10 * power + 1e-4), 0.5 * mels), -1)
+        corrected: Tensor = mels + self.correction(F.relu(self.hidden(known)))
+        return corrected
 
 
-def _bridge_weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights [64, 128] from our mel powers to YAMNet's, and each YAMNet band's summed filter weight [64]."""
-    hz = np.arange(logmel.N_FFT // 2 + 1) * (logmel.SAMPLE_RATE / logmel.N_FFT)
+def yamnet_banks() -> NDArray[np.float64]:
+    """YAMNet's filters on the lower bins of our spectra, [64, 257]: triangles of 125 to 7500 Hz, none of them on DC."""
+    hz = np.arange(logmel.N_FFT // 4 + 1) * (logmel.SAMPLE_RATE / logmel.N_FFT)
     mel = 1127.0 * np.log(1.0 + hz / 700.0)
     low, high = 1127.0 * np.log(1.0 + np.array([125.0, 7500.0]) / 700.0)
     edges = np.linspace(low, high, 66)[:, None]
     rise = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
-    target = np.maximum(0.0, np.minimum(rise, fall))
+    banks = np.maximum(0.0, np.minimum(rise, fall))
+    banks[:, 0] = 0.0
+    return np.asarray(banks)
+
+
+def _bridge_weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights [64, 128] from our mel powers to YAMNet's, and each YAMNet band's summed filter weight [64]."""
+    target = yamnet_banks()
+    hz = np.arange(target.shape[1]) * (logmel.SAMPLE_RATE / logmel.N_FFT)
     emphasis = np.abs(1 - logmel.PRE_EMPHASIS * np.exp(-2j * np.pi * hz / logmel.SAMPLE_RATE)) ** 2
-    ours = (logmel.mel_banks() * emphasis).T
+    ours = (logmel.mel_banks()[:, : target.shape[1]] * emphasis).T
     weights = np.stack([nnls(ours, row)[0] for row in target])
     return weights.astype(np.float32), target.sum(1).astype(np.float32)
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="training needs the [train] extra")
 
-from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds, weighed
 
 
 def test_platt_finds_the_scale_it_was_given() -> None:
@@ -32,3 +32,17 @@ def test_folds_keep_recordings_whole() -> None:
     fold = folds(recording)
     assert set(fold) == set(range(5))
     assert all(len(set(fold[recording == name])) == 1 for name in recording)
+
+
+def test_many_clips_of_one_recording_do_not_decide_for_all() -> None:
+    """Sixty clips of one recording, all of them as loud as lies, against forty of forty."""
+    rng = np.random.default_rng(0)
+    recording = np.array(["one"] * 60 + [f"r{i}" for i in range(40)])
+    logits = rng.normal(0, 2, (100, 20)).astype(np.float32)
+    truth = (logits > 0).astype(np.float32)
+    truth[:60] = 1 - truth[:60]
+    mask = np.ones_like(truth)
+    known = weighed(mask, recording)
+    assert known[0, 0] == pytest.approx(60**-0.5)
+    assert (known[60:] == 1).all()
+    assert fit_platt(logits, truth, mask).scale.mean() < 0.1 < 0.5 < fit_platt(logits, truth, known).scale.mean()

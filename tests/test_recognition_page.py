@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,19 @@ def test_the_demo_table_reads_what_the_demo_benchmark_writes(tmp_path: Path) -> 
     figures = page.figures_of(tmp_path)
     assert f"{len(events)} of {len(events)} entries" in figures
     assert "of those heard, 100% were shown" in figures
+
+
+def test_spans_are_told_in_a_table_with_a_picture(tmp_path: Path) -> None:
+    def span(seconds: float, top1: float | None) -> dict[str, object]:
+        figures = {"mAP": 0.804, "micro-AP": 0.7, "top-1": top1, "ECE": 0.1}
+        return {"seconds": seconds, "excerpts": 9, "left_out": 1, "networks": {"ensemble": figures, "passt": figures}}
+
+    record = {"command": "python benchmarks/spans.py dev", "date": "2000-01-01T00:00:00", "clips": 5, "recordings": 4,
+              "spans": [span(2.0, 0.751), span(10.0, None)]}  # fmt: skip
+    (tmp_path / "spans.json").write_text(json.dumps(record))
+    figures = page.figures_of(tmp_path)
+    assert "| mAP / top-1 | ensemble | passt |" in figures
+    assert "| 2 s | 0.80 / 0.75 | 0.80 / 0.75 |" in figures
+    assert "| 10 s | 0.80 / – | 0.80 / – |" in figures
+    assert "`spans.py`, 2000-01-01: excerpts of 5 clips, every clip counting once; 2 of 20 left out" in figures
+    assert re.findall(r"!\[.+\]\((.+)\)", figures) == ["pictures/spans.svg"], "no other picture has its figures there"

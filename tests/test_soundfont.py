@@ -119,7 +119,9 @@ def test_a_soundfont_becomes_a_folder_of_sounds(tiny: Path, tmp_path: Path, caps
     assert "10 phrases as sf_tiny_gm (CC0-1.0)" in out
     sources = {s.instrument: s for s in read_sources(to)}
     assert set(sources) == {"piano", "flute", "ukulele", "drums", "cymbals"}
-    assert {(s.kind, s.licence, s.package) for s in sources.values()} == {("phrases", "CC0-1.0", "Tiny GM.sf2")}
+    assert {(s.kind, s.licence, s.package) for s in sources.values()} == {
+        ("rendered phrases", "CC0-1.0", "Tiny GM.sf2")
+    }
     assert sources["ukulele"].files[0].name == "000_b008_p024.ogg"
     assert not (to / "accordion").exists()
     heard = {}

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -484,17 +487,19 @@ def test_the_level_does_not_matter_within_what_the_bridge_makes_up_for() -> None
 
 def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
     """Our 128 Kaldi mels, bridged, against YAMNet's own front end computed here from its definition."""
+    import soxr
+
     from instrec_live.models.logmel import log_mel
     from instrec_live.models.mobilenet import MelBridge
+    from instrec_live.training.learning.yamnet import MEL_BRIDGE
 
     rng = np.random.default_rng(0)
     t = np.arange(5 * 32_000) / 32_000
     sound = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220, 440, 660, 880, 1760, 3520), 1))
     sound = (0.1 * sound + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
     sound *= np.sqrt(MelBridge.LEVEL / 1000 / np.mean(np.square(sound)))  # a level that the bridge leaves as it is
-    ours = MelBridge()(torch.from_numpy(log_mel(sound)[None]))[0].detach().numpy()
-    half = sound[::2]  # nothing above 4 kHz but faint noise
-    frames = np.lib.stride_tricks.sliding_window_view(half, 400)[::160] * np.hanning(401)[:400]
+    half = soxr.resample(sound, 32_000, 16_000)
+    frames = np.lib.stride_tricks.sliding_window_view(half[120:], 400)[::160] * np.hanning(401)[:400]
     hz = np.linspace(0, 8000, 257)
     mel, edges = (
         1127 * np.log(1 + hz / 700),
@@ -505,6 +510,65 @@ def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
     )
     theirs = np.log(np.abs(np.fft.rfft(frames, 512)) @ banks.T + 1e-3)
     count = len(theirs) - 4
-    difference = ours[1 : 1 + count] - theirs[:count]
-    assert np.abs(difference).mean() < 0.4  # nats; music's own spread is several
-    assert np.corrcoef(ours[1 : 1 + count].ravel(), theirs[:count].ravel())[0, 1] > 0.9
+
+    def error(bridge: MelBridge) -> tuple[float, float]:
+        ours = (
+            bridge(torch.from_numpy(log_mel(sound)[None]))[0].detach().numpy()[2 : 2 + count]
+        )  # around the same samples
+        together = np.corrcoef(ours.ravel(), theirs[:count].ravel())[0, 1]
+        return float(np.abs(ours - theirs[:count]).mean()), float(together)
+
+    fitted = MelBridge()
+    fitted.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in np.load(MEL_BRIDGE).items()}, False)
+    (plain, _), (learnt, together) = error(MelBridge()), error(fitted)
+    assert learnt < min(0.25, 0.8 * plain)  # nepers; music's own spread is several
+    assert together > 0.95
+
+
+def test_the_mel_bridge_is_fitted_by_a_command(tmp_path: Path) -> None:
+    """Half a minute of tones in noise; and what it must not do: write where it finds no sound."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    t = np.arange(4 * 32_000) / 32_000
+    for i in range(8):
+        tone = sum(np.sin(2 * np.pi * f * t) for f in 110 * 2 ** (rng.integers(0, 48, 3) / 12))
+        sound = 0.1 * tone + 10 ** -rng.uniform(1, 3) * rng.standard_normal(len(t))
+        soundfile.write(tmp_path / f"{i}.wav", sound.astype(np.float32), 32_000, "FLOAT")
+    fit = [
+        sys.executable,
+        "-m",
+        "instrec_live.training.mel_bridge",
+        tmp_path,
+        "--count",
+        20,
+        "--to",
+        tmp_path / "b.npz",
+    ]
+    said = subprocess.run(list(map(str, fit)), capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    after, before = (float(x) for x in re.findall(r"(0\.\d+)", said.stdout)[:2])
+    assert after < 0.9 * before
+    assert {v.dtype.name for v in np.load(tmp_path / "b.npz").values()} == {"float16"}
+    (tmp_path / "empty").mkdir()
+    fit[3] = tmp_path / "empty"
+    said = subprocess.run(list(map(str, [*fit[:-1], tmp_path / "c.npz"])), capture_output=True, text=True, timeout=120)
+    assert said.returncode == 4
+    assert "no sound files in it" in said.stderr
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_what_yamnet_knew_by_name_is_a_share_of_the_answer_and_never_trained(tmp_path: Path) -> None:
+    network = build("cbam_cnn", trunk="mobilenet", words=0.5)
+    plain = build("cbam_cnn", trunk="mobilenet")
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("words.")})
+    assert not any(p.requires_grad for p in network.words.parameters())
+    x = torch.randn(2, 128, 300)
+    features = network.eval().trunk(x)
+    torch.testing.assert_close(network(x), (plain.eval()(x) + network.words(features)) / 2)
+    network.dropout.p = network.head.dropout.p = 0.0
+    torch.testing.assert_close(network.train()(x), plain(x))  # scenes do not talk it out of them
+    with torch.no_grad():
+        network.words.rows.weight.zero_()
+        network.words.rows.bias.copy_(torch.arange(80.0))
+    torch.testing.assert_close(network.words(features), torch.arange(3.0, 80, 4).expand(2, 20))  # the likeliest of four

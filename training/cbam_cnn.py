@@ -36,11 +36,11 @@ from instrec_live.training.learning.yamnet import load_yamnet
 PROFILES = {
     "ours": Recipe(
         "cbam_cnn",
-        {"trunk": "mobilenet"},
-        steps=1000,
+        {"trunk": "mobilenet", "words": 0.4},
+        steps=1600,
         batch=24,
         lr=1e-3,
-        slow=("trunk.stem", "trunk.stages"),
+        slow=("trunk",),
         slow_lr=0.15,
         imitate=2.0,
         music_only=True,
@@ -49,7 +49,7 @@ PROFILES = {
     ),
     "probe": Recipe(
         "cbam_cnn",
-        {"trunk": "mobilenet"},
+        {"trunk": "mobilenet", "words": 0.4},
         steps=1000,
         batch=24,
         lr=1e-3,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.export import load_checkpoint, network_of
+from instrec_live.models.export import load_checkpoint, milliseconds, network_of
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
@@ -30,9 +30,9 @@ from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
 from instrec_live.training.evaluation.metrics import enough, mean_average_precision
 from instrec_live.training.evaluation.predictions import write_predictions
-from instrec_live.training.learning.bundling import keep
-from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds
-from instrec_live.training.learning.card import model_card
+from instrec_live.training.learning.bundling import exported, keep
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds, weighed
+from instrec_live.training.learning.card import Heard, model_card
 from instrec_live.training.learning.options import DATA, to_validate_on
 from instrec_live.training.learning.validation import predict
 from instrec_live.training.scenes.mixer import Phrases, Scenes
@@ -65,11 +65,12 @@ def _tenths(parts: int, left: int = 10) -> list[tuple[float, ...]]:
 class Fitted:
     """Everything fitted on some clips: each network's calibration and thresholds, and the ensemble's."""
 
-    def __init__(self, logits: Logits, truth: FloatArray, mask: FloatArray) -> None:
+    def __init__(self, logits: Logits, truth: FloatArray, mask: FloatArray, recording: NDArray[np.str_]) -> None:
+        known, mask = mask, weighed(mask, recording)
         self.calibration = {name: fit_platt(z, truth, mask) for name, z in logits.items()}
         calibrated = {name: self.calibration[name](z) for name, z in logits.items()}
         self.thresholds = {name: choose_thresholds(sigmoid(z), truth, mask) for name, z in calibrated.items()}
-        self.weights = choose_weights(calibrated, truth, mask)
+        self.weights = choose_weights(calibrated, truth, known)
         mean = self._mean(calibrated)
         self.together = fit_platt(mean, truth, mask)
         self.threshold_together = choose_thresholds(sigmoid(self.together(mean)), truth, mask)
@@ -90,7 +91,8 @@ def cross_validated(logits: Logits, clips: Clips) -> dict[str, tuple[FloatArray,
     fold, out = folds(clips.recording), {}
     for k in np.unique(fold):
         inside, outside = fold == k, fold != k
-        fitted = Fitted({n: z[outside] for n, z in logits.items()}, clips.truth[outside], clips.mask[outside])
+        others = {name: z[outside] for name, z in logits.items()}
+        fitted = Fitted(others, clips.truth[outside], clips.mask[outside], clips.recording[outside])
         for name, (p, thresholds) in fitted({n: z[inside] for n, z in logits.items()}).items():
             probabilities, active = out.setdefault(
                 name, (np.zeros_like(clips.truth), np.zeros(clips.truth.shape, bool))
@@ -134,17 +136,19 @@ def main() -> None:
     networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, clips) for name, network in networks.items()}
     unseen = cross_validated(logits, clips)
-    fitted = Fitted(logits, clips.truth, clips.mask)
-    new_timbres: dict[str, float] = {}
-    if (args.held_out / "index.json").is_file():
-        held_out = scenes_of(args.held_out)
+    fitted = Fitted(logits, clips.truth, clips.mask, clips.recording)
+    held_out = scenes_of(args.held_out) if (args.held_out / "index.json").is_file() else None
+    timbres = {}
+    if held_out is not None:
         timbres = fitted({name: predict(network, held_out) for name, network in networks.items()})
-        new_timbres = {n: mean_average_precision(held_out.truth, p, held_out.mask) for n, (p, _) in timbres.items()}
     files = [Path(file).name for file in clips.files]
     for name, (probabilities, active) in unseen.items():
         write_predictions(args.runs / "cross_validated" / f"{name}.csv", files, probabilities, active)
         figure = mean_average_precision(clips.truth, probabilities, clips.mask, enough(clips.truth, clips.mask) or 1)
-        elsewhere = f", on scenes of held-out timbres {new_timbres[name]:.3f}" if new_timbres else ""
+        elsewhere = ""
+        if held_out is not None:
+            new = mean_average_precision(held_out.truth, timbres[name][0], held_out.mask)
+            elsewhere = f", on scenes of held-out timbres {new:.3f}"
         print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
     index = args.phrases / "index.json"
     sources = json.loads(index.read_text())["sources"] if index.is_file() else []
@@ -156,11 +160,18 @@ def main() -> None:
             "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
             "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
         }
-        parameters = sum(p.numel() for p in network.parameters())
-        recipe = checkpoint["provenance"]["recipe"]
-        card = model_card(name, parameters, recipe, sources, clips, unseen[name][0], new_timbres.get(name))
+        model = exported(network, golden)
+        card = model_card(
+            name,
+            sum(p.numel() for p in network.parameters()),
+            {seconds: milliseconds(model, seconds) for seconds in (10.0, 2.5)},
+            checkpoint["provenance"]["recipe"],
+            sources,
+            Heard(clips, unseen[name][0]),
+            Heard(held_out, timbres[name][0]) if held_out is not None else None,
+        )
         calibration, thresholds = fitted.calibration[name], fitted.thresholds[name]
-        keep(network, checkpoint, args.to / name, calibration, thresholds, golden, provenance, card)
+        keep(network, model, checkpoint, args.to / name, calibration, thresholds, golden, provenance, card)
     together = {
         "weights": fitted.weights,
         "calibration": {"scale": fitted.together.scale.tolist(), "bias": fitted.together.bias.tolist()},

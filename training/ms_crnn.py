@@ -30,7 +30,7 @@ PROFILES = {
     "ours": Recipe(
         "ms_crnn",
         {},
-        steps=3000,
+        steps=4000,
         batch=16,
         lr=1e-3,
         slow=("stem",),

@@ -1,6 +1,6 @@
 """Six-second phrases of one instrument, cut from playing or played from notes, kept as log-mels on disk.
 
-    python -m training.phrases --sounds DIR --to runs/phrases [--seed 0] [--count 9000] [--held-out]
+    python -m training.phrases --sounds DIR [DIR ...] [--without SOURCE ...] --to runs/phrases [--held-out]
 
 Scenes are mixed from these in the power-mel domain, which costs a training loop almost nothing; so everything that
 needs samples (pitch, rooms, saturation, codecs, note timing) happens here, once.
@@ -179,13 +179,15 @@ def share(sources: list[Source], count: int) -> list[int]:
 
 
 def _worth(source: Source) -> float:
-    """Files, with real playing worth four times its number of files."""
-    return min(len(source.files), 60) * (4 if source.continuous else 1) + 2
+    """Files, with recorded playing worth four times its number of files."""
+    recorded = source.kind in ("phrases", "song")
+    return min(len(source.files), 60) * (4 if recorded else 1) + 2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sounds", type=Path, required=True, metavar="DIR", help="a folder with sources.csv")
+    parser.add_argument("--sounds", type=Path, nargs="+", required=True, metavar="DIR", help="folders with sources.csv")
+    parser.add_argument("--without", nargs="+", default=[], metavar="SOURCE", help="leave these sources out")
     parser.add_argument("--to", type=Path, default=Path("runs/phrases"), metavar="DIR", help="replaces what is "
                         "there (runs/phrases)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
@@ -196,9 +198,14 @@ def main() -> None:
     for name, least in (("count", 1), ("workers", 1), ("seed", 0)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name} must be {least} or more, not {getattr(args, name)}")
-    sources = read_sources(args.sounds, only_held_out=args.held_out)
+    sources = [source for folder in args.sounds for source in read_sources(folder, only_held_out=args.held_out)]
+    unknown = sorted(set(args.without) - {source.name for source in sources})
+    if unknown:
+        raise UsageError(f"--without {unknown[0]}: no source of that name", "the names stand in sources.csv")
+    sources = [source for source in sources if source.name not in args.without]
     if not sources:
-        raise InputFileError(f"{args.sounds}: no source in it is {'' if args.held_out else 'not '}held out")
+        folders = ", ".join(map(str, args.sounds))
+        raise InputFileError(f"{folders}: no source in it is {'' if args.held_out else 'not '}held out")
     counts = share(sources, args.count)
     jobs = [(s, n, args.seed * 100_003 + i) for i, (s, n) in enumerate(zip(sources, counts, strict=True))]
     rows: list[dict[str, object]] = []

@@ -1,8 +1,8 @@
 """Folders of single-instrument sound: `<root>/<instrument>/<source>/*.ogg` (or .flac, .wav, …), and a `sources.csv`.
 
 sources.csv has one row a (source, instrument): source, licence, package, class, n_files, seconds, kind. The kind says
-how a file may be used: notes and samples are played into phrases, phrases are cut, a song is known to hold its
-instrument and says nothing of the others.
+how a file may be used: notes and samples are played into phrases, phrases (recorded, or rendered through a soundfont)
+are cut, a song is known to hold its instrument and says nothing of the others.
 """
 
 import os
@@ -36,7 +36,7 @@ class Source:
 
     instrument: str
     name: str
-    kind: str  # "notes", "recorded samples", "sampled soundfont", "phrases", "song"
+    kind: str  # "notes", "recorded samples", "sampled soundfont", "phrases", "rendered phrases", "song"
     licence: str
     package: str
     files: tuple[Path, ...]
@@ -44,7 +44,7 @@ class Source:
     @property
     def continuous(self) -> bool:
         """Files are playing to be cut, not notes to be played."""
-        return self.kind in ("phrases", "song")
+        return self.kind in ("phrases", "rendered phrases", "song")
 
 
 def read_sources(root: Path, held_out: Iterable[str] = HELD_OUT_SOURCES, only_held_out: bool = False) -> list[Source]:

@@ -20,7 +20,7 @@ from instrec_live.models.half_weights import pack_half_weights, round_to_half
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.datasets.clips import Clips
 from instrec_live.training.evaluation.metrics import mean_average_precision, measured
-from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, weighed
 from instrec_live.training.learning.validation import predict
 
 FloatArray = NDArray[np.float32]
@@ -41,9 +41,10 @@ def bundle_of(
     if clips is not None:
         logits = predict(network.to(device), clips)
         network.cpu()
-        calibration = fit_platt(logits, clips.truth, clips.mask)
+        known = weighed(clips.mask, clips.recording)
+        calibration = fit_platt(logits, clips.truth, known)
         calibrated = sigmoid(calibration(logits))
-        thresholds = choose_thresholds(calibrated, clips.truth, clips.mask)
+        thresholds = choose_thresholds(calibrated, clips.truth, known)
         figure = "not measured"
         if measured(clips.truth, clips.mask, 1).any():
             figure = f"{mean_average_precision(clips.truth, calibrated, clips.mask, min_positives=1):.3f}"
@@ -54,11 +55,28 @@ def bundle_of(
         )
     name = checkpoint["name"]
     card = f"# {name}\n\nTrained on {_today()} by `{checkpoint['provenance'].get('command', 'unknown')}`.\n\n{said}\n"
-    return keep(network, checkpoint, to, calibration, thresholds, chord(10.0), {"validation": said}, card)
+    golden = chord(10.0)
+    model = exported(network, golden)
+    return keep(network, model, checkpoint, to, calibration, thresholds, golden, {"validation": said}, card)
+
+
+def exported(network: nn.Module, golden: FloatArray) -> bytes:
+    """A network, rounded to half precision already, as the bytes of its ONNX file.
+
+    Raises:
+        ModelError: it differs from torch, on noise or on the golden log-mel [128, T].
+    """
+    model = pack_half_weights(to_onnx(network))
+    difference = difference_from_torch(network, model, [golden])
+    if not difference <= TOLERANCE:
+        raise ModelError(f"the ONNX file's logits are {difference:.2g} off torch's")
+    print(f"{type(network).__name__}: {len(model) / 1e6:.1f} MB, {difference:.1e} from torch", file=sys.stderr)
+    return model
 
 
 def keep(
     network: nn.Module,
+    model: bytes,
     checkpoint: Checkpoint,
     to: Path,
     calibration: Platt,
@@ -67,23 +85,18 @@ def keep(
     provenance: Mapping[str, Any],
     card: str,
 ) -> Bundle:
-    """Write a network, rounded to half precision already, as a bundle.
+    """Write a network as a bundle.
 
     Args:
+        network: rounded to half precision already.
+        model: its ONNX file.
         golden: the log-mel [128, T] whose logits are kept to be checked.
-
-    Raises:
-        ModelError: the ONNX file differs from torch.
     """
     name = checkpoint["name"]
-    model = pack_half_weights(to_onnx(network))
-    difference = difference_from_torch(network, model)
-    if not difference <= TOLERANCE:
-        raise ModelError(f"{name}: the ONNX file's logits are {difference:.2g} off torch's")
     with torch.no_grad():
         answer = network(torch.from_numpy(golden[None]))[0].numpy()
     parameters = sum(p.numel() for p in network.parameters())
-    bundle = write_bundle(
+    return write_bundle(
         to,
         name=name,
         onnx=model,
@@ -94,8 +107,6 @@ def keep(
         provenance={"date": _today(), **checkpoint["provenance"], **provenance},
         model_card=card,
     )
-    print(f"{name}: {parameters:,} parameters, {len(model) / 1e6:.1f} MB, {difference:.1e} from torch", file=sys.stderr)
-    return bundle
 
 
 def _today() -> str:

@@ -23,7 +23,7 @@ class Teacher(nn.Module):
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """log-mel [B, 128, T] -> probabilities [B, 20], features [B, C]."""
         steps = self.network.trunk(log_mel)
-        return torch.sigmoid(self.network.pool(self.network.head(steps))), steps.mean(1)
+        return torch.sigmoid(self.network.answer(steps)), steps.mean(1)
 
 
 class Student(nn.Module):

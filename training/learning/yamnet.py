@@ -15,7 +15,9 @@ from torch import nn
 from instrec_live.models.cbam_cnn import CbamCnn, MobileNetTrunk
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.mobilenet import Separable, Stem
+from instrec_live.models.mobilenet import MelBridge, Separable, Stem
+
+MEL_BRIDGE = Path(__file__).with_name("mel_bridge.npz")  # made by training.mel_bridge
 
 # AudioSet classes that say an instrument is sounding.
 AUDIOSET: dict[str, tuple[str, ...]] = {
@@ -61,8 +63,17 @@ def load_yamnet(network: nn.Module, weights: Path) -> None:
             for i, conv in enumerate(convs):
                 conv.weight.copy_(stored[f"convs.{i}.weight"])
                 conv.bias.copy_(stored[f"convs.{i}.bias"])
+            _bridge(network).load_state_dict(_fitted(), strict=False)
             if isinstance(network, CbamCnn):
-                _fill(network.head.linear, stored, class_map)
+                rows = _rows(class_map)
+                for row, classes in enumerate(rows):
+                    network.head.linear.weight[row] = stored["head.weight"][classes].mean(0)
+                    network.head.linear.bias[row] = stored["head.bias"][classes].mean(0)
+                if network.words is not None:
+                    synonyms = network.words.shape[1]
+                    each = [classes[i % len(classes)] for classes in rows for i in range(synonyms)]
+                    network.words.rows.weight.copy_(stored["head.weight"][each])
+                    network.words.rows.bias.copy_(stored["head.bias"][each])
     except (OSError, EOFError, ValueError, KeyError, IndexError, RuntimeError, AttributeError, BadZipFile) as error:
         raise InputFileError(f"{weights}: not YAMNet's weights and class map: {error}") from error
 
@@ -79,10 +90,16 @@ def _convs(network: nn.Module) -> list[nn.Conv2d]:
     return [first, *(conv for layer in layers for conv in (layer.depthwise, layer.pointwise))]
 
 
-def _fill(head: nn.Linear, stored: dict[str, torch.Tensor], class_map: Path) -> None:
+def _bridge(network: nn.Module) -> MelBridge:
+    return next(module for module in network.modules() if isinstance(module, MelBridge))
+
+
+def _fitted() -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(MEL_BRIDGE).items()}
+
+
+def _rows(class_map: Path) -> list[list[int]]:
+    """The rows of YAMNet's last layer that speak of each instrument."""
     with class_map.open(newline="", encoding="utf-8") as handle:
         names = [row["display_name"] for row in csv.DictReader(handle)]
-    for row, instrument in enumerate(INSTRUMENTS):
-        classes = [names.index(name) for name in AUDIOSET[instrument]]
-        head.weight[row] = stored["head.weight"][classes].mean(0)
-        head.bias[row] = stored["head.bias"][classes].mean(0)
+    return [[names.index(name) for name in AUDIOSET[instrument]] for instrument in INSTRUMENTS]

@@ -1,7 +1,7 @@
 """Who plays in a scene, when and how loud: planned once, rendered as power mels (mixer) or as sound (write)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from instrec_live.models.instruments import INSTRUMENTS
 FloatArray = NDArray[np.float32]
 
 POLYPHONY = (0.04, 0.32, 0.24, 0.18, 0.12, 0.06, 0.04)  # chance of 0, 1, … 6 instruments
+KIT = tuple(INSTRUMENTS.index(name) for name in ("drums", "cymbals"))
+WHOLE_KIT = 0.7  # how often who plays one of the two plays both
 SHORTEST = 40  # frames, 0.4 s: what a part keeps of a scene at least
 
 
@@ -64,7 +66,7 @@ class Cast:
 
 def draw_parts(rng: np.random.Generator, frames: int, chances: NDArray[np.float64], count: int) -> tuple[Part, ...]:
     """`count` different instruments (or as many as there are), most of them from beginning to end, some entering late,
-    some leaving early."""
+    some leaving early; and where there are drums or cymbals, usually the whole kit, one more."""
     chosen = rng.choice(len(chances), size=min(count, np.count_nonzero(chances)), replace=False, p=chances)
     begin = int(rng.uniform(0, 0.7) * frames) if rng.random() < 0.05 else 0  # a window that is not yet full
     parts = []
@@ -78,4 +80,10 @@ def draw_parts(rng: np.random.Generator, frames: int, chances: NDArray[np.float6
         if offset - onset < SHORTEST:
             offset = frames
         parts.append(Part(int(instrument), float(rng.uniform(-14, 0)), onset, offset, int(rng.integers(4, 50))))
+    kit = [part for part in parts if part.instrument in KIT]
+    if len(kit) == 1 and rng.random() < WHOLE_KIT:
+        rest = KIT[1] if kit[0].instrument == KIT[0] else KIT[0]
+        if chances[rest] > 0:
+            gain_db = float(np.clip(kit[0].gain_db + rng.uniform(-6, 6), -14, 0))
+            parts.append(replace(kit[0], instrument=rest, gain_db=gain_db))
     return tuple(parts)

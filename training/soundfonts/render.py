@@ -97,7 +97,7 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
             for instrument in tqdm(instruments, unit="instrument", disable=None):
                 files, seconds = render_instrument(font, instrument, count, seed, partial / instrument)
                 if files:
-                    rows.append([name, licence, file.name, instrument, files, f"{seconds:.1f}", "phrases"])
+                    rows.append([name, licence, file.name, instrument, files, f"{seconds:.1f}", "rendered phrases"])
             rendered = [row[3] for row in rows]
             lacking = ", ".join(f"no {DISPLAY_NAMES[i]}" for i in instruments if i not in rendered)
             if not rows:
