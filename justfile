@@ -64,14 +64,39 @@ evaluate data *options:
 screenshot:
     python docs/screenshot.py
 
-# make the networks anew (2 to 3 h on two cores; every step resumes): a folder of single-instrument sounds with its
-# sources.csv, one of unlabelled music, one of labelled clips, and YAMNet's weights (.npz)
+# more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
+# music of games in runs/free (half an hour; needs apt-get, dpkg-deb, npm and the FluidSynth library)
+free-sounds:
+    mkdir -p runs/packages runs/free
+    cd runs/packages && apt-get download fluid-soundfont-gm musescore-general-soundfont freecol flare-game naev-data \
+        berusky2-data colobot-common-sounds freedroidrpg-data lordsawar-data extremetuxracer-data starfighter-data \
+        warzone2100-music && npm pack @coderline/alphatab@1.8.4
+    cd runs/packages && for deb in *.deb; do dpkg-deb -x "$deb" "../free/${deb%%_*}"; done
+    tar -xzf runs/packages/coderline-alphatab-1.8.4.tgz -C runs/free
+    python -m training.datasets soundfont runs/free/fluid-soundfont-gm/usr/share/sounds/sf2/FluidR3_GM.sf2 --to runs/soundfonts --licence MIT --name fluidr3_phrases --phrases 40
+    python -m training.datasets soundfont runs/free/musescore-general-soundfont/usr/share/sounds/sf3/MuseScore_General_Full.sf3 --to runs/soundfonts --licence MIT --name musescore_phrases --phrases 40 --seed 1
+    python -m training.datasets soundfont runs/free/package/dist/soundfont/sonivox.sf2 --to runs/soundfonts --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2
+
+# make the networks anew, after `just free-sounds` (2 to 3 h on two cores; every step resumes; seed 0, phrases' seed 1):
+# a folder of single-instrument sounds with its sources.csv, one of unlabelled music, one of labelled clips, and
+# YAMNet's weights (.npz). Minutes of one core, in the order of the lines: 7, 1, 15, 3, 8, 30, 40, 27, 3
 train-bundles sounds music dev init:
-    python -m training.phrases --sounds "{{ sounds }}"
+    python -m training.phrases --sounds "{{ sounds }}" runs/soundfonts --without sf_fluidr3 sf_musescore sf_sonivox --count 10000 --seed 1
     python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
-    python -m training.datasets.music "{{ music }}"
+    python -m training.datasets.music "{{ music }}" runs/free --every 9
+    python -m training.mel_bridge "{{ sounds }}" "{{ music }}"
     python -m training.cbam_cnn --profile probe --music runs/music.npy --music-share 0.1 --init "{{ init }}" --keep 0 --valid "clips:{{ dev }}" --to runs/probe --no-bundle
-    python -m training.cbam_cnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --valid "clips:{{ dev }}"
+    python -m training.cbam_cnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --anchor runs/probe/weights.pt --valid "clips:{{ dev }}"
     python -m training.ms_crnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
     python -m training.passt --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
     python -m training.ensemble --valid "clips:{{ dev }}" --golden realtime/demo/demo.ogg --to models/bundles
+
+# how good 2, 3, 5 and 10 s are, and what each setting of the smoothing gives, on a folder of labelled clips (15 min)
+spans clips:
+    python benchmarks/spans.py "{{ clips }}"
+    python benchmarks/timing.py "{{ clips }}" --timelines 16 --sweep
+
+# docs/pictures and the figures of docs/recognition.md, from the files of `just spans` and `just train-bundles`
+pictures clips:
+    python benchmarks/recognition_pictures.py --reliability runs/cross_validated "{{ clips }}"
+    python benchmarks/recognition_page.py

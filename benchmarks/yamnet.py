@@ -5,12 +5,12 @@ scorer beside those of training.ensemble.
 
 YAMNet hears its own front end (16 kHz, 25 ms periodic Hann windows every 10 ms, 64 mels of 125–7500 Hz,
 ln(mel + 0.001); Plakal & Ellis), in patches of 0.96 s every 0.48 s. An instrument's logit is that of its likeliest
-AudioSet class, mean over patches. The probe is our training.cbam_cnn --profile probe: the same trunk, frozen, under a
-head of ours. Nothing here is fitted on the clips; probabilities are shown active from 0.5.
+AudioSet class in each patch, mean over patches. The probe is our training.cbam_cnn --profile probe: the same trunk,
+frozen, under a head of ours, without AudioSet's words. Nothing here is fitted on the clips; probabilities are shown
+active from 0.5.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -21,26 +21,16 @@ from numpy.typing import NDArray
 
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.export import load_checkpoint, network_of
-from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.mobilenet import PATCH
+from instrec_live.models.mobilenet import PATCH, yamnet_banks
 from instrec_live.models.networks import build
 from instrec_live.training.datasets.clips import read_clips
 from instrec_live.training.evaluation.predictions import write_predictions
 from instrec_live.training.learning.validation import predict
-from instrec_live.training.learning.yamnet import AUDIOSET, load_yamnet
+from instrec_live.training.learning.yamnet import load_yamnet
 
 FloatArray = NDArray[np.float32]
 
 RATE, WINDOW, HOP, N_FFT = 16_000, 400, 160, 512
-
-
-def mel_banks() -> FloatArray:
-    """Triangles [257, 64] on YAMNet's mel scale."""
-    mel = 1127.0 * np.log(1.0 + np.linspace(0, RATE / 2, N_FFT // 2 + 1) / 700.0)[:, None]
-    low, high = 1127.0 * np.log(1.0 + np.array([125.0, 7500.0]) / 700.0)
-    edges = np.linspace(low, high, 66)
-    rise, fall = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - mel) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
 
 
 def patches(path: Path) -> FloatArray:
@@ -50,7 +40,7 @@ def patches(path: Path) -> FloatArray:
     mono = np.pad(mono, (0, max(0, WINDOW + HOP * (PATCH - 1) - len(mono))))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP] * hann
-    log_mel = np.log(np.abs(np.fft.rfft(frames, N_FFT)) @ mel_banks() + 0.001)
+    log_mel = np.log(np.abs(np.fft.rfft(frames, N_FFT)) @ yamnet_banks().T + 0.001)
     starts = range(0, len(log_mel) - PATCH + 1, PATCH // 2)
     return np.stack([log_mel[i : i + PATCH] for i in starts]).astype(np.float32)
 
@@ -58,17 +48,12 @@ def patches(path: Path) -> FloatArray:
 @torch.no_grad()
 def zero_shot(weights: Path, paths: list[Path]) -> FloatArray:
     """Logits [n, 20] of YAMNet as it is."""
-    network = build("cbam_cnn", trunk="mobilenet").eval()  # attention that has learnt nothing yet is none
+    network = build("cbam_cnn", trunk="mobilenet", words=1.0).eval()  # attention that has learnt nothing yet is none
     load_yamnet(network, weights)
-    stored = np.load(weights)
-    with weights.with_name("yamnet_class_map.csv").open(newline="", encoding="utf-8") as handle:
-        names = [row["display_name"] for row in csv.DictReader(handle)]
-    classes = [[names.index(name) for name in AUDIOSET[instrument]] for instrument in INSTRUMENTS]
     out = []
     for path in paths:
         x = network.trunk.stages(torch.relu(network.trunk.stem(torch.from_numpy(patches(path))[:, None])).clamp(max=6))
-        logits = x.mean((2, 3)).numpy() @ stored["head.weight"].astype(np.float32).T + stored["head.bias"]
-        out.append([logits.mean(0)[of].max() for of in classes])
+        out.append(network.words(x.mean((2, 3))[None])[0].numpy())
     return np.array(out, np.float32)
 
 
@@ -82,7 +67,9 @@ def main() -> None:
     torch.set_num_threads(1)
     clips = read_clips(args.clips)
     alone = zero_shot(args.weights, [args.clips / file for file in clips.files])
-    probe = predict(network_of(load_checkpoint(args.probe)), clips)
+    network = network_of(load_checkpoint(args.probe))
+    network.words = None  # what it learnt, and that alone
+    probe = predict(network, clips)
     for name, logits in (("yamnet", alone), ("yamnet_head", probe), ("yamnet_mean", (alone + probe) / 2)):
         probabilities = sigmoid(logits)
         write_predictions(args.to / f"{name}.csv", clips.files, probabilities, probabilities >= 0.5)

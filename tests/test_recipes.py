@@ -313,6 +313,19 @@ def test_only_a_cbam_cnn_of_our_instruments_teaches(tmp_path: Path) -> None:
         run_module.open_teacher(path, ms_crnn.PROFILES["paper"])
 
 
+def test_the_result_lies_between_the_anchor_and_what_was_learnt(tmp_path: Path) -> None:
+    networks = [build("cbam_cnn", trunk="mobilenet", words=0.4) for _ in range(2)]
+    states = [{k: v.clone() for k, v in network.state_dict().items()} for network in networks]
+    cbam_cnn.between(networks[0], networks[1], 0.25)
+    for name, value in networks[0].state_dict().items():
+        torch.testing.assert_close(value, 0.75 * states[0][name] + 0.25 * states[1][name])
+    other, path = build("cbam_cnn", trunk="resnet"), tmp_path / "anchor.pt"
+    kept = {"name": "cbam_cnn", "config": {"trunk": "resnet"}, "state_dict": other.state_dict(), "provenance": {}}
+    torch.save(kept, path)
+    with pytest.raises(ModelError, match="another network than the one to be trained"):
+        cbam_cnn._anchor(path, networks[0])
+
+
 @pytest.mark.parametrize(
     ("module", "options", "words"),
     [

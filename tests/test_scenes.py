@@ -133,7 +133,7 @@ def test_real_music_is_masked_but_for_what_is_laid_on_top(phrases: Phrases) -> N
     for _ in range(40):
         scene = scenes.scene(rng, 300)
         assert scene.real
-        assert scene.annotation.mask.sum() <= 1
+        assert scene.annotation.mask.sum() <= len(scene.parts) <= 2  # two: drums and cymbals
         assert (scene.annotation.labels <= scene.annotation.mask).all()
         laid += len(scene.parts)
     assert 4 <= laid <= 24
@@ -177,6 +177,22 @@ def test_sources_play_as_often_as_they_have_phrases() -> None:
     assert abs(np.mean(np.array(drawn) == 0) - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 2000)
     np.testing.assert_allclose(cast.chances[[12, 7]], np.sqrt([40, 4]) / np.sqrt([40, 4]).sum())
     assert len(draw_parts(rng, 300, cast.chances, 6)) == 2  # no more instruments than there are
+
+
+def test_drums_and_cymbals_are_usually_one_kit() -> None:
+    rng, chances = np.random.default_rng(0), np.full(20, 1 / 20)
+    drums, cymbals = INSTRUMENTS.index("drums"), INSTRUMENTS.index("cymbals")
+    plans = [draw_parts(rng, 300, chances, 1) for _ in range(3000)]
+    kits = [plan for plan in plans if plan[0].instrument in (drums, cymbals)]
+    whole = [plan for plan in kits if len(plan) == 2]
+    assert abs(len(whole) / len(kits) - 0.7) < 4 * np.sqrt(0.7 * 0.3 / len(kits))
+    for one, other in whole:
+        assert {one.instrument, other.instrument} == {drums, cymbals}
+        assert (one.onset, one.offset, one.release) == (other.onset, other.offset, other.release)
+        assert -14 <= other.gain_db <= 0
+    assert all(len(plan) == 1 for plan in plans if plan not in kits)
+    chances[cymbals] = 0  # nobody has any
+    assert all(len(draw_parts(rng, 300, chances / chances.sum(), 1)) == 1 for _ in range(200))
 
 
 def test_an_envelope_is_silent_before_and_after() -> None:

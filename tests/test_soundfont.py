@@ -159,7 +159,7 @@ def test_sounds_that_are_there_already_stay(tiny: Path, tmp_path: Path, end: str
     before = everything(to)
     run(tiny, to, "--instruments", "piano", "--name", "new")
     after = everything(to)
-    assert after["sources.csv"] == (f"{table}{end}phrases,piano,new,CC0-1.0,Tiny GM.sf2,{end}").encode()
+    assert after["sources.csv"] == (f"{table}{end}rendered phrases,piano,new,CC0-1.0,Tiny GM.sf2,{end}").encode()
     assert after["piano/mine/a.ogg"] == before["piano/mine/a.ogg"]
     assert [(s.name, s.instrument) for s in read_sources(to)] == [("mine", "piano"), ("new", "piano")]
     with pytest.raises(UsageError, match="already there"):

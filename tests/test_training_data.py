@@ -10,11 +10,11 @@ import soundfile
 pytest.importorskip("sklearn", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
-from instrec_live.models.errors import InputFileError
+from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.training import phrases
 from instrec_live.training.datasets import music
-from instrec_live.training.datasets.sounds import full_band, load, read_sources, split_on_silence
+from instrec_live.training.datasets.sounds import Source, full_band, load, read_sources, split_on_silence
 from instrec_live.training.phrases import SAMPLES, Player, share
 from instrec_live.training.scenes.mixer import Phrases
 
@@ -193,3 +193,36 @@ def test_music_becomes_windows_of_ten_seconds(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputFileError, match="anything to hear"):
         run(monkeypatch, music.main, tmp_path / "music", "--to", tmp_path / "music.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "music.npy"), mels)
+
+
+def test_phrases_of_several_folders_without_a_source(
+    sounds: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = tmp_path_factory.mktemp("more")
+    (more / "organ" / "font").mkdir(parents=True)
+    soundfile.write(more / "organ" / "font" / "0.ogg", tone(330, 8.0), SAMPLE_RATE)
+    (more / "sources.csv").write_text(
+        "source,licence,package,class,n_files,seconds,kind\nfont,MIT,made here,organ,1,8,rendered phrases\n"
+    )
+    argv = ["phrases", "--sounds", str(sounds), str(more), "--count", "8", "--workers", "1", "--to", str(more / "out")]
+    monkeypatch.setattr("sys.argv", [*argv, "--without", "two"])
+    phrases.main()
+    made = Phrases(more / "out").sources
+    assert [(s["source"], s["kind"]) for s in made] == [
+        ("one", "notes"),
+        ("three", "song"),
+        ("font", "rendered phrases"),
+    ]
+    monkeypatch.setattr("sys.argv", [*argv, "--without", "tow"])
+    with pytest.raises(UsageError, match="--without tow: no source of that name"):
+        phrases.main()
+
+
+def test_recorded_playing_gives_more_phrases_than_rendered(sounds: Path) -> None:
+    recorded, rendered = (
+        Source("flute", "x", kind, "CC0-1.0", "x", tuple(sounds / str(i) for i in range(40)))
+        for kind in ("phrases", "rendered phrases")
+    )
+    assert rendered.continuous
+    many, few = share([recorded, rendered], 300)
+    assert many > 1.8 * few

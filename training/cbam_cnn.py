@@ -1,14 +1,14 @@
 """Train the CBAM-CNN.
 
-    python -m training.cbam_cnn --init yamnet_float.npz --music runs/music.npy --valid clips:DIR
+    python -m training.cbam_cnn --init yamnet_float.npz --anchor runs/probe/weights.pt --music runs/music.npy
     python -m training.cbam_cnn --profile resnet --data openmic:DIR --init runs/pretrain/cbam_cnn/weights.pt
     python -m training.cbam_cnn --profile paper --protocol paper --data openmic:DIR --data table:DIR/table.csv
 
 Profiles:
     ours    the one that ships: begins with YAMNet's weights, learns our 20 instruments on scenes, and is held to what
-            it knew of real music by imitating its former self's features there. The result lies between the weights
-            it began with and those it ended with (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
-            2022): scenes are not music
+            it knew of real music by imitating its former self's features there. The result lies half-way between the
+            weights it ended with and those of the anchor, a probe (Wortsman et al., "Robust fine-tuning of zero-shot
+            models", CVPR 2022): scenes are not music
     probe   the same network, its trunk kept as YAMNet's: only the head learns; five minutes, and a teacher to others
     resnet  what Özel & İskender's paper describes, a ResNet-like network with attention
     paper   the network and the recipe of their notebook, which is neither (42,182 parameters)
@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from instrec_live.models.errors import UsageError
+from instrec_live.models.errors import ModelError, UsageError
+from instrec_live.models.export import load_checkpoint, network_of
 from instrec_live.models.networks import build
 from instrec_live.training.command import entry
 from instrec_live.training.learning.init import take_over
@@ -95,9 +96,13 @@ def main() -> None:
     add_options(parser, "cbam_cnn", PROFILES)
     parser.add_argument("--init", type=Path, metavar="FILE", help="YAMNet's weights (.npz; profile ours), or a "
                         "checkpoint (.pt) of the same network; without it, random weights")  # fmt: skip
-    parser.add_argument("--keep", type=float, default=0.15, help="share of YAMNet's weights in the result (0.15)")
+    parser.add_argument("--anchor", type=Path, metavar="FILE", help="weights.pt of a probe; without it, the "
+                        "weights of the beginning: the result lies between the anchor and what was learnt")  # fmt: skip
+    parser.add_argument("--keep", type=float, help="the anchor's share in the result (0.5; of the beginning 0.15)")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
+    if args.keep is None:
+        args.keep = 0.15 if args.anchor is None else 0.5
     if not 0 <= args.keep <= 1:
         raise UsageError(f"--keep must be 0 to 1, not {args.keep:g}")
     torch.manual_seed(args.seed)
@@ -111,14 +116,24 @@ def main() -> None:
         carry_out(args, replace(recipe, slow=(), imitate=0.0, distil=0.0, music_only=False), network)
         return
     first = copy.deepcopy(network)
+    anchor = first if args.anchor is None else _anchor(args.anchor, first)
     teacher = Teacher(copy.deepcopy(first)) if recipe.imitate else None
-    carry_out(args, recipe, network, teacher, finish=lambda result: between(result, first, args.keep))
+    carry_out(args, recipe, network, teacher, finish=lambda result: between(result, anchor, args.keep))
+
+
+def _anchor(path: Path, like: nn.Module) -> nn.Module:
+    anchor = network_of(load_checkpoint(path))
+    if anchor.state_dict().keys() != like.state_dict().keys():
+        raise ModelError(
+            f"{path}: another network than the one to be trained", "give the weights.pt of --profile probe"
+        )
+    return anchor
 
 
 @torch.no_grad()
-def between(network: nn.Module, first: nn.Module, keep: float) -> None:
-    """Move `network`'s weights the share `keep` of the way back to `first`'s."""
-    for now, then in zip(network.state_dict().values(), first.state_dict().values(), strict=True):
+def between(network: nn.Module, anchor: nn.Module, keep: float) -> None:
+    """Move `network`'s weights the share `keep` of the way to `anchor`'s."""
+    for now, then in zip(network.state_dict().values(), anchor.state_dict().values(), strict=True):
         now.lerp_(then, keep)
 
 
