@@ -38,12 +38,12 @@ SECONDS = 64.0
 CHOICES: dict[str, tuple[float, ...]] = {
     "short_seconds": (2.0, 2.5, 2.88, 3.84),
     "long_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6),
-    "live_margin": (0.0, 0.5, 1.0, 1.5, 2.0),
+    "live_margin": (0.0, 0.4, 0.8, 1.2, 1.6),
     "tau_up": (0.0, 0.2, 0.4, 0.8),
     "tau_down": (0.0, 0.2, 0.4, 0.8),
     "on_seconds": (0.5, 1.0),
     "off_seconds": (0.5, 1.0),
-    "off_margin": (0.3, 0.8, 1.2),
+    "off_margin": (0.0, 0.4, 0.8, 1.2),
 }
 
 

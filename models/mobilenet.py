@@ -60,7 +60,8 @@ class MelBridge(nn.Module):
     def levelled(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Mel powers of windows brought to one level [B, T, 128], and the power gains that took [B, 1, 1]."""
         power = F.relu(torch.exp(log_mel * 5.0 - 4.5) - 1e-5).transpose(1, 2)
-        level = torch.matmul(power, self.loudness).mean(1)[:, None, None]
+        # As a column: ONNX Runtime 1.32 multiplies a transposed matrix by a vector wrongly (its FusedMatMul).
+        level = torch.matmul(power, self.loudness[:, None]).mean(1, keepdim=True)
         gain = (self.LEVEL / (level + 1e-6)).clamp(self.DOWN, self.UP)
         return power * gain, gain
 

@@ -40,8 +40,8 @@ class Smoothing:
     short_seconds: float = 2.5
     long_weight: float = 0.1
     tau_up: float = 0.2
-    tau_down: float = 0.4
-    live_margin: float = 0.8
+    tau_down: float = 0.2
+    live_margin: float = 0.4
     on_seconds: float = 0.5
     off_seconds: float = 0.5
     off_margin: float = 0.4

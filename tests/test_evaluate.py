@@ -19,7 +19,7 @@ from instrec_live.models import Tagger
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.training.command import entry
+from instrec_live.training.command import entry, without_folders
 from instrec_live.training.datasets.table import Table, write_table
 from instrec_live.training.evaluate import main
 from instrec_live.training.evaluation.candidates import Candidate, joint, open_candidate
@@ -377,3 +377,10 @@ def test_names_and_numbers() -> None:
     assert figure(np.nan) == "–"
     assert figure(0.5, 0.25, 0.75, 2, sign=True) == "+0.50 [+0.25, +0.75]"
     assert table(["a", "b"], [["x|y", "1"]]) == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 |", ""]
+
+
+def test_a_command_is_kept_without_this_machine_s_folders() -> None:
+    typed = "python -m training.passt --valid clips:/home/me/dev --init ../there/y.npz --to runs/passt --lr 1e-3"
+    kept = "python -m training.passt --valid clips:dev --init y.npz --to runs/passt --lr 1e-3"
+    assert without_folders(typed) == kept
+    assert without_folders(kept) == kept

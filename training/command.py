@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
 
@@ -21,6 +22,17 @@ _HINTS = {
     errno.EPERM: "change its rights, or give another place",
     errno.EROFS: "give another place",
 }
+
+
+def without_folders(command: str) -> str:
+    """A command line to be kept with what it made, without the folders of the machine it ran on: of absolute paths, and
+    of those that lead up and out, only the last name stays."""
+    words = []
+    for word in command.split(" "):
+        kind, colon, path = word.rpartition(":")
+        outside = path.startswith(("/", "~", ".."))
+        words.append(f"{kind}{colon}{Path(path).name}" if outside else word)
+    return " ".join(words)
 
 
 def entry(main: Callable[[], None]) -> None:

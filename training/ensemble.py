@@ -24,7 +24,7 @@ from instrec_live.models.export import load_checkpoint, milliseconds, network_of
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
-from instrec_live.training.command import entry
+from instrec_live.training.command import entry, without_folders
 from instrec_live.training.datasets.clips import Clips, clips_of
 from instrec_live.training.datasets.data import open_all
 from instrec_live.training.datasets.sounds import load
@@ -152,11 +152,11 @@ def main() -> None:
         print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
     index = args.phrases / "index.json"
     sources = json.loads(index.read_text())["sources"] if index.is_file() else []
-    command = "python -m training.ensemble " + " ".join(sys.argv[1:])
+    command = without_folders("python -m training.ensemble " + " ".join(sys.argv[1:]))
     for name, network in networks.items():
         checkpoint = checkpoints[name]
         provenance = {
-            "command": f"{checkpoint['provenance'].get('command', name)}; {command}",
+            "command": f"{without_folders(checkpoint['provenance'].get('command', name))}; {command}",
             "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
             "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
         }

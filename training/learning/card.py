@@ -31,13 +31,13 @@ _WHAT = {
 }
 _STUDENT = (
     "From YAMNet's weights in its first layers (AudioSet; Apache-2.0, The TensorFlow Authors), which stay as they are, "
-    "and random ones above; learned from exact labels of scenes, and on all sound from a teacher: the CBAM-CNN with "
-    "YAMNet's whole trunk frozen under a trained head."
+    "and random ones above; learned from exact labels of scenes, and on all sound from a teacher: a CBAM-CNN "
+    "with YAMNet's whole trunk frozen under a trained head."
 )
 _BEGAN = {
     "passt": _STUDENT,
-    "cbam_cnn": "From YAMNet's weights (AudioSet; Apache-2.0, The TensorFlow Authors); the result lies between those "
-    "and the fine-tuned ones.",
+    "cbam_cnn": "From YAMNet's weights (AudioSet; Apache-2.0, The TensorFlow Authors); the result lies half-way "
+    "between a network tuned whole and one of which only the head was.",
     "ms_crnn": _STUDENT,
 }
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, ModelError
 from instrec_live.models.fetch.lock import alone
+from instrec_live.training.command import without_folders
 from instrec_live.training.learning.averaging import Average
 from instrec_live.training.learning.distributed import Crew, share_batches
 from instrec_live.training.learning.feed import Feed, batches
@@ -223,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 
 def _command(recipe: Recipe) -> str:
-    return " ".join(["python -m", f"training.{recipe.name}", *sys.argv[1:]])
+    return without_folders(" ".join(["python -m", f"training.{recipe.name}", *sys.argv[1:]]))
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
