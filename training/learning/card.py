@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float32]
 
 _WHAT = {
     "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "6 blocks, its patches (160 ms by a quarter of the band) made by YAMNet's first eleven separable convolutions, the "
+    "6 blocks, its patches (columns of 160 ms) made by YAMNet's first eleven separable convolutions, the "
     "mean of all patches to the head.",
     "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
     "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp. Two fifths of the answer are the "
