@@ -99,7 +99,7 @@ def _bridge_weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _loudness() -> NDArray[np.float32]:
     """Weights [128] under which mel powers sum up to 1000 times a frame's mean square, as Parseval has it; rumble below
-    60 Hz counts no more than at 60. The factor keeps them within half precision, in which bundles store weights."""
+    60 Hz counts no more than at 60. The factor keeps them well inside half precision."""
     centres = 700 * np.expm1(np.linspace(0, np.log1p(logmel.MAX_HZ / 700), logmel.N_MELS + 2)[1:-1])
     turn = 2 * np.pi * np.maximum(centres, 60.0) / logmel.SAMPLE_RATE
     emphasis = 1 - 2 * logmel.PRE_EMPHASIS * np.cos(turn) + logmel.PRE_EMPHASIS**2

@@ -34,31 +34,22 @@ from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.run import carry_out
 from instrec_live.training.learning.yamnet import load_yamnet
 
+OURS = Recipe(
+    "cbam_cnn",
+    {"trunk": "mobilenet", "words": 0.4},
+    steps=1600,
+    batch=24,
+    lr=1e-3,
+    slow=("trunk",),
+    slow_lr=0.15,
+    imitate=2.0,
+    music_only=True,
+    precision="fp32",  # depthwise convolutions are faster so
+    seconds=(2.0, 5.0),
+)
 PROFILES = {
-    "ours": Recipe(
-        "cbam_cnn",
-        {"trunk": "mobilenet", "words": 0.4},
-        steps=1600,
-        batch=24,
-        lr=1e-3,
-        slow=("trunk",),
-        slow_lr=0.15,
-        imitate=2.0,
-        music_only=True,
-        precision="fp32",  # depthwise convolutions are faster so
-        seconds=(2.0, 5.0),
-    ),
-    "probe": Recipe(
-        "cbam_cnn",
-        {"trunk": "mobilenet", "words": 0.4},
-        steps=1000,
-        batch=24,
-        lr=1e-3,
-        slow=("trunk",),
-        slow_lr=0.0,
-        precision="fp32",
-        seconds=(2.0, 5.0),
-    ),
+    "ours": OURS,
+    "probe": replace(OURS, steps=1000, slow_lr=0.0, imitate=0.0, music_only=False),
     "resnet": Recipe(
         "cbam_cnn",
         {"trunk": "resnet"},

@@ -69,7 +69,7 @@ def exported(network: nn.Module, golden: FloatArray) -> bytes:
     model = pack_half_weights(to_onnx(network))
     difference = difference_from_torch(network, model, [golden])
     if not difference <= TOLERANCE:
-        raise ModelError(f"the ONNX file's logits are {difference:.2g} off torch's")
+        raise ModelError(f"{type(network).__name__}: the ONNX file's logits are {difference:.2g} off torch's")
     print(f"{type(network).__name__}: {len(model) / 1e6:.1f} MB, {difference:.1e} from torch", file=sys.stderr)
     return model
 
