@@ -106,7 +106,7 @@ class MobileNetTrunk(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        x = self.stages(F.relu6(self.stem(patches(self.bridge, log_mel))))
+        x = self.stages(F.relu6(self.stem(self.bridge(patches(log_mel))[:, None])))
         feature: Tensor = x.mean((2, 3)).reshape(log_mel.shape[0], -1, self.width)
         return feature
 

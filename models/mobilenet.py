@@ -25,14 +25,14 @@ STAGES = (
 
 
 class MelBridge(nn.Module):
-    """Our 128 log-mels -> YAMNet's 64 (125–7500 Hz, magnitudes, no pre-emphasis), [B, 128, T] -> [B, T, 64].
+    """Our 128 log-mels -> YAMNet's 64 (125–7500 Hz, magnitudes, no pre-emphasis), patches [N, 128, T] -> [N, T, 64].
 
     Power in YAMNet's bands is approximated by non-negative sums of ours, with the pre-emphasis divided out; the
     square root then stands for its sum of magnitudes, which is right for noise or for a tone, not for both. What
     remains depends on how the power lies among the bands; a small network makes it good, frame by frame
     (training.mel_bridge fits it: the mean error falls from 0.20 nepers to 0.08).
 
-    YAMNet is at its best around -14 dBFS and loses a twentieth of its mAP by -30; so each window is brought to that
+    YAMNet is at its best around -14 dBFS and loses a twentieth of its mAP by -30; so each patch is brought to that
     level first, by at most 20 dB up (a silent room stays one) or 10 dB down.
     """
 
@@ -58,7 +58,7 @@ class MelBridge(nn.Module):
         return self.mels(self.levelled(log_mel)[0])
 
     def levelled(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mel powers of windows brought to one level [B, T, 128], and the power gains that took [B, 1, 1]."""
+        """Mel powers of patches brought to one level [N, T, 128], and the power gains that took [N, 1, 1]."""
         power = F.relu(torch.exp(log_mel * 5.0 - 4.5) - 1e-5).transpose(1, 2)
         # As a column: ONNX Runtime 1.32 multiplies a transposed matrix by a vector wrongly (its FusedMatMul).
         level = torch.matmul(power, self.loudness[:, None]).mean(1, keepdim=True)
@@ -131,15 +131,21 @@ class SameConv(nn.Conv2d):
 
 
 class Stem(nn.Module):
-    """YAMNet's first layers: log-mel [B, 128, T] -> maps [B, 512, T // 96 * 6, 4], a column every 160 ms.
+    """What MS-CRNN and PaSST hear with: log-mel [B, 128, T] -> maps [B, 640, T // 96 * 6, 4], a column every 160 ms.
 
-    Each 0.96 s patch is heard on its own, as YAMNet hears it; the last one ends where the window ends.
+    512 channels are YAMNet's first layers; they end at 7.5 kHz and know music. 128 are a small network of our own that
+    hears the whole band, to 15 kHz. Each 0.96 s patch is heard on its own, as YAMNet hears it; the last one ends where
+    the window ends.
+
+    Args:
+        deaf: share of training examples that hear nothing with one of the two, so that neither leans on the other.
     """
 
-    channels, rows = 512, 4
+    channels, rows = 640, 4
 
-    def __init__(self) -> None:
+    def __init__(self, deaf: float = 0.15) -> None:
         super().__init__()
+        self.deaf = deaf
         self.bridge = MelBridge()
         self.conv = SameConv(1, 32, 2)
         layers, channels_in = [], 32
@@ -147,17 +153,44 @@ class Stem(nn.Module):
             layers.append(Separable(channels_in, channels, stride))
             channels_in = channels
         self.layers = nn.Sequential(*layers)
+        self.whole_band = WholeBand(self.channels - channels_in)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        x = patches(self.bridge, log_mel)
-        x = self.layers(F.relu6(self.conv(x)))
-        in_time = x.unflatten(0, (log_mel.shape[0], -1)).transpose(1, 2)  # [B, 512, N, 6, 4]
+        power, _ = self.bridge.levelled(patches(log_mel))
+        known = self.layers(F.relu6(self.conv(self.bridge.mels(power)[:, None])))
+        own = self.whole_band(power[:, None])
+        if self.training:
+            chance = torch.rand(len(log_mel), 1, 1, 1, device=power.device)
+            chance = chance.repeat_interleave(len(power) // len(log_mel), 0)
+            known, own = known * (chance >= self.deaf), own * (chance < 1 - self.deaf)
+        maps = torch.cat((known, own), 1)
+        in_time = maps.unflatten(0, (len(log_mel), -1)).transpose(1, 2)  # [B, 640, N, 6, 4]
         columns: Tensor = in_time.flatten(2, 3)
         return columns
 
 
-def patches(bridge: MelBridge, log_mel: Tensor) -> Tensor:
-    """log-mel [B, 128, T] -> YAMNet's patches [B * N, 1, 96, 64], N = T // 96; the last ends where the window ends."""
+class WholeBand(nn.Module):
+    """Mel powers of patches [N, 1, 96, 128] -> maps [N, channels, 6, 4]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        widths = (1, 24, 48, 96, channels, channels)
+        for inputs, outputs, stride in zip(widths, widths[1:], (2, 2, 2, 2, (1, 2)), strict=False):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3 if layers else 5, stride, padding=1 if layers else 2, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, power: Tensor) -> Tensor:
+        maps: Tensor = self.layers((torch.log(power + 1e-5) + 4.5) / 5.0)
+        return maps
+
+
+def patches(log_mel: Tensor) -> Tensor:
+    """log-mel [B, 128, T] -> patches of it [B * N, 128, 96], N = T // 96; the last ends where the window ends."""
     count = log_mel.shape[2] // PATCH
-    mels: Tensor = bridge(log_mel[:, :, log_mel.shape[2] - count * PATCH :])
-    return mels.reshape(-1, 1, PATCH, 64)
+    cut = log_mel[:, :, log_mel.shape[2] - count * PATCH :].unflatten(2, (-1, PATCH))
+    return cut.transpose(1, 2).flatten(0, 1)

@@ -16,7 +16,7 @@ class Engine(Protocol):
     """A network, ready to run.
 
     Attributes:
-        name: library, version and device, e.g. "onnxruntime 1.32 cpu".
+        name: library, version, device and, if not fp32, precision, e.g. "onnxruntime 1.32 cpu".
     """
 
     name: str
@@ -26,41 +26,61 @@ class Engine(Protocol):
         ...
 
 
-# In the order in which "auto" tries them. A file has `open_engine(bundle, threads) -> Engine` and
-# `why_not() -> str | None`, the reason why it cannot be used here.
+# A file has `PRECISIONS`, of which the first is usual, `why_not(precision) -> str | None`, the reason why it cannot be
+# used here, and `open_engine(bundle, threads, precision) -> Engine`.
 _FILES = {"onnx": "onnx_runtime"}
 
 ENGINES: tuple[str, ...] = ("auto", *_FILES)
 
 
 def available() -> list[tuple[str, bool, str]]:
-    """(name, usable, why or why not) of every engine."""
-    reasons = {name: _file(name).why_not() for name in _FILES}
-    return [(name, reason is None, reason or "ready") for name, reason in reasons.items()]
+    """(name, usable, why or why not) of every engine in every precision: "onnx", and "onnx:int8" where it is not the
+    usual one."""
+    out = []
+    for name in _FILES:
+        for precision in _file(name).PRECISIONS:
+            reason = _file(name).why_not(precision)
+            usual = precision == _file(name).PRECISIONS[0]
+            out.append((name if usual else f"{name}:{precision}", reason is None, reason or "ready"))
+    return out
 
 
 def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engine:
     """An engine that has loaded the bundle's network.
 
     Args:
-        engine: one of `ENGINES`; "auto" is the first that is usable here.
+        engine: one of `ENGINES`, or with a precision: "onnx:int8"; "auto" is the first that is usable here.
         threads: that one network may use.
 
     Raises:
-        UsageError: unknown engine, or no threads.
+        UsageError: unknown engine or precision, or no threads.
         ModelError: the engine is not usable here, or refuses the network.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"no engine {engine!r}", f"choose from {', '.join(ENGINES)}")
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", "give 1 or more")
     if engine == "auto":
         engine = next((name for name, usable, _ in available() if usable), "onnx")
-    reason = _file(engine).why_not()
+    name, precision = parsed(engine)
+    reason = _file(name).why_not(precision)
     if reason:
         raise ModelError(f"engine {engine} cannot be used: {reason}", "try --engine auto, or --doctor")
-    opened: Engine = _file(engine).open_engine(bundle, threads)
+    opened: Engine = _file(name).open_engine(bundle, threads, precision)
     return opened
+
+
+def parsed(engine: str) -> tuple[str, str]:
+    """ "onnx:int8" -> ("onnx", "int8"); without a precision, the engine's usual one.
+
+    Raises:
+        UsageError: unknown engine or precision.
+    """
+    name, colon, precision = engine.partition(":")
+    if name not in _FILES:
+        raise UsageError(f"no engine {name!r}", f"choose from {', '.join(ENGINES)}")
+    precisions: tuple[str, ...] = _file(name).PRECISIONS
+    if colon and precision not in precisions:
+        raise UsageError(f"engine {name} has no precision {precision!r}", f"choose from {', '.join(precisions)}")
+    return name, precision or precisions[0]
 
 
 def verify_golden(engine: Engine, bundle: Bundle) -> float:

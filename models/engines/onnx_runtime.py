@@ -13,7 +13,10 @@ FloatArray = NDArray[np.float32]
 _FATAL = 4  # log severity: what fails is raised, not printed over the screen
 
 
-def why_not() -> str | None:
+PRECISIONS = ("fp32",)
+
+
+def why_not(precision: str) -> str | None:
     """Why ONNX Runtime cannot be used here; None if it can."""
     try:
         import onnxruntime  # noqa: F401
@@ -57,7 +60,7 @@ class OnnxRuntimeEngine:
         return np.asarray(logits, np.float32)
 
 
-def open_engine(bundle: Bundle, threads: int) -> OnnxRuntimeEngine:
+def open_engine(bundle: Bundle, threads: int, precision: str) -> OnnxRuntimeEngine:
     return OnnxRuntimeEngine(bundle, threads)
 
 
