@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from instrec_live.models.calibration import sigmoid
 from instrec_live.models.export import load_checkpoint, network_of
-from instrec_live.models.mobilenet import PATCH, yamnet_banks
+from instrec_live.models.logmel import PATCH
+from instrec_live.models.mobilenet import yamnet_banks
 from instrec_live.models.networks import build
 from instrec_live.training.datasets.clips import read_clips
 from instrec_live.training.evaluation.predictions import write_predictions

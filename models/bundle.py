@@ -52,7 +52,7 @@ class Bundle:
         path: its folder.
         onnx: the bytes of model.onnx; input "log_mel" float32 [B, 128, T], output "logits" float32 [B, 20].
         sha256: of those bytes.
-        network: {"name", "config", "parameters"} as `networks.build` takes them.
+        network: {"name", "config"} as `networks.build` takes them, "parameters", and "width" if it is patchwise.
         calibration: logits -> calibrated logits.
         thresholds: float32 [20], probabilities from which this model alone calls an instrument active.
         golden: (log_mel float32 [128, T], logits float32 [20]).
@@ -70,6 +70,11 @@ class Bundle:
     golden: tuple[FloatArray, FloatArray]
     golden_tolerance: float
     provenance: Mapping[str, Any]
+
+    @property
+    def width(self) -> int:
+        """Of a patchwise network's embeddings (patchwise.py); 0: the network hears windows whole."""
+        return int(self.network.get("width", 0))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Bundle":

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.mobilenet import STAGES, MelBridge, SameConv, Separable, patches
+from instrec_live.models.mobilenet import STAGES, MelBridge, SameConv, Separable
+from instrec_live.models.patchwise import Patchwise
 
 
 class ChannelAttention(nn.Module):
@@ -88,7 +89,7 @@ class ResNetTrunk(nn.Module):
 
 
 class MobileNetTrunk(nn.Module):
-    """log-mel [B, 128, T] -> features [B, T // 96, 1024], one a 0.96 s patch; the last ends where the window ends."""
+    """Patches [N, 128, 96] -> features [N, 1024]."""
 
     width = 1024
 
@@ -105,10 +106,9 @@ class MobileNetTrunk(nn.Module):
             stages.append(nn.Sequential(*layers, cbam(channels_in)))
         self.stages = nn.Sequential(*stages)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        x = self.stages(F.relu6(self.stem(self.bridge(patches(log_mel))[:, None])))
-        feature: Tensor = x.mean((2, 3)).reshape(log_mel.shape[0], -1, self.width)
-        return feature
+    def forward(self, patch: Tensor) -> Tensor:
+        maps: Tensor = self.stages(F.relu6(self.stem(self.bridge(patch)[:, None])))
+        return maps.mean((2, 3))
 
 
 class Head(nn.Module):
@@ -152,7 +152,7 @@ class Words(nn.Module):
         return said
 
 
-class CbamCnn(nn.Module):
+class CbamCnn(Patchwise, nn.Module):
     """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
 
     Each step in time has its own logits; a window's are their log-mean-exp, between mean and maximum, with a learned
@@ -171,26 +171,35 @@ class CbamCnn(nn.Module):
     def __init__(self, trunk: str = "mobilenet", n_classes: int = len(INSTRUMENTS), words: float = 0.0) -> None:
         super().__init__()
         self.trunk = {"mobilenet": MobileNetTrunk, "resnet": ResNetTrunk}[trunk]()
+        self.width = self.trunk.width if trunk == "mobilenet" else 0
         self.dropout = nn.Dropout(0.2)
         self.head = Head(self.trunk.width, n_classes)
         self.log_sharpness = nn.Parameter(torch.full((n_classes,), -1.0))
         self.share = words
         self.words = Words(self.trunk.width, n_classes) if self.share else None
 
+    def embed(self, patch: Tensor, windows: int = 1) -> Tensor:
+        features: Tensor = self.trunk(patch)
+        return features
+
+    def steps(self, log_mel: Tensor) -> Tensor:
+        """log-mel [B, 128, T] -> features in time [B, N, C]."""
+        steps: Tensor = self.embeddings(log_mel) if self.width else self.trunk(log_mel)
+        return steps
+
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, C] (what students learn from)."""
-        feature: Tensor = self.trunk(log_mel).mean(1)
-        return feature
+        return self.steps(log_mel).mean(1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return self.answer(self.trunk(log_mel))
+        return self.classify(self.steps(log_mel))
 
-    def answer(self, features: Tensor) -> Tensor:
+    def classify(self, embeddings: Tensor) -> Tensor:
         """Features in time [B, N, C] -> logits [B, 20]."""
-        learned = self.pool(self.head(self.dropout(features)))
+        learned = self.pool(self.head(self.dropout(embeddings)))
         if self.training or self.words is None:
             return learned
-        return torch.lerp(learned, self.words(features), self.share)
+        return torch.lerp(learned, self.words(embeddings), self.share)
 
     def pool(self, logits: Tensor) -> Tensor:
         """Logits in time [B, N, 20] -> [B, 20]."""

@@ -1,5 +1,8 @@
 """From torch to ONNX: one file for every batch size and every span from 2 to 10 s, checked before writing.
 
+A network that hears patch by patch (patchwise.py) also gives what it made of the patches, "embeddings", and takes what
+it made of earlier ones back, "heard", an input that may be left out.
+
 `python -m instrec_live.models.export CHECKPOINT --to FOLDER` writes FOLDER/model.onnx from a checkpoint,
 a .pt file of {"name", "config", "state_dict", "provenance"}.
 """
@@ -29,6 +32,7 @@ from instrec_live.models.golden import chord
 from instrec_live.models.logmel import N_MELS
 from instrec_live.models.networks import build
 from instrec_live.models.onnx_file import has_external_data
+from instrec_live.models.patchwise import patches
 
 OPSET = 18
 TOLERANCE = 1e-4  # |difference| of logits from torch's
@@ -101,29 +105,56 @@ def _write(path: Path, content: bytes) -> None:
     path.chmod(0o644)
 
 
+class _Recalling(nn.Module):
+    """A patchwise network with a memory.
+
+    (log-mel [B, 128, T], embeddings of the patches before it [B * K, width], K windows' worth from 0 on) -> (logits
+    [B, 20] of all patches, embeddings of the new ones [B * (T // 96), width]).
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, log_mel: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+        batch, width = log_mel.shape[0], heard.shape[1]
+        new = self.network.embed(patches(log_mel))
+        known = heard.reshape(batch, heard.shape[0] // batch, width)
+        both = torch.cat((known, new.reshape(batch, new.shape[0] // batch, width)), 1)
+        return self.network.classify(both), new
+
+
 def to_onnx(network: nn.Module) -> bytes:
     """The network in eval mode as the bytes of an ONNX file, unchecked."""
     network = _with_exportable_gru(copy.deepcopy(network).eval().float().cpu())
     low, high = FRAMES
-    shapes = ({0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=low, max=high)},)
-    example = torch.randn(2, N_MELS, 400)
+    example: tuple[Tensor, ...] = (torch.randn(2, N_MELS, 400),)
+    batch, time = torch.export.Dim("batch"), torch.export.Dim("time", min=low, max=high)
+    shapes: tuple[dict[int, Any], ...] = ({0: batch, 2: time},)
+    width = getattr(network, "width", 0)
+    if width:
+        network = _Recalling(network).eval()
+        example += (torch.randn(4, width),)
+        shapes += ({0: torch.export.Dim("heard", min=0)},)
     with _quiet(), torch.no_grad():
         program = torch.export.export(
-            network, (example,), dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
+            network, example, dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
         )
         exported = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
             external_data=False,
-            input_names=["log_mel"],
-            output_names=["logits"],
+            input_names=["log_mel", "heard"][: len(example)],
+            output_names=["logits", "embeddings"][: len(example)],
             dynamic_shapes=shapes,
             verbose=False,
         )
     assert exported is not None
     model = exported.model_proto
     _strip_notes(model)
+    if width:  # an input that has a value, none heard, may be left out
+        model.graph.initializer.add(name="heard", data_type=1, dims=(0, width))
     content: bytes = model.SerializeToString(deterministic=True)
     if has_external_data(content):
         raise ModelError("the exported network keeps weights in another file")

@@ -5,6 +5,7 @@ Equals hear21passt's `AugmentMelSTFT` as its `get_basic_model` sets it up, in ev
 window of 800, FFT 1024, power, 128 Kaldi mels from 0 to 15 kHz, ln(x + 1e-5), (x + 4.5) / 5.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,7 @@ HOP = 320
 N_MELS = 128
 WINDOW_SECONDS = 10.0
 MIN_SECONDS = 2.0
+PATCH = 96  # frames, 0.96 s: the only length at which YAMNet's zero-padded convolutions mean what they learned
 
 N_FFT = 1024
 WIN_LENGTH = 800
@@ -31,6 +33,11 @@ FloatArray = NDArray[np.float32]
 def frame_count(samples: int) -> int:
     """Frames of a window of `samples` samples (pre-emphasis costs one sample)."""
     return 1 + (samples - 1) // HOP
+
+
+def settled_frames(samples: int) -> int:
+    """Frames that are made of the first so many samples alone, without mirrored edges, counted from sample 0."""
+    return (samples - 1 - _REACH) // HOP + 1
 
 
 def log_mel(samples: FloatArray, banks: FloatArray | None = None) -> FloatArray:
@@ -134,13 +141,29 @@ class StreamingLogMel:
     def _push(self, samples: FloatArray) -> None:
         self._samples[np.arange(self.end, self.end + len(samples)) % len(self._samples)] = samples
         self.end += len(samples)
-        stop = (self.end - 1 - _REACH) // HOP + 1
+        stop = settled_frames(self.end)
         if stop <= self._next_frame:
             return
         heard = self._history(self._next_frame * HOP - _REACH, (stop - 1) * HOP + _REACH + 1)
         columns = np.arange(self._next_frame, stop) % self._frames_kept
         self._mels[:, columns] = _log_mel_of_frames(_frames(_emphasised(heard)))
         self._next_frame = stop
+
+    def patches(self, ends: Sequence[int], length: int) -> FloatArray:
+        """Inner frames of the stream, [end - length, end) for each of the ends; frame k is that of sample 320 k.
+
+        Returns:
+            float32 [N, 128, length], a copy.
+
+        Raises:
+            ValueError: frames that are not there yet, or no more.
+        """
+        first = max(-(-(self.begin + _REACH) // HOP), self._next_frame - self._frames_kept)
+        for end in ends:
+            if end - length < first or end > self._next_frame:
+                raise ValueError(f"frames {end - length}…{end} are not in the history {first}…{self._next_frame}")
+        frames = np.asarray(ends, np.int64).reshape(-1, 1) + np.arange(-length, 0)
+        return np.ascontiguousarray(self._mels[:, frames % self._frames_kept].transpose(1, 0, 2))
 
     def window(self, end: int, length: int) -> FloatArray:
         """Log-mel of the samples [end - length, end).
@@ -165,7 +188,7 @@ class StreamingLogMel:
             raise ValueError(f"samples {start}…{end} are not in the history {oldest}…{self.end}")
         first, count = start // HOP, frame_count(length)
         mels = self._mels[:, np.arange(first, first + count) % self._frames_kept]
-        whole = (length - 1 - _REACH) // HOP + 1  # frames from here on reach past the end
+        whole = settled_frames(length)  # frames from here on reach past the end
         head = _mirrored_frames(self._history(start, start + 2 * HOP + _REACH))[:2]
         # The tail begins two frames early, so that its own mirrored start is not looked at.
         tail = _mirrored_frames(self._history(start + (whole - 2) * HOP, end))[2:]

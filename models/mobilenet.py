@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from instrec_live.models import logmel
 
-PATCH = 96  # frames, 0.96 s: the only length at which YAMNet's zero-padded convolutions mean what they learned
 COLUMNS = 6  # of a patch after the stem
 STAGES = (
     ((64, 1), (128, 2)),
@@ -131,11 +130,10 @@ class SameConv(nn.Conv2d):
 
 
 class Stem(nn.Module):
-    """What MS-CRNN and PaSST hear with: log-mel [B, 128, T] -> maps [B, 640, T // 96 * 6, 4], a column every 160 ms.
+    """What MS-CRNN and PaSST hear with: patches [N, 128, 96] -> maps [N, 640, 6, 4], a column every 160 ms.
 
     512 channels are YAMNet's first layers; they end at 7.5 kHz and know music. 128 are a small network of our own that
-    hears the whole band, to 15 kHz. Each 0.96 s patch is heard on its own, as YAMNet hears it; the last one ends where
-    the window ends.
+    hears the whole band, to 15 kHz.
 
     Args:
         deaf: share of training examples that hear nothing with one of the two, so that neither leans on the other.
@@ -155,18 +153,15 @@ class Stem(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.whole_band = WholeBand(self.channels - channels_in)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        power, _ = self.bridge.levelled(patches(log_mel))
+    def forward(self, patch: Tensor, windows: int = 1) -> Tensor:
+        """`windows`: so many examples the patches were cut from; each is deaf, or not, as a whole."""
+        power, _ = self.bridge.levelled(patch)
         known = self.layers(F.relu6(self.conv(self.bridge.mels(power)[:, None])))
         own = self.whole_band(power[:, None])
         if self.training:
-            chance = torch.rand(len(log_mel), 1, 1, 1, device=power.device)
-            chance = chance.repeat_interleave(len(power) // len(log_mel), 0)
+            chance = torch.rand(windows, 1, 1, 1, device=power.device).repeat_interleave(len(patch) // windows, 0)
             known, own = known * (chance >= self.deaf), own * (chance < 1 - self.deaf)
-        maps = torch.cat((known, own), 1)
-        in_time = maps.unflatten(0, (len(log_mel), -1)).transpose(1, 2)  # [B, 640, N, 6, 4]
-        columns: Tensor = in_time.flatten(2, 3)
-        return columns
+        return torch.cat((known, own), 1)
 
 
 class WholeBand(nn.Module):
@@ -176,7 +171,8 @@ class WholeBand(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         widths = (1, 24, 48, 96, channels, channels)
-        for inputs, outputs, stride in zip(widths, widths[1:], (2, 2, 2, 2, (1, 2)), strict=False):
+        strides = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 2))
+        for inputs, outputs, stride in zip(widths, widths[1:], strides, strict=False):
             layers += [
                 nn.Conv2d(inputs, outputs, 3 if layers else 5, stride, padding=1 if layers else 2, bias=False),
                 nn.BatchNorm2d(outputs),
@@ -187,10 +183,3 @@ class WholeBand(nn.Module):
     def forward(self, power: Tensor) -> Tensor:
         maps: Tensor = self.layers((torch.log(power + 1e-5) + 4.5) / 5.0)
         return maps
-
-
-def patches(log_mel: Tensor) -> Tensor:
-    """log-mel [B, 128, T] -> patches of it [B * N, 128, 96], N = T // 96; the last ends where the window ends."""
-    count = log_mel.shape[2] // PATCH
-    cut = log_mel[:, :, log_mel.shape[2] - count * PATCH :].unflatten(2, (-1, PATCH))
-    return cut.transpose(1, 2).flatten(0, 1)

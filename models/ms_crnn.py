@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.mobilenet import Stem
+from instrec_live.models.mobilenet import COLUMNS, Stem
+from instrec_live.models.patchwise import Patchwise
 
 
 class MultiScaleConv(nn.Module):
@@ -32,10 +33,10 @@ class MultiScaleConv(nn.Module):
         return F.relu(self.norm(joined))
 
 
-class MsCrnn(nn.Module):
+class MsCrnn(Patchwise, nn.Module):
     """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
 
-    YAMNet's first layers make columns of 160 ms; a multi-scale convolution looks at them and their neighbours at three
+    A stem (mobilenet.py) makes columns of 160 ms; a multi-scale convolution looks at them and their neighbours at three
     widths; a bidirectional GRU reads them in order; each instrument pools its logits over time with its own attention
     (Kong et al., "Sound event detection of weakly labelled data with CNN-Transformer and automatic threshold
     optimization", TASLP 2020).
@@ -56,19 +57,30 @@ class MsCrnn(nn.Module):
         self.attention = nn.Linear(2 * hidden, n_classes)
         self.head = nn.Linear(2 * hidden, n_classes)
 
-    def sequence(self, log_mel: Tensor) -> Tensor:
-        """log-mel [B, 128, T] -> [B, T // 96 * 6, 2 * hidden]."""
-        maps = self.scales(self.stem(log_mel))  # [B, channels, time, rows / 2]
-        columns = F.relu(self.column(maps.transpose(1, 2).flatten(2)))
+    width = Stem.channels * COLUMNS * Stem.rows
+
+    def embed(self, patch: Tensor, windows: int = 1) -> Tensor:
+        maps: Tensor = self.stem(patch, windows)
+        return maps.flatten(1)
+
+    def sequence(self, embeddings: Tensor) -> Tensor:
+        """Embeddings [B, N, width] -> columns in time [B, 6 N, 2 * hidden]."""
+        batch, count, _ = embeddings.shape
+        maps = embeddings.reshape(batch, count, Stem.channels, COLUMNS, Stem.rows).transpose(1, 2).flatten(2, 3)
+        scales = self.scales(maps)  # [B, channels, time, rows / 2]
+        columns = F.relu(self.column(scales.transpose(1, 2).flatten(2)))
         sequence: Tensor = columns + self.rnn(columns)[0]
         return sequence
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> mean feature of the window [B, 2 * hidden]."""
-        return self.sequence(log_mel).mean(1)
+        return self.sequence(self.embeddings(log_mel)).mean(1)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        sequence = self.dropout(self.sequence(log_mel))
+    def classify(self, embeddings: Tensor) -> Tensor:
+        sequence = self.dropout(self.sequence(embeddings))
         attention = torch.softmax(self.attention(sequence), 1)
         logits: Tensor = (attention * self.head(sequence)).sum(1)
         return logits
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.classify(self.embeddings(log_mel))

@@ -1,4 +1,4 @@
-"""What must be known of an ONNX file before it is trusted, read off its protobuf without the onnx package."""
+"""What must be known of an ONNX file before it is run, read off its protobuf without the onnx package."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,8 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of TensorProto
+_GRAPH, _INITIALIZER = 7, 5  # fields of ModelProto and GraphProto
+_NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14  # fields of TensorProto
 _MAX_DEPTH = 32  # nested graphs; a bomb nests deeper
 
 
@@ -24,9 +25,48 @@ def has_external_data(model: bytes) -> bool:
         ValueError: not a well-formed protobuf with a graph.
     """
     view = memoryview(model)
-    if not any(field == 7 for field, _ in _fields(view)):
+    if not any(field == _GRAPH for field, _ in _fields(view)):
         raise ValueError("no graph in it")
     return _external(view, "model", 0)
+
+
+def without_initializer(model: bytes, name: str) -> bytes:
+    """The same ONNX model without the initializer of that name: an input that had a value, and so could be left out,
+    must now be given. A model that has none stays as it is.
+
+    Raises:
+        ValueError: not a well-formed protobuf.
+    """
+    rest = []
+    for field, value, whole in _pieces(memoryview(model)):
+        if field == _GRAPH and isinstance(value, memoryview):
+            rest.append(
+                _message(
+                    _GRAPH,
+                    [
+                        part
+                        for kind, tensor, part in _pieces(value)
+                        if not (kind == _INITIALIZER and _is_named(tensor, name))
+                    ],
+                )
+            )
+        else:
+            rest.append(bytes(whole))
+    return b"".join(rest)
+
+
+def _is_named(tensor: int | memoryview, name: str) -> bool:
+    return isinstance(tensor, memoryview) and (_NAME, name.encode()) in _fields(tensor)
+
+
+def _message(field: int, parts: list[memoryview]) -> bytes:
+    """A protobuf field that holds a message."""
+    left, head = sum(map(len, parts)), bytearray((field << 3 | 2,))
+    while left > 0x7F:
+        head.append(left & 0x7F | 0x80)
+        left >>= 7
+    head.append(left)
+    return b"".join((bytes(head), *parts))
 
 
 def _external(message: memoryview, kind: str, depth: int) -> bool:
@@ -43,13 +83,19 @@ def _external(message: memoryview, kind: str, depth: int) -> bool:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, varint or bytes) of a protobuf message, in order."""
+    return ((field, value) for field, value, _ in _pieces(message))
+
+
+def _pieces(message: memoryview) -> Iterator[tuple[int, int | memoryview, memoryview]]:
+    """The same, and all bytes of the field."""
     at = 0
     while at < len(message):
+        begin = at
         key, at = _varint(message, at)
         wire = key & 7
         if wire == 0:
             value, at = _varint(message, at)
-            yield key >> 3, value
+            yield key >> 3, value, message[begin:at]
             continue
         if wire == 2:
             size, at = _varint(message, at)
@@ -59,7 +105,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"protobuf wire type {wire}")
         if at + size > len(message):
             raise ValueError("cut short")
-        yield key >> 3, message[at : at + size]
+        yield key >> 3, message[at : at + size], message[begin : at + size]
         at += size
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from instrec_live.models import logmel
 from instrec_live.models.hear21passt_shim import PaSST
-from instrec_live.models.mobilenet import COLUMNS, PATCH, Stem
+from instrec_live.models.mobilenet import COLUMNS, Stem
+from instrec_live.models.patchwise import Patchwise
 
 SIZES: dict[str, dict[str, Any]] = {
     "passt_s": {"embed_dim": 768, "num_heads": 12, "depth": 12, "stride": (10, 10)},
@@ -33,7 +34,7 @@ def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **conf
 
     Args:
         size: "passt_s" (85.4 M parameters, 1190 tokens in 10 s) or "tiny" (YAMNet's first layers, then 2.8 M
-            parameters, 242 tokens).
+            parameters, 62 tokens).
         n_classes: logits.
         config: overrides of the size, and patchout and dropout rates, by hear21passt's own names
             (s_patchout_t, s_patchout_f, drop_rate, attn_drop_rate, drop_path_rate, depth, stride, …).
@@ -46,7 +47,7 @@ def passt(size: Literal["passt_s", "tiny"] = "tiny", n_classes: int = 20, **conf
     return Passt(num_classes=n_classes, **(SIZES[size] | config))
 
 
-class Passt(PaSST):
+class Passt(Patchwise, PaSST):
     """log-mel float32 [B, 128, T] -> logits float32 [B, classes]; T from 16 frames to 10 s.
 
     In training mode whole rows and columns of the patch grid are dropped at random (structured patchout), and
@@ -65,7 +66,7 @@ class Passt(PaSST):
     def __init__(self, pool: Literal["special", "patches"] = "special", stem: bool = False, **config: Any) -> None:
         shape: dict[str, Any] = {"img_size": (128, 998), "patch_size": 16, "in_chans": 1}
         if stem:
-            columns = round(logmel.WINDOW_SECONDS * logmel.SAMPLE_RATE) // logmel.HOP // PATCH * COLUMNS
+            columns = round(logmel.WINDOW_SECONDS * logmel.SAMPLE_RATE) // logmel.HOP // logmel.PATCH * COLUMNS
             column = (Stem.rows, 1)
             shape = {
                 "img_size": (Stem.rows, columns),
@@ -77,6 +78,7 @@ class Passt(PaSST):
         self.pool = pool
         # Channels of one scale: a transformer learns from them several times faster than from the stem's own.
         self.stem = nn.Sequential(Stem(), nn.BatchNorm2d(Stem.channels)) if stem else None
+        self.width = COLUMNS * int(config.get("embed_dim", 768)) if stem else 0
         if stem:  # blocks begin as identity, so that what the stem knows reaches the head from the first step
             for name, parameter in self.blocks.named_parameters():
                 if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
@@ -88,8 +90,28 @@ class Passt(PaSST):
 
     def features(self, log_mel: Tensor) -> Tensor:
         """log-mel [B, 128, T] -> what the head sees [B, embed_dim]."""
-        maps = log_mel.unsqueeze(1) if self.stem is None else self.stem(log_mel).transpose(2, 3)
-        grid = self.patch_embed.proj(maps)  # [B, E, F, T]
+        if self.stem is not None:
+            return self._attended(self._grid(self.embeddings(log_mel)))
+        return self._attended(self.patch_embed.proj(log_mel.unsqueeze(1)))
+
+    def embed(self, patch: Tensor, windows: int = 1) -> Tensor:
+        assert self.stem is not None
+        maps = self.stem[1](self.stem[0](patch, windows)).transpose(2, 3)
+        tokens: Tensor = self.patch_embed.proj(maps)  # [N, E, 1, 6]
+        return tokens.flatten(1)
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        logits: Tensor = self.head(self._attended(self._grid(embeddings)))
+        return logits
+
+    def _grid(self, embeddings: Tensor) -> Tensor:
+        """[B, N, width] -> [B, E, 1, 6 N]."""
+        batch, count, _ = embeddings.shape
+        columns = embeddings.reshape(batch, count, -1, 1, COLUMNS).permute(0, 2, 3, 1, 4)
+        return columns.flatten(3)
+
+    def _attended(self, grid: Tensor) -> Tensor:
+        """Patches [B, E, F, T] -> what the head sees [B, E]."""
         grid = grid + self._time_positions(grid.shape[-1]) + self.freq_new_pos_embed
         if self.training:
             grid = self._patchout(grid)

@@ -14,8 +14,9 @@ from instrec_live.models.calibration import Platt, sigmoid
 from instrec_live.models.engines import Engine, open_engine
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
+from instrec_live.models.follower import Follower, Listener
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, bounded, log_mel
+from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel, bounded, log_mel
 from instrec_live.models.public import CHECKPOINTS, TAGGERS, public_bundle
 
 FloatArray = NDArray[np.float32]
@@ -43,6 +44,7 @@ class Tags:
 @dataclass(frozen=True, eq=False)
 class _Member:
     engine: Engine
+    patchwise: bool
     calibration: Platt
     thresholds: FloatArray
     sha256: str
@@ -75,7 +77,11 @@ class Tagger:
         self._ensemble = Ensemble.of(bundles, weights=weights)
         self._members = {
             bundle.name: _Member(
-                open_engine(bundle, engine, threads), bundle.calibration, bundle.thresholds, bundle.sha256
+                open_engine(bundle, engine, threads),
+                bundle.width > 0,
+                bundle.calibration,
+                bundle.thresholds,
+                bundle.sha256,
             )
             for bundle in bundles
         }
@@ -113,11 +119,20 @@ class Tagger:
 
         A network whose output is not finite is left out and counted in `dropped`.
         """
+        return self._judged({name: member.engine.logits(log_mel[None])[0] for name, member in self._members.items()})
+
+    def follow(self, mel: StreamingLogMel, hop: int) -> Follower:
+        """The same of window after window of a growing sound, `hop` samples apart, with less work."""
+        listeners = {name: Listener(member.engine, member.patchwise) for name, member in self._members.items()}
+        return Follower(listeners, self._judged, mel, hop)
+
+    def _judged(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Logits [20] by model -> calibrated, without those that are not finite."""
         out = {}
-        for name, member in self._members.items():
-            logits = member.calibration(member.engine.logits(log_mel[None])[0])
-            if np.isfinite(logits).all():
-                out[name] = logits
+        for name, raw in logits.items():
+            calibrated = self._members[name].calibration(raw)
+            if np.isfinite(calibrated).all():
+                out[name] = calibrated
             else:
                 self.dropped[name] += 1
         return out

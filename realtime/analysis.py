@@ -4,7 +4,8 @@ Every pace feeds it hop by hop, so a stream says what an offline run says.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -23,9 +24,17 @@ FloatArray = NDArray[np.float32]
 _MIN = int(MIN_SECONDS * SAMPLE_RATE)
 _WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
 _LONG_BEAT = SAMPLE_RATE  # the long window comes once a second
+AHEAD_SECONDS = 8.0  # of sound that may be heard in one batch
 MIN_HOP, MAX_HOP = 0.1, 60.0  # s
 
 log = logging.getLogger(__name__)
+
+
+class Follower(Protocol):
+    """What an analysis needs of `instrec_live.models.follower.Follower`."""
+
+    def calibrated(self, end: int, length: int, /) -> Mapping[str, FloatArray]: ...
+    def prepare(self, windows: Sequence[tuple[int, int]], /) -> None: ...
 
 
 class Tagger(Protocol):
@@ -33,7 +42,7 @@ class Tagger(Protocol):
 
     @property
     def models(self) -> tuple[str, ...]: ...
-    def calibrated(self, log_mel: FloatArray, /) -> Mapping[str, FloatArray]: ...
+    def follow(self, mel: StreamingLogMel, hop: int, /) -> Follower: ...
     def ensemble(self, calibrated: Mapping[str, FloatArray], /) -> FloatArray: ...
 
 
@@ -46,6 +55,19 @@ def hop_samples(hop: float) -> int:
     if not MIN_HOP <= hop <= MAX_HOP:  # also refuses NaN
         raise UsageError(f"the hop must be from {MIN_HOP} to {MAX_HOP:g} s, not {hop:g}")
     return round(hop * SAMPLE_RATE / HOP) * HOP
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of sound taken in: up to `end`, and what is to be seen of it before the networks are asked."""
+
+    end: int
+    seconds: float
+    level_db: float
+    peak_db: float
+    quiet: bool
+    windows: tuple[tuple[int, int], ...]  # (end, length): the short one, and the long one if it is due
+    skipped: int
 
 
 class Analysis:
@@ -80,9 +102,10 @@ class Analysis:
         self.lateness = health.Lateness()
         self.end = 0  # samples heard
         # Two seconds of silence before the first sample: the shortest window always exists.
-        self._mel = StreamingLogMel(WINDOW_SECONDS)
+        self._mel = StreamingLogMel(WINDOW_SECONDS + AHEAD_SECONDS)
         self._mel.reset(-_MIN)
         self._mel.push(np.zeros(_MIN, np.float32))
+        self._follower = tagger.follow(self._mel, hop)
 
     def hear(self, samples: FloatArray, skipped: int = 0) -> Update:
         """Take the sound since the last update, float32 [m], m a multiple of 320; returns the update there.
@@ -93,52 +116,75 @@ class Analysis:
         Raises:
             ModelError: no network gave numbers.
         """
+        return self._update(self._take(samples, skipped))
+
+    def hear_all(self, pieces: Sequence[FloatArray]) -> Iterator[Update]:
+        """The same of several pieces, together at most 8 s, whose windows go through the networks in batches."""
+        began = perf_counter()
+        taken = [self._take(samples, 0) for samples in pieces]
+        self._follower.prepare([window for piece in taken for window in piece.windows])
+        shared = (perf_counter() - began) / len(taken)
+        for piece in taken:
+            update = self._update(piece)
+            yield update if piece.quiet else replace(update, inference_s=update.inference_s + shared)
+
+    def _take(self, samples: FloatArray, skipped: int) -> _Piece:
         before, self.end = self.end, self.end + len(samples)
         self._mel.push(samples)
-        newest = samples[-self._hop :]
-        level, dt = health.level_db(newest), len(samples) / SAMPLE_RATE
-        self.lateness.note(self.end / SAMPLE_RATE, skipped)
-        quiet = self._gate.step(level, dt)
+        newest, seconds = samples[-self._hop :], len(samples) / SAMPLE_RATE
+        level = health.level_db(newest)
+        quiet = self._gate.step(level, seconds)
+        windows = () if quiet else self._windows(before)  # nothing to hear, nothing to compute
+        return _Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped)
+
+    def _windows(self, before: int) -> tuple[tuple[int, int], ...]:
+        """The windows that end now: a short one, and once a second a long one."""
+        short = (self.end, self._short if self.end >= self._short else _MIN)
+        length = min(_WINDOW, self.end // _LONG_BEAT * _LONG_BEAT)
+        due = length > self._short and self.end // _LONG_BEAT > before // _LONG_BEAT
+        return (short, (self.end, length)) if due else (short,)
+
+    def _update(self, piece: _Piece) -> Update:
         started = perf_counter()
-        if quiet:  # nothing to hear, nothing to compute
+        self.lateness.note(piece.end / SAMPLE_RATE, piece.skipped)
+        if piece.quiet:
             self._long = None
-            smooth, active = self._smoother.silence(("", *self._speaking), dt)
+            smooth, active = self._smoother.silence(("", *self._speaking), piece.seconds)
         else:
-            fused = self._fused(before)
+            fused = self._fused(*piece.windows)
             self._speaking = tuple(fused)
             logits = {"": self._tagger.ensemble(fused), **fused}
-            smooth, active = self._smoother.step(logits, dt)
-        filled = min(self.end / SAMPLE_RATE, WINDOW_SECONDS)
+            smooth, active = self._smoother.step(logits, piece.seconds)
+        filled = min(piece.end / SAMPLE_RATE, WINDOW_SECONDS)
         return Update(
-            time=self._start + self.end / SAMPLE_RATE,
+            time=self._start + piece.end / SAMPLE_RATE,
             probabilities=smooth.pop(""),
             active=tuple(name for name, on in zip(INSTRUMENTS, active, strict=True) if on),
             by_model=smooth,
-            level_db=level,
-            peak_db=health.peak_db(newest),
-            state=health.state(quiet, self.lateness.fraction, filled, WINDOW_SECONDS),
+            level_db=piece.level_db,
+            peak_db=piece.peak_db,
+            state=health.state(piece.quiet, self.lateness.fraction, filled, WINDOW_SECONDS),
             filled_s=filled,
             age_s=0.0,
-            inference_s=0.0 if quiet else perf_counter() - started,
+            inference_s=0.0 if piece.quiet else perf_counter() - started,
             skipped=self.lateness.skipped,
             xruns=0,
             bad_samples=0,
         )
 
-    def _fused(self, before: int) -> dict[str, FloatArray]:
-        """Calibrated logits [20] per model of the short window, and of the long one where there is one."""
-        short = self._calibrated(self._short if self.end >= self._short else _MIN)
-        length = min(_WINDOW, self.end // _LONG_BEAT * _LONG_BEAT)
-        if length > self._short and self.end // _LONG_BEAT > before // _LONG_BEAT:
-            self._long = self._calibrated(length)
+    def _fused(self, short: tuple[int, int], long: tuple[int, int] | None = None) -> dict[str, FloatArray]:
+        """Calibrated logits [20] per model of the short window, and of the last long one if there is one."""
+        newest = self._calibrated(*short)
+        if long is not None:
+            self._long = self._calibrated(*long)
         if self._long is None:
-            return short
-        w, long = self._long_weight, self._long
-        return {name: w * long.get(name, z) + (1 - w) * z for name, z in short.items()}
+            return newest
+        w, before = self._long_weight, self._long
+        return {name: w * before.get(name, z) + (1 - w) * z for name, z in newest.items()}
 
-    def _calibrated(self, length: int) -> dict[str, FloatArray]:
-        """The newest `length` samples through the networks; the tagger leaves out those that give no numbers."""
-        logits = dict(self._tagger.calibrated(self._mel.window(self.end, length)))
+    def _calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
+        """A window through the networks; the tagger leaves out those that give no numbers."""
+        logits = dict(self._follower.calibrated(end, length))
         for name in set(self._tagger.models) - logits.keys() - self._silent:
             log.warning("%s gave something that is not a number and is left out of the ensemble", name)
             self._silent.add(name)

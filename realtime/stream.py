@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.bundle import DEFAULT_MODELS
-from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import HOP, N_MELS, SAMPLE_RATE, frame_count
-from instrec_live.realtime.analysis import Analysis, hop_samples
+from instrec_live.models.errors import InputFileError, InstrecError, UsageError
+from instrec_live.models.logmel import HOP, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
+from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples
 from instrec_live.realtime.capture import Capture, Intake
 from instrec_live.realtime.devices import resolve
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.sources import FileSource, MicrophoneSource, PipeSource, Source
+from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
 from instrec_live.realtime.update import StreamInfo, Update
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ FloatArray = NDArray[np.float32]
 Tap = Callable[[FloatArray], None]
 
 _KEPT_SECONDS = 30  # how long inference may stall before sound is lost
+_BATCH = 16  # hops of a file that go through the networks together
 # A pipe may run a little fast of our clock; held to exactly real time its sound would pile up in the pipe.
 _PIPE_SPEED = 1.01
 
@@ -114,7 +115,7 @@ class Stream:
         levels = merged_thresholds(live_thresholds(tagger.thresholds, smoothing), thresholds)
         analysis = Analysis(tagger, self._hop, levels, gate_db, smoothing, start if file is not None else 0.0)
         if pace == "realtime":
-            _warm_up(tagger, smoothing)
+            _warm_up(tagger, self._hop, smoothing)
 
         speed: float | None = None
         if stdin is not None:
@@ -146,9 +147,9 @@ class Stream:
             engine=tagger.engine_name,
             sha256s=dict(tagger.sha256s),
             weights=dict(tagger.weights),
-            thresholds=_by_instrument(levels),
+            thresholds=by_instrument(levels),
             model_thresholds={
-                name: _by_instrument(live_thresholds(tagger.thresholds_of(name), smoothing)) for name in tagger.models
+                name: by_instrument(live_thresholds(tagger.thresholds_of(name), smoothing)) for name in tagger.models
             },
         )
 
@@ -179,39 +180,48 @@ class Stream:
         if self._begun:
             raise RuntimeError("a stream can be heard only once")
         self._begun = True
-        capture = self._capture
-        pieces = self._all_hops() if capture is None else self._newest_hops(capture)
         try:
-            for samples, skipped in pieces:
-                for listener in self._taps:
-                    listener(samples)
-                update = self._analysis.hear(samples, skipped)
+            for update in self._heard_in_batches() if self._capture is None else self._heard_live(self._capture):
                 if self._stopped.is_set():
                     return
-                yield replace(
-                    update,
-                    age_s=capture.age(self._analysis.end) if capture else 0.0,
-                    xruns=self._source.xruns,
-                    bad_samples=self._source.bad_samples,
-                )
+                yield replace(update, xruns=self._source.xruns, bad_samples=self._source.bad_samples)
             if self._analysis.end == 0 and not self._stopped.is_set():
                 raise InputFileError(f"{self.info.source}: there is no sound in it")
         finally:
             self.close()
 
-    def _all_hops(self) -> Iterator[tuple[FloatArray, int]]:
+    def _heard_live(self, capture: Capture) -> Iterator[Update]:
+        for samples, skipped in self._newest_hops(capture):
+            self._hand_on(samples)
+            update = self._analysis.hear(samples, skipped)
+            yield replace(update, age_s=capture.age(self._analysis.end))
+
+    def _heard_in_batches(self) -> Iterator[Update]:
+        """A file's hops in batches; a pipe's one by one, since the next may be long in coming."""
+        hops = self._all_hops()
+        most = max(1, min(_BATCH, int(AHEAD_SECONDS * SAMPLE_RATE) // self._hop))
+        for batch in batched(hops, most if self.info.duration else 1):
+            for samples, update in zip(batch, self._analysis.hear_all(batch), strict=True):
+                self._hand_on(samples)
+                yield update
+
+    def _hand_on(self, samples: FloatArray) -> None:
+        for listener in self._taps:
+            listener(samples)
+
+    def _all_hops(self) -> Iterator[FloatArray]:
         """Every hop, as fast as it can be read, and what is left at the end."""
-        pending = np.empty(0, np.float32)
+        pending, heard = np.empty(0, np.float32), 0
         for block in self._intake:
             if self._stopped.is_set():
                 return
             pending = np.concatenate([pending, block])
             while len(pending) >= self._hop:
-                yield pending[: self._hop], 0
-                pending = pending[self._hop :]
-        rest = self._last_piece(pending, self._analysis.end)
+                yield pending[: self._hop]
+                pending, heard = pending[self._hop :], heard + self._hop
+        rest = self._last_piece(pending, heard)
         if len(rest):
-            yield rest, 0
+            yield rest
 
     def _newest_hops(self, capture: Capture) -> Iterator[tuple[FloatArray, int]]:
         """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
@@ -248,31 +258,28 @@ class Stream:
         return rest[: len(rest) // HOP * HOP]
 
 
-def _by_instrument(levels: FloatArray) -> dict[str, float]:
-    return {name: float(level) for name, level in zip(INSTRUMENTS, levels, strict=True)}
+def batched(pieces: Iterator[FloatArray], most: int) -> Iterator[list[FloatArray]]:
+    """Pieces in lists of so many; what came before an error is handed on before the error is."""
+    batch: list[FloatArray] = []
+    try:
+        for piece in pieces:
+            batch.append(piece)
+            if len(batch) == most:
+                yield batch
+                batch = []
+    except InstrecError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
-def merged_thresholds(own: FloatArray, wanted: float | Mapping[str, float] | None) -> FloatArray:
-    """The models' own thresholds [20], overruled by one for all or by some of them by instrument.
-
-    Raises:
-        UsageError: a name that is no instrument, or a threshold not inside 0…1.
-    """
-    if wanted is None:
-        wanted = {}
-    elif not isinstance(wanted, Mapping):
-        wanted = dict.fromkeys(INSTRUMENTS, wanted)
-    levels = np.array(own, np.float32)
-    for name, level in wanted.items():
-        if name not in INSTRUMENTS:
-            raise UsageError(f"no instrument is called {name}", f"they are {', '.join(INSTRUMENTS)}")
-        if not 0.0 < level < 1.0:
-            raise UsageError(f"the threshold of {name} must lie between 0 and 1, not {level:g}")
-        levels[INSTRUMENTS.index(name)] = level
-    return levels
-
-
-def _warm_up(tagger: "Tagger", smoothing: Smoothing) -> None:
-    """Run the networks once on the usual lengths: a first run is slow, and would make the first hops late."""
-    for seconds in (smoothing.short_seconds, 10.0):
-        tagger.calibrated(np.zeros((N_MELS, frame_count(round(seconds * SAMPLE_RATE))), np.float32))
+def _warm_up(tagger: "Tagger", hop: int, smoothing: Smoothing) -> None:
+    """Run the networks once as they will be: a first run is slow, and would make the first hops late."""
+    mel = StreamingLogMel(WINDOW_SECONDS)
+    silence = np.zeros(int(WINDOW_SECONDS * SAMPLE_RATE), np.float32)
+    mel.push(silence)
+    follower = tagger.follow(mel, hop)
+    for seconds in (WINDOW_SECONDS, smoothing.short_seconds, WINDOW_SECONDS):
+        follower.calibrated(len(silence), round(seconds * SAMPLE_RATE))

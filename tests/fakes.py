@@ -1,10 +1,12 @@
 """Stand-ins with the real faces: a tagger that hears loudness per band, and a source that reads an array."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from instrec_live.models.logmel import StreamingLogMel
 
 FloatArray = NDArray[np.float32]
 
@@ -29,8 +31,24 @@ class FakeTagger:
         bands = log_mel[:120].reshape(20, 6, -1).mean(axis=(1, 2), dtype=np.float64)
         return {name: (4 * bands + i / 10).astype(np.float32) for i, name in enumerate(self.models)}
 
+    def follow(self, mel: StreamingLogMel, hop: int) -> "FakeFollower":
+        return FakeFollower(self, mel)
+
     def ensemble(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
         return np.mean(list(calibrated.values()), axis=0, dtype=np.float32)
+
+
+class FakeFollower:
+    """Hears every window whole and anew."""
+
+    def __init__(self, tagger: FakeTagger, mel: StreamingLogMel) -> None:
+        self._tagger, self._mel = tagger, mel
+
+    def calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
+        return self._tagger.calibrated(self._mel.window(end, length))
+
+    def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
+        pass
 
 
 class ArraySource:

@@ -13,7 +13,8 @@ from fakes import ArraySource, FakeTagger, FloatArray, music
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.smoothing import Smoothing
-from instrec_live.realtime.stream import Stream, merged_thresholds
+from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.thresholds import merged_thresholds
 from instrec_live.realtime.update import State, Update
 
 

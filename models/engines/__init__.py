@@ -1,7 +1,7 @@
 """Engines run a bundle's network; each stands in its own file, the only one to import its library."""
 
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,29 @@ class Engine(Protocol):
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
         """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Engine, Protocol):
+    """An engine that takes back what a patchwise network (patchwise.py) made of earlier patches.
+
+    Attributes:
+        width: of an embedding.
+    """
+
+    width: int
+
+    def recall(self, log_mel: FloatArray, heard: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """New sound, and what was made of the sound before it.
+
+        Args:
+            log_mel: float32 [B, 128, 96 n] of n new patches, or none.
+            heard: embeddings float32 [B * K, width] of the K patches before them, or none.
+
+        Returns:
+            logits float32 [B, 20] of all K + n patches, embeddings float32 [B * n, width] of the new ones.
+        """
         ...
 
 

@@ -52,21 +52,44 @@ class OnnxRuntimeEngine:
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
         """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        return self._run(["logits"], log_mel)[0]
+
+    def _run(self, outputs: list[str], log_mel: FloatArray, **others: FloatArray) -> list[FloatArray]:
+        inputs = {"log_mel": np.ascontiguousarray(log_mel, np.float32), **others}
         try:
-            (logits,) = self._session.run(["logits"], {"log_mel": np.ascontiguousarray(log_mel, np.float32)})
+            out: list[FloatArray] = self._session.run(outputs, inputs)
         except Exception as e:
             shape = np.shape(log_mel)
             raise ModelError(f"{self._model} failed on an input of {shape}: {_first_line(e)}") from e
-        return np.asarray(logits, np.float32)
+        return out
+
+
+class RecallingOnnxRuntimeEngine(OnnxRuntimeEngine):
+    """One patchwise network in one session; see `Recalling`."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        super().__init__(bundle, threads)
+        self.width = int(bundle.network["width"])
+        optional = [(i.name, i.shape[1]) for i in self._session.get_overridable_initializers() if len(i.shape) == 2]
+        if optional != [("heard", self.width)]:
+            raise ModelError(
+                f"{bundle.path}: model.onnx takes {optional} back, not embeddings of {self.width} numbers",
+                "export it again",
+            )
+
+    def recall(self, log_mel: FloatArray, heard: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See `Recalling`."""
+        logits, embeddings = self._run(["logits", "embeddings"], log_mel, heard=heard)
+        return logits, embeddings
 
 
 def open_engine(bundle: Bundle, threads: int, precision: str) -> OnnxRuntimeEngine:
-    return OnnxRuntimeEngine(bundle, threads)
+    return RecallingOnnxRuntimeEngine(bundle, threads) if bundle.width else OnnxRuntimeEngine(bundle, threads)
 
 
 def _check_faces(bundle: Bundle, session) -> None:  # type: ignore[no-untyped-def]
     inputs = [(i.name, i.type, i.shape[1]) for i in session.get_inputs() if len(i.shape) == 3]
-    outputs = [(o.name, o.type, o.shape[1]) for o in session.get_outputs() if len(o.shape) == 2]
+    outputs = [(o.name, o.type, o.shape[1]) for o in session.get_outputs() if len(o.shape) == 2][:1]
     expected = [("log_mel", "tensor(float)", N_MELS)], [("logits", "tensor(float)", len(INSTRUMENTS))]
     if (inputs, outputs) != expected:
         raise ModelError(

@@ -95,12 +95,15 @@ def keep(
     name = checkpoint["name"]
     with torch.no_grad():
         answer = network(torch.from_numpy(golden[None]))[0].numpy()
-    parameters = sum(p.numel() for p in network.parameters())
+    described: dict[str, Any] = {"name": name, "config": checkpoint["config"]}
+    described["parameters"] = sum(p.numel() for p in network.parameters())
+    if width := getattr(network, "width", 0):
+        described["width"] = width
     return write_bundle(
         to,
         name=name,
         onnx=model,
-        network={"name": name, "config": checkpoint["config"], "parameters": parameters},
+        network=described,
         calibration=calibration,
         thresholds=thresholds,
         golden=(golden, answer),

@@ -22,8 +22,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """log-mel [B, 128, T] -> probabilities [B, 20], features [B, C]."""
-        steps = self.network.trunk(log_mel)
-        return torch.sigmoid(self.network.answer(steps)), steps.mean(1)
+        steps = self.network.steps(log_mel)
+        return torch.sigmoid(self.network.classify(steps)), steps.mean(1)
 
 
 class Student(nn.Module):

@@ -1,0 +1,162 @@
+"""Following a sound: what the networks say of window after window, no patch of it heard twice."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.engines import Engine, Recalling
+from instrec_live.models.logmel import (
+    HOP,
+    N_MELS,
+    PATCH,
+    SAMPLE_RATE,
+    WINDOW_SECONDS,
+    StreamingLogMel,
+    settled_frames,
+)
+
+FloatArray = NDArray[np.float32]
+Window = tuple[int, int]  # absolute index after its last sample, samples
+
+_MOST = int(WINDOW_SECONDS * SAMPLE_RATE) // HOP // PATCH  # patches of a window
+_OFF = 16  # frames by which patches may lie apart, or over one another
+
+
+def patch_stride(hop: int) -> int:
+    """Frames from one patch of a window to the next, at a hop of so many frames.
+
+    A patch is met again in later windows if hops add up to strides, or strides to a hop; so patches may lie up to
+    160 ms apart, or overlap by as much, if that makes it so. Otherwise they adjoin, and every window is heard anew.
+    """
+    if hop <= PATCH:
+        stride = max(1, round(PATCH / hop)) * hop
+    else:
+        strides = round(hop / PATCH)
+        stride = hop // strides if hop % strides == 0 else PATCH
+    return stride if abs(stride - PATCH) <= _OFF else PATCH
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A network that follows a sound.
+
+    Attributes:
+        engine: runs it.
+        patchwise: it hears in patches (patchwise.py), whether or not the engine can take their embeddings back.
+        known: embeddings [width] of patches heard, by the frame after their last.
+    """
+
+    engine: Engine
+    patchwise: bool
+    known: dict[int, FloatArray] = field(default_factory=dict)
+
+
+class Follower:
+    """Hears windows of a growing sound.
+
+    A window's patches are whole frames of the sound itself, without the mirrored edge of a window that is heard alone;
+    so they mean the same in every window, and answers do not depend on what was heard before, or in which batches.
+
+    Args:
+        listeners: networks by name.
+        judge: raw logits [20] by network -> calibrated ones, without those that are not numbers.
+        mel: log-mels of the sound.
+        hop: samples from one window to the next.
+    """
+
+    def __init__(
+        self,
+        listeners: Mapping[str, Listener],
+        judge: Callable[[Mapping[str, FloatArray]], dict[str, FloatArray]],
+        mel: StreamingLogMel,
+        hop: int,
+    ) -> None:
+        self._listeners, self._judge, self._mel = listeners, judge, mel
+        self.stride = patch_stride(hop // HOP)
+        self._prepared: dict[Window, dict[str, FloatArray]] = {}
+
+    def calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
+        """Each network's calibrated logits [20] of the sound's samples [end - length, end), as `Tagger.calibrated`.
+
+        Raises:
+            ValueError: the window is not in the log-mels' history.
+        """
+        logits = self._prepared.pop((end, length), None)
+        return self._judge(logits or {name: self._heard(each, end, length) for name, each in self._listeners.items()})
+
+    def prepare(self, windows: Sequence[Window]) -> None:
+        """Hear windows that `calibrated` will be asked for, in batches."""
+        self._prepared = {window: {} for window in windows}
+        for name, listener in self._listeners.items():
+            engine = listener.engine
+            if not (listener.patchwise and isinstance(engine, Recalling)):
+                continue
+            ends = {window: self._patch_ends(*window) for window in windows}
+            self._embed(listener, engine, sorted({end for each in ends.values() for end in each}))
+            if not all(end in listener.known for each in ends.values() for end in each):
+                continue  # something was not a number: window by window, then
+            for count in {len(each) for each in ends.values()}:
+                alike = [window for window in windows if len(ends[window]) == count]
+                heard = np.concatenate([_recalled(listener, ends[window]) for window in alike])
+                silence = np.empty((len(alike), N_MELS, 0), np.float32)
+                for window, logits in zip(alike, engine.recall(silence, heard)[0], strict=True):
+                    self._prepared[window][name] = logits
+        complete = {w: logits for w, logits in self._prepared.items() if logits.keys() == self._listeners.keys()}
+        self._prepared = complete
+
+    def _patch_ends(self, end: int, length: int) -> list[int]:
+        """The frames after the last of a window's patches, oldest first."""
+        stop = settled_frames(end)
+        count = (stop - PATCH - (end - length) // HOP) // self.stride + 1
+        return [stop - k * self.stride for k in range(min(count, _MOST) - 1, -1, -1)]
+
+    def _heard(self, listener: Listener, end: int, length: int) -> FloatArray:
+        """Raw logits [20] of one window."""
+        if not listener.patchwise:
+            whole: FloatArray = listener.engine.logits(self._mel.window(end, length)[None])[0]
+            return whole
+        ends = self._patch_ends(end, length)
+        engine = listener.engine
+        if not isinstance(engine, Recalling):
+            return np.asarray(engine.logits(_joined(self._mel.patches(ends, PATCH)))[0])
+        if any(end in listener.known for end in ends[_known(listener, ends) :]):
+            self._embed(listener, engine, ends)  # not only the newest are missing
+        known = _known(listener, ends)
+        new = ends[known:]
+        heard = _recalled(listener, ends[:known]) if known else np.empty((0, engine.width), np.float32)
+        logits, embeddings = engine.recall(_joined(self._mel.patches(new, PATCH)), heard)
+        _remember(listener, new, embeddings)
+        return np.asarray(logits[0])
+
+    def _embed(self, listener: Listener, engine: Recalling, ends: Iterable[int]) -> None:
+        """Hear those of the patches that are not known yet, as one batch."""
+        new = [end for end in ends if end not in listener.known]
+        if new:
+            nothing = np.empty((0, engine.width), np.float32)
+            _remember(listener, new, engine.recall(self._mel.patches(new, PATCH), nothing)[1])
+
+
+def _known(listener: Listener, ends: Sequence[int]) -> int:
+    """How many of the patches are known up to the first that is not."""
+    return next((k for k, end in enumerate(ends) if end not in listener.known), len(ends))
+
+
+def _joined(patches: FloatArray) -> FloatArray:
+    """Patches [N, 128, 96] -> one window [1, 128, 96 N]."""
+    return np.concatenate(list(patches), 1)[None] if len(patches) else patches.reshape(1, patches.shape[1], 0)
+
+
+def _recalled(listener: Listener, ends: Iterable[int]) -> FloatArray:
+    return np.stack([listener.known[end] for end in ends])
+
+
+def _remember(listener: Listener, ends: Sequence[int], embeddings: FloatArray) -> None:
+    """Keep what is finite, and forget what no window reaches back to any more."""
+    for end, embedding in zip(ends, embeddings, strict=True):
+        if np.isfinite(embedding).all():
+            listener.known[end] = embedding
+    if ends:
+        for old in [end for end in listener.known if end <= ends[0] - _MOST * (PATCH + _OFF) - PATCH]:
+            del listener.known[old]
