@@ -1,7 +1,8 @@
 """A trained network on disk, verified before use.
 
-A bundle is a folder: `model.onnx` (log-mel -> logits), `manifest.json` (what it is, how it was made,
-checksums, calibration, thresholds), `golden.npz` (one input and the logits it must give), `MODEL_CARD.md`.
+A bundle is a folder: `model.onnx` (log-mel -> logits), perhaps the same in 8 bits (`model.int8.onnx`),
+`manifest.json` (what it is, how it was made, checksums, calibration, thresholds), `golden.npz` (one input and the
+logits it must give), `MODEL_CARD.md`.
 """
 
 import hashlib
@@ -52,6 +53,7 @@ class Bundle:
         path: its folder.
         onnx: the bytes of model.onnx; input "log_mel" float32 [B, 128, T], output "logits" float32 [B, 20].
         sha256: of those bytes.
+        int8_sha256: of model.int8.onnx; None: there is none.
         network: {"name", "config"} as `networks.build` takes them, "parameters", and "width" if it is patchwise.
         calibration: logits -> calibrated logits.
         thresholds: float32 [20], probabilities from which this model alone calls an instrument active.
@@ -64,6 +66,7 @@ class Bundle:
     path: Path
     onnx: bytes
     sha256: str
+    int8_sha256: str | None
     network: Mapping[str, Any]
     calibration: Platt
     thresholds: FloatArray
@@ -75,6 +78,16 @@ class Bundle:
     def width(self) -> int:
         """Of a patchwise network's embeddings (patchwise.py); 0: the network hears windows whole."""
         return int(self.network.get("width", 0))
+
+    def int8(self) -> bytes:
+        """The bytes of model.int8.onnx, verified.
+
+        Raises:
+            ModelError: there is none, or it was altered.
+        """
+        if self.int8_sha256 is None:
+            raise ModelError(f"{self.path}: this model comes without a network in 8 bits", "use --engine onnx")
+        return _verified_onnx(self.path, "model.int8.onnx", self.int8_sha256)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Bundle":
@@ -106,14 +119,9 @@ class Bundle:
             raise ValueError(f"its classes are not the {len(INSTRUMENTS)} instruments in their order")
         if manifest["input"] != _INPUT:
             raise ValueError(f"its input is {manifest['input']}, not {_INPUT}")
-        contents = {}
-        for file in ("model.onnx", "golden.npz"):
-            contents[file] = _read(path, file)
-            if _sha256(contents[file]) != manifest["sha256"][file]:
-                raise ModelError(f"{path / file}: altered or cut short (its sha256 differs)", _HINT)
-        if has_external_data(contents["model.onnx"]):
-            raise ValueError("model.onnx refers to other files for its weights")
-        with np.load(io.BytesIO(contents["golden.npz"]), allow_pickle=False) as golden:
+        sha256s = manifest["sha256"]
+        onnx = _verified_onnx(path, "model.onnx", sha256s["model.onnx"])
+        with np.load(io.BytesIO(_verified(path, "golden.npz", sha256s["golden.npz"])), allow_pickle=False) as golden:
             log_mel, logits = _finite(golden["log_mel"], "golden"), _finite(golden["logits"], "golden")
         if log_mel.ndim != 2 or len(log_mel) != N_MELS or logits.shape != (len(INSTRUMENTS),):
             raise ValueError(f"golden.npz has shapes {log_mel.shape} and {logits.shape}")
@@ -123,8 +131,9 @@ class Bundle:
         return cls(
             name=str(manifest["name"]),
             path=path,
-            onnx=contents["model.onnx"],
-            sha256=manifest["sha256"]["model.onnx"],
+            onnx=onnx,
+            sha256=sha256s["model.onnx"],
+            int8_sha256=sha256s.get("model.int8.onnx"),
             network=dict(manifest["network"]),
             calibration=Platt(manifest["calibration"]["scale"], manifest["calibration"]["bias"]),
             thresholds=checked_thresholds(manifest["thresholds"]),
@@ -159,8 +168,10 @@ def write_bundle(
     provenance: Mapping[str, Any],
     model_card: str,
     golden_tolerance: float = GOLDEN_TOLERANCE,
+    int8: bytes | None = None,
 ) -> Bundle:
-    """Write a bundle folder whole or not at all, replacing one that stands there; arguments as `Bundle`'s.
+    """Write a bundle folder whole or not at all, replacing one that stands there; arguments as `Bundle`'s, and the
+    bytes of model.int8.onnx, if there is to be one.
 
     Raises:
         ModelError: what was given would not load again.
@@ -170,13 +181,14 @@ def write_bundle(
     packed = io.BytesIO()
     log_mel, logits = golden
     np.savez_compressed(packed, log_mel=np.asarray(log_mel, np.float32), logits=np.asarray(logits, np.float32))
+    files = {"model.onnx": onnx, "golden.npz": packed.getvalue()} | ({"model.int8.onnx": int8} if int8 else {})
     manifest = {
         "schema": SCHEMA,
         "name": name,
         "network": dict(network),
         "input": _INPUT,
         "instruments": list(INSTRUMENTS),
-        "sha256": {"model.onnx": _sha256(onnx), "golden.npz": _sha256(packed.getvalue())},
+        "sha256": {file: _sha256(content) for file, content in files.items()},
         "calibration": {"scale": calibration.scale.tolist(), "bias": calibration.bias.tolist()},
         "thresholds": np.asarray(thresholds, np.float32).tolist(),
         "golden_tolerance": golden_tolerance,
@@ -185,8 +197,8 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
-        (fresh / "model.onnx").write_bytes(onnx)
-        (fresh / "golden.npz").write_bytes(packed.getvalue())
+        for file, content in files.items():
+            (fresh / file).write_bytes(content)
         (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         (fresh / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
         Bundle.load(fresh)
@@ -217,6 +229,24 @@ def _read(path: Path, file: str) -> bytes:
         return (path / file).read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: {file} is missing", _HINT) from None
+
+
+def _verified(path: Path, file: str, sha256: str) -> bytes:
+    content = _read(path, file)
+    if _sha256(content) != sha256:
+        raise ModelError(f"{path / file}: altered or cut short (its sha256 differs)", _HINT)
+    return content
+
+
+def _verified_onnx(path: Path, file: str, sha256: str) -> bytes:
+    content = _verified(path, file, sha256)
+    try:
+        external = has_external_data(content)
+    except ValueError as e:
+        raise ModelError(f"{path / file}: not a sound model bundle: {e}", _HINT) from e
+    if external:
+        raise ModelError(f"{path}: not a sound model bundle: {file} refers to other files for its weights", _HINT)
+    return content
 
 
 def _sha256(content: bytes) -> str:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from instrec_live.models.bundle import FRAMES
 from instrec_live.models.errors import InstrecError, ModelError
 from instrec_live.models.golden import chord
+from instrec_live.models.half_precision import to_half
 from instrec_live.models.logmel import N_MELS
 from instrec_live.models.networks import build
 from instrec_live.models.onnx_file import has_external_data
@@ -164,7 +165,7 @@ def to_onnx(network: nn.Module) -> bytes:
 def difference_from_torch(network: nn.Module, model: bytes, heard: Sequence[NDArray[np.float32]] = ()) -> float:
     """The greatest |difference| of the file's logits from torch's over noise of `CHECKED_SHAPES` and over what else
     there is to hear, log-mels [128, T]: real sound finds what noise of one loudness does not. NaN if any is."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = _session(model)
     network = copy.deepcopy(network).eval().float().cpu()
     generator = torch.Generator().manual_seed(0)
     differences = []
@@ -177,11 +178,16 @@ def difference_from_torch(network: nn.Module, model: bytes, heard: Sequence[NDAr
     return float(np.max(differences))  # max, unlike Python's, does not lose a NaN
 
 
-def milliseconds(model: bytes, seconds: float, times: int = 15) -> float:
-    """What a window of so many seconds costs on one core of this machine: the median of some runs in ONNX Runtime."""
+def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3  # it warns of "heard", which may be left out
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def milliseconds(model: bytes, seconds: float, times: int = 15) -> float:
+    """What a window of so many seconds costs on one core of this machine: the median of some runs in ONNX Runtime."""
+    session = _session(model)
     window = {"log_mel": chord(seconds)[None]}
     session.run(None, window)
     taken = []
@@ -190,29 +196,6 @@ def milliseconds(model: bytes, seconds: float, times: int = 15) -> float:
         session.run(None, window)
         taken.append(time.perf_counter() - began)
     return 1000 * statistics.median(taken)
-
-
-def to_half(model: bytes) -> bytes:
-    """The same network with float16 weights and arithmetic, float32 input and output (for TensorRT)."""
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    single = onnx.load_model_from_string(model)
-    types = [node.op_type for node in single.graph.node]
-    # What prepares the log-mel (CBAM-CNN undoes the logarithm) leaves float16's range.
-    preparation = [node.name for node in single.graph.node[: types.index("Conv")]]
-    half = convert_float_to_float16(single, keep_io_types=True, node_block_list=preparation)
-    _join_casts(half)
-    content: bytes = half.SerializeToString(deterministic=True)
-    return content
-
-
-def _join_casts(model: Any) -> None:
-    """float32 -> float16 -> float32 between two nodes kept in float32 becomes nothing."""
-    casts = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
-    for node in model.graph.node:
-        if node.op_type != "Cast":
-            node.input[:] = [casts.get(casts.get(name, name), name) for name in node.input]
 
 
 class _OnnxGru(nn.Module):

@@ -1,4 +1,4 @@
-"""A network in float16, for engines whose precision is that of the file: weights and arithmetic, not input and output."""
+"""A network in float16, weights and arithmetic, for engines that take their precision from the file."""
 
 from typing import Any
 
@@ -16,13 +16,25 @@ def to_half(model: bytes) -> bytes:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     single = onnx.load_model_from_string(trimmed(model))
-    types = [node.op_type for node in single.graph.node]
-    # What prepares the log-mel (the networks undo its logarithm) leaves float16's range.
-    preparation = [node.name for node in single.graph.node[: types.index("Conv") if "Conv" in types else 0]]
-    half = convert_float_to_float16(single, keep_io_types=True, node_block_list=preparation)
+    half = convert_float_to_float16(single, keep_io_types=True, node_block_list=_preparation(single.graph))
     _join_casts(half)
     content: bytes = half.SerializeToString(deterministic=True)
     return trimmed(content)
+
+
+def _preparation(graph: Any) -> list[str]:
+    """The nodes between the log-mel and the first convolutions: the networks undo its logarithm there, which leaves
+    float16's range."""
+    if not any(node.op_type == "Conv" for node in graph.node):
+        return []
+    prepared, convolved, names = {"log_mel"}, set[str](), []
+    for node in graph.node:  # in the order in which they run
+        if node.op_type == "Conv" or convolved.intersection(node.input):
+            convolved.update(node.output)
+        elif prepared.intersection(node.input):
+            prepared.update(node.output)
+            names.append(node.name)
+    return names
 
 
 def _join_casts(model: Any) -> None:

@@ -40,23 +40,18 @@ def without_initializer(model: bytes, name: str) -> bytes:
     rest = []
     for field, value, whole in _pieces(memoryview(model)):
         if field == _GRAPH and isinstance(value, memoryview):
-            rest.append(
-                _message(
-                    _GRAPH,
-                    [
-                        part
-                        for kind, tensor, part in _pieces(value)
-                        if not (kind == _INITIALIZER and _is_named(tensor, name))
-                    ],
-                )
-            )
+            kept = [part for kind, inner, part in _pieces(value) if not (kind == _INITIALIZER and _named(inner, name))]
+            rest.append(_message(_GRAPH, kept))
         else:
             rest.append(bytes(whole))
     return b"".join(rest)
 
 
-def _is_named(tensor: int | memoryview, name: str) -> bool:
-    return isinstance(tensor, memoryview) and (_NAME, name.encode()) in _fields(tensor)
+def _named(tensor: int | memoryview, name: str) -> bool:
+    if not isinstance(tensor, memoryview):
+        return False
+    names = [bytes(value) for field, value in _fields(tensor) if field == _NAME and isinstance(value, memoryview)]
+    return name.encode() in names
 
 
 def _message(field: int, parts: list[memoryview]) -> bytes:

@@ -7,6 +7,7 @@ TensorRT takes every graph output and input for its own; a bundle's network may 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _KEEP_EMPTY = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})  # nothing in, nothing out
 
@@ -61,56 +62,57 @@ def _drop_the_empty(graph: Any) -> None:
 
 def _fold(graph: Any) -> None:
     """Casts and shapes of constants become constants."""
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     constants = {initializer.name: initializer for initializer in graph.initializer}
     nodes = []
     for node in graph.node:
         source = constants.get(node.input[0]) if node.input else None
-        if source is None or node.op_type not in ("Cast", "Shape") or node.attribute[1:]:
+        value = None if source is None else _value(node, source)
+        if value is None:
             nodes.append(node)
             continue
-        if node.op_type == "Shape" and node.attribute:  # a part of the shape
-            nodes.append(node)
-            continue
-        if node.op_type == "Shape":
-            value = np.array(source.dims, np.int64)
-        else:
-            kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
-            value = numpy_helper.to_array(source).astype(kind)
         folded = numpy_helper.from_array(value, node.output[0])
         constants[node.output[0]] = folded
         graph.initializer.append(folded)
     _assign(graph.node, nodes)
 
 
+def _value(node: Any, source: Any) -> NDArray[Any] | None:
+    """What a cast makes of a constant, or what its shape is; None: the node does something else."""
+    from onnx import helper, numpy_helper
+
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "Cast" and set(attributes) == {"to"}:
+        return numpy_helper.to_array(source).astype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+    if node.op_type == "Shape":
+        return np.array(source.dims[attributes.get("start", 0) : attributes.get("end")], np.int64)
+    return None
+
+
 def _drop_the_unused(graph: Any) -> None:
-    wanted, nodes = {output.name for output in graph.output}, []
-    for node in reversed(graph.node):  # in topological order, as ONNX demands
-        if wanted.intersection(node.output):
-            nodes.append(node)
-            wanted.update(node.input)
-            for attribute in node.attribute:
-                wanted.update(name for inner in _graphs(attribute) for name in _read_inside(inner))
-    _assign(graph.node, nodes[::-1])
+    makers = {name: node for node in graph.node for name in node.output}
+    wanted: set[str] = set()
+    waiting = [output.name for output in graph.output]
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += _read_by(makers[name]) if name in makers else []
+    _assign(graph.node, [node for node in graph.node if wanted.intersection(node.output)])
     _assign(graph.initializer, [i for i in graph.initializer if i.name in wanted])
-    there = {name for node in graph.node for name in node.output}
-    _assign(graph.value_info, [info for info in graph.value_info if info.name in there])
+    _assign(graph.value_info, [info for info in graph.value_info if info.name in wanted])
 
 
-def _graphs(attribute: Any) -> list[Any]:
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-
-
-def _read_inside(graph: Any) -> set[str]:
-    """All names that a branch or loop body reads; those of its own do no harm."""
-    names = set()
-    for node in graph.node:
-        names.update(node.input)
-        for attribute in node.attribute:
-            for inner in _graphs(attribute):
-                names |= _read_inside(inner)
-    return names | {output.name for output in graph.output}
+def _read_by(node: Any) -> set[str]:
+    """Names that a node reads, in its branches or its loop's body too; that those have names of their own does no
+    harm."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            names.update(output.name for output in inner.output)
+            names = names.union(*(_read_by(inside) for inside in inner.node))
+    return names
 
 
 def _name_nodes(graph: Any) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.calibration import Platt, sigmoid
 from instrec_live.models.engines import Engine, open_engine
+from instrec_live.models.engines.probe import choose
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.follower import Follower, Listener
@@ -75,6 +76,8 @@ class Tagger:
         if len(set(names)) < len(names):
             raise ModelError(f"two of the models have the same name: {', '.join(names)}")
         self._ensemble = Ensemble.of(bundles, weights=weights)
+        if engine == "auto":  # one for all, measured with all
+            engine = choose(bundles, threads).engine
         self._members = {
             bundle.name: _Member(
                 open_engine(bundle, engine, threads),
@@ -108,7 +111,7 @@ class Tagger:
             ModelError: a bundle is missing or damaged, cannot be fetched, or the engine refuses it.
             UsageError: no models, an unknown engine, or weights that make no sense.
         """
-        return cls([Bundle.load(_folder(model)) for model in models], engine, threads, weights)
+        return cls([Bundle.load(folder_of(model)) for model in models], engine, threads, weights)
 
     def thresholds_of(self, model: str) -> FloatArray:
         """float32 [20]: the probabilities from which one of the models alone calls an instrument active."""
@@ -173,7 +176,7 @@ def _mean(probabilities: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.stack(probabilities).mean(axis=0), np.float32)
 
 
-def _folder(model: str | os.PathLike[str]) -> Path:
+def folder_of(model: str | os.PathLike[str]) -> Path:
     """A bundled or public name wins over a folder of that name here; anything with a separator is a folder."""
     path = Path(model)
     if os.fspath(model) in CHECKPOINTS:

@@ -91,6 +91,14 @@ def _run(settings: Settings) -> int:
         from instrec_live.realtime.doctor import examine
 
         return examine(settings)
+    if settings.benchmark:
+        from instrec_live.realtime.benchmark.comparison import compare
+
+        return compare(settings)
+    if settings.engines:
+        from instrec_live.realtime.kept_engines import show
+
+        return show(settings)
     return _listen(settings)
 
 

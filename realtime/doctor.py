@@ -2,21 +2,23 @@
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import process_time
 
 import numpy as np
 
-from instrec_live.models.bundle import BUNDLES, DEFAULT_MODELS, Bundle, bundled
-from instrec_live.models.engines import available, open_engine, verify_golden
+from instrec_live.models.bundle import DEFAULT_MODELS, Bundle
+from instrec_live.models.engines import available, on_gpu, open_engine, parsed, verify_golden
+from instrec_live.models.engines.probe import Choice, choose, explanation
 from instrec_live.models.errors import InstrecError
-from instrec_live.models.logmel import SAMPLE_RATE, log_mel
-from instrec_live.models.tagger import Tagger
+from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
+from instrec_live.models.tagger import Tagger, folder_of
+from instrec_live.realtime.analysis import Analysis, hop_samples
 from instrec_live.realtime.errors import ExitCode, printable
 from instrec_live.realtime.settings import Settings
+from instrec_live.realtime.smoothing import Smoothing
 
 _PACKAGES = ("numpy", "scipy", "soundfile", "sounddevice", "soxr", "onnxruntime", "textual")
 _MUST_READ = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
@@ -38,16 +40,19 @@ def examine(settings: Settings) -> int:
         Finding("instrec-live", None, version("instrec-live")),
         Finding("system", None, f"Python {platform.python_version()}, {platform.platform()}"),
         Finding("packages", None, ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)),
-        *_guarded("engines", _engines),
     ]
+    names = settings.models or DEFAULT_MODELS
+    choice = _choice(names, settings.threads)
+    findings += _guarded("engines", lambda: _engines(choice))
+    engine = choice.engine if choice and settings.engine == "auto" else settings.engine
     models = [
         finding
-        for name in settings.models or DEFAULT_MODELS
-        for finding in _guarded(f"model {name}", lambda name=name: [_model(name, settings.engine)])  # type: ignore[misc]
+        for name in names
+        for finding in _guarded(f"model {name}", lambda name=name: [_model(name, engine)])  # type: ignore[misc]
     ]
     findings += models
     if all(finding.ok for finding in models):
-        findings += _guarded("inference", lambda: _inference(settings))
+        findings += _guarded("inference", lambda: _inference(settings, engine))
     findings += _guarded("sound files", _formats) + _guarded("microphones", _microphones, needed=False)
     able = all(finding.ok is not False for finding in findings if finding.needed)
     deaf = any(finding.ok is False for finding in findings if finding.what == "microphones")
@@ -85,43 +90,62 @@ def _version(package: str) -> str:
         return "MISSING"
 
 
-def _engines() -> list[Finding]:
+def _choice(names: Sequence[str], threads: int) -> Choice | None:
+    """What --engine auto runs these models on; None if one of them cannot be read, which it will say itself."""
+    try:
+        return choose([Bundle.load(folder_of(name)) for name in names], threads)
+    except InstrecError:
+        return None
+
+
+def _engines(choice: Choice | None) -> list[Finding]:
     found = available()
     any_usable = any(usable for _, usable, _ in found)
-    return [Finding(f"engine {name}", usable, reason, needed=not any_usable) for name, usable, reason in found] or [
-        Finding("engines", False, "there is none", needed=True)
-    ]
+    findings = [
+        Finding(f"engine {name}", usable, reason + _measured(name, choice), needed=not any_usable)
+        for name, usable, reason in found
+    ] or [Finding("engines", False, "there is none", needed=True)]
+    return [*findings, Finding("engine auto", None, explanation(choice))] if choice and any_usable else findings
+
+
+def _measured(engine: str, choice: Choice | None) -> str:
+    """What the networks cost on it for a second of sound, or why that is not known."""
+    if choice is None:
+        return ""
+    if engine in choice.costs:
+        clock = "of the clock" if on_gpu(engine) else "of CPU"
+        return f": {1000 * choice.costs[engine]:.0f} ms {clock} for a second of sound"
+    return f", but auto leaves it out: {choice.left_out[engine]}" if engine in choice.left_out else ""
 
 
 def _model(name: str, engine: str) -> Finding:
     """Verify one bundle's files, and what its network answers to its own example."""
-    path = Path(name) if Path(name).is_dir() and not (BUNDLES / name).is_dir() else bundled(name)
-    bundle = Bundle.load(path)
-    difference = verify_golden(open_engine(bundle, engine), bundle)
+    bundle = Bundle.load(folder_of(name))
+    precision = parsed(engine)[1] if engine != "auto" else "fp32"
+    difference = verify_golden(open_engine(bundle, engine), bundle, precision)
     detail = f"{len(bundle.onnx) / 1e6:.1f} MB, sha256 {bundle.sha256[:12]}… and golden logits as they should be"
     return Finding(f"model {bundle.name}", True, f"{detail} ({difference:.0e} off)", needed=True)
 
 
-def _inference(settings: Settings) -> list[Finding]:
+def _inference(settings: Settings, engine: str) -> list[Finding]:
     """Times of the networks themselves, and what listening live costs: CPU time, so that load does not matter."""
-    tagger = Tagger.load(settings.models or DEFAULT_MODELS, settings.engine, settings.threads, settings.weights)
-    noise = np.random.default_rng(0).normal(0, 0.1, 10 * SAMPLE_RATE).astype(np.float32)
-
-    def seconds(length: float) -> float:
-        window = log_mel(noise[: round(length * SAMPLE_RATE)])
-        tagger.calibrated(window)  # the first run of a length is slow
-        before = process_time()
-        tagger.ensemble(tagger.calibrated(window))
-        return process_time() - before
-
-    long, short = seconds(10.0), seconds(2.5)
-    share = long + short / settings.hop
+    tagger = Tagger.load(settings.models or DEFAULT_MODELS, engine, settings.threads, settings.weights)
+    hop = hop_samples(settings.hop)
+    before, heard = (max(1, round(seconds * SAMPLE_RATE / hop)) for seconds in (WINDOW_SECONDS, 4.0))
+    noise = np.random.default_rng(0).normal(0, 0.1, (before + heard, hop)).astype(np.float32)
+    analysis = Analysis(tagger, hop, tagger.thresholds, settings.gate, Smoothing())
+    for piece in noise[:before]:  # the first run of a length is slow
+        analysis.hear(piece)
+    began = process_time()
+    for piece in noise[before:]:
+        analysis.hear(piece)
+    share = (process_time() - began) / (heard * settings.hop)
     return [
         Finding(
             "inference",
             bool(share < 1.0),
-            f"{1000 * long:.0f} ms of CPU per 10 s window, {1000 * short:.0f} ms per 2.5 s window on "
-            f"{tagger.engine_name}: {share:.0%} of one core at a hop of {settings.hop:g} s",
+            f"{1000 * share * settings.hop:.0f} ms of CPU an update on {tagger.engine_name}: {share:.0%} of one core "
+            f"at a hop of {settings.hop:g} s",
         )
     ]
 

@@ -122,6 +122,18 @@ def parser() -> Parser:
 
     group = p.add_argument_group("the program itself")
     group.add_argument("--doctor", action="store_true", help="check models, engines and sound, and exit")
+    group.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="measure what this machine can do with every engine and network, and exit",
+    )
+    group.add_argument(
+        "--engines",
+        nargs="?",
+        const="list",
+        choices=("list", "clear"),
+        help="list the TensorRT engines that were built here and kept, or remove them, and exit",
+    )
     group.add_argument("--log-file", type=Path, metavar="FILE", help="append the log there")
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: tracebacks too)")

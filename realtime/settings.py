@@ -25,6 +25,8 @@ class Settings:
     sample_format: str
     list_devices: bool
     doctor: bool
+    benchmark: bool
+    engines: str | None  # "list" or "clear"
     hop: float
     pace: str
     start: float
@@ -80,6 +82,8 @@ def parse(argv: Sequence[str]) -> Settings:
         sample_format=given.format or "s16le",
         list_devices=given.list_devices,
         doctor=given.doctor,
+        benchmark=given.benchmark,
+        engines=given.engines,
         hop=given.hop,
         pace=given.pace,
         start=given.start,

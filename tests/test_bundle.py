@@ -12,7 +12,7 @@ from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.calibration import Platt
 from instrec_live.models.engines import open_engine, verify_golden
 from instrec_live.models.errors import ModelError
-from instrec_live.models.onnx_file import has_external_data
+from instrec_live.models.onnx_file import has_external_data, without_initializer
 
 
 @pytest.fixture
@@ -231,3 +231,28 @@ def test_platt_in_a_bundle_survives_json(tmp_path):
     again = write_tiny(tmp_path / "b", calibration=platt).calibration
     np.testing.assert_array_equal(again.scale, platt.scale)
     np.testing.assert_array_equal(again.bias, platt.bias)
+
+
+def test_an_input_loses_its_value_and_nothing_else():
+    onnx = pytest.importorskip("onnx", reason="making another network needs onnx")
+    plain = TINY_ONNX.read_bytes()
+    model = onnx.load_model_from_string(plain)
+    model.graph.initializer.add(name="heard", data_type=1, dims=(0, 8))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("heard", 1, ("patches", 8)))
+    without = onnx.load_model_from_string(without_initializer(model.SerializeToString(), "heard"))
+    del model.graph.initializer[-1]
+    assert without == model
+    assert without_initializer(plain, "heard") == plain
+
+
+def test_a_network_in_8_bits_may_lie_beside_the_other(tmp_path):
+    from tiny_bundle import TINY_ONNX
+
+    plain, both = write_tiny(tmp_path / "plain"), write_tiny(tmp_path / "both", int8=TINY_ONNX.read_bytes())
+    assert both.int8() == TINY_ONNX.read_bytes()
+    assert open_engine(both, "onnx:int8").name.endswith(" int8")
+    with pytest.raises(ModelError, match="without a network in 8 bits — use --engine onnx"):
+        open_engine(plain, "onnx:int8")
+    (both.path / "model.int8.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx: altered or cut short"):
+        Bundle.load(both.path).int8()

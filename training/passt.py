@@ -32,7 +32,7 @@ PROFILES = {
         "passt",
         {"size": "tiny"},
         dropped={"s_patchout_t": 12},
-        steps=3000,
+        steps=4000,
         batch=16,
         lr=1e-3,
         warmup=200,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.bundle import Bundle
+from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import ModelError, UsageError
 
 FloatArray = NDArray[np.float32]
@@ -49,11 +50,15 @@ class Recalling(Engine, Protocol):
         ...
 
 
-# A file has `PRECISIONS`, of which the first is usual, `why_not(precision) -> str | None`, the reason why it cannot be
-# used here, and `open_engine(bundle, threads, precision) -> Engine`.
-_FILES = {"onnx": "onnx_runtime"}
+# From the plainest on. A file has `PRECISIONS`, of which the first is usual, `why_not(precision) -> str | None`, the
+# reason why it cannot be used here, and `open_engine(bundle, threads, precision) -> Engine`. It may have
+# `ON_GPU = True`, and `is_built(bundle, precision) -> bool` if opening takes minutes the first time.
+_FILES = {"onnx": "onnx_runtime", "openvino": "openvino", "tensorrt": "tensorrt"}
 
 ENGINES: tuple[str, ...] = ("auto", *_FILES)
+
+# |difference| of probabilities from those of the training, on the golden clip, that a precision may cost.
+AGREEMENT = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2, "int8": 3e-2}
 
 
 def available() -> list[tuple[str, bool, str]]:
@@ -72,7 +77,7 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engin
     """An engine that has loaded the bundle's network.
 
     Args:
-        engine: one of `ENGINES`, or with a precision: "onnx:int8"; "auto" is the first that is usable here.
+        engine: one of `ENGINES`, or with a precision: "onnx:int8"; "auto" is what `probe.choose` finds.
         threads: that one network may use.
 
     Raises:
@@ -82,9 +87,11 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engin
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", "give 1 or more")
     if engine == "auto":
-        engine = next((name for name, usable, _ in available() if usable), "onnx")
+        from instrec_live.models.engines.probe import choose
+
+        engine = choose([bundle], threads).engine
     name, precision = parsed(engine)
-    reason = _file(name).why_not(precision)
+    reason = reason_against(engine)
     if reason:
         raise ModelError(f"engine {engine} cannot be used: {reason}", "try --engine auto, or --doctor")
     opened: Engine = _file(name).open_engine(bundle, threads, precision)
@@ -106,18 +113,50 @@ def parsed(engine: str) -> tuple[str, str]:
     return name, precision or precisions[0]
 
 
-def verify_golden(engine: Engine, bundle: Bundle) -> float:
-    """Run the bundle's golden input; the greatest |difference| from its golden logits.
+def is_name(engine: object) -> bool:
+    """Whether it names an engine, in a precision that it has."""
+    try:
+        return isinstance(engine, str) and bool(parsed(engine))
+    except UsageError:
+        return False
+
+
+def reason_against(engine: str) -> str | None:
+    """Why an engine cannot be used here; None if it can."""
+    name, precision = parsed(engine)
+    reason: str | None = _file(name).why_not(precision)
+    return reason
+
+
+def is_built(bundle: Bundle, engine: str) -> bool:
+    """Whether a usable engine opens at once, not after minutes of building."""
+    name, precision = parsed(engine)
+    is_built = getattr(_file(name), "is_built", None)
+    return is_built is None or bool(is_built(bundle, precision))
+
+
+def on_gpu(engine: str) -> bool:
+    return bool(getattr(_file(parsed(engine)[0]), "ON_GPU", False))
+
+
+def verify_golden(engine: Engine, bundle: Bundle, precision: str = "fp32") -> float:
+    """Run the bundle's golden input; the greatest |difference| from its golden logits, or, in another precision than
+    fp32, from their probabilities.
 
     Raises:
-        ModelError: beyond the bundle's tolerance.
+        ModelError: beyond the bundle's tolerance, or the precision's in `AGREEMENT`.
     """
     log_mel, expected = bundle.golden
-    difference = float(np.abs(engine.logits(log_mel[None])[0] - expected).max())
-    if not difference <= bundle.golden_tolerance:  # also catches NaN
+    logits = engine.logits(log_mel[None])[0]
+    what, tolerance = "logits", bundle.golden_tolerance
+    if precision != "fp32":
+        what, tolerance = "probabilities", AGREEMENT[precision]
+        logits, expected = sigmoid(bundle.calibration(logits)), sigmoid(bundle.calibration(expected))
+    difference = float(np.abs(logits - expected).max())
+    if not difference <= tolerance:  # also catches NaN
         raise ModelError(
-            f"{bundle.name} on {engine.name} gives logits {difference:.2g} off its golden ones "
-            f"(tolerance {bundle.golden_tolerance:g})",
+            f"{bundle.name} on {engine.name} gives {what} {difference:.2g} off its golden ones "
+            f"(tolerance {tolerance:g})",
             "try another --engine, and please report this",
         )
     return difference

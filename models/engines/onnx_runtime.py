@@ -13,7 +13,7 @@ FloatArray = NDArray[np.float32]
 _FATAL = 4  # log severity: what fails is raised, not printed over the screen
 
 
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "int8")
 
 
 def why_not(precision: str) -> str | None:
@@ -28,9 +28,10 @@ def why_not(precision: str) -> str | None:
 class OnnxRuntimeEngine:
     """One network in one session; see `Engine`."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
         import onnxruntime
 
+        onnx = bundle.onnx if precision == "fp32" else bundle.int8()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -40,10 +41,10 @@ class OnnxRuntimeEngine:
         # A memory pattern is kept per input shape, and windows come in many lengths: without it memory is flat.
         options.enable_mem_pattern = False
         version = ".".join(onnxruntime.__version__.split(".")[:2])
-        self.name = f"onnxruntime {version} cpu"
+        self.name = f"onnxruntime {version} cpu" + ("" if precision == "fp32" else f" {precision}")
         self._model = bundle.name
         try:
-            self._session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's exceptions have no common base but this
             raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
         # It keeps the file's bytes to fall back to other providers; there are none, and they are 20 MB.
@@ -67,8 +68,8 @@ class OnnxRuntimeEngine:
 class RecallingOnnxRuntimeEngine(OnnxRuntimeEngine):
     """One patchwise network in one session; see `Recalling`."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        super().__init__(bundle, threads)
+    def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
+        super().__init__(bundle, threads, precision)
         self.width = int(bundle.network["width"])
         optional = [(i.name, i.shape[1]) for i in self._session.get_overridable_initializers() if len(i.shape) == 2]
         if optional != [("heard", self.width)]:
@@ -84,7 +85,7 @@ class RecallingOnnxRuntimeEngine(OnnxRuntimeEngine):
 
 
 def open_engine(bundle: Bundle, threads: int, precision: str) -> OnnxRuntimeEngine:
-    return RecallingOnnxRuntimeEngine(bundle, threads) if bundle.width else OnnxRuntimeEngine(bundle, threads)
+    return (RecallingOnnxRuntimeEngine if bundle.width else OnnxRuntimeEngine)(bundle, threads, precision)
 
 
 def _check_faces(bundle: Bundle, session) -> None:  # type: ignore[no-untyped-def]

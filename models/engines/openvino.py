@@ -1,0 +1,121 @@
+"""OpenVINO on the CPU: the engine that can calculate in bfloat16 where the processor does."""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.bundle import Bundle
+from instrec_live.models.errors import ModelError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import N_MELS
+from instrec_live.models.onnx_file import without_initializer
+
+FloatArray = NDArray[np.float32]
+
+PRECISIONS = ("fp32", "bf16")
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}  # what OpenVINO calls them
+# What says where in its sources an exception was thrown, not what is wrong.
+_PLACE = re.compile(r"Exception from |Check '|FrontEnd API failed|Model wasn't fully converted|Summary:|$")
+
+
+def why_not(precision: str) -> str | None:
+    """Why OpenVINO cannot be used here in this precision; None if it can."""
+    try:
+        import openvino
+
+        capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except ModuleNotFoundError as e:
+        return f"{e.name or 'openvino'} is not installed: pip install 'instrec-live[openvino]'"
+    except Exception as e:  # a wheel for another processor or libc raises what it likes
+        return f"openvino does not work here ({_reason(e)})"
+    # Where the processor has no bfloat16, OpenVINO would calculate in fp32 and not say so.
+    return "this processor has no bfloat16 arithmetic" if precision == "bf16" and "BF16" not in capable else None
+
+
+class OpenVinoEngine:
+    """One network, compiled once for every shape; see `Engine`."""
+
+    def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
+        import openvino
+
+        version = ".".join(openvino.__version__.split(".")[:2])
+        self.name = f"openvino {version} cpu" + ("" if precision == "fp32" else f" {precision}")
+        self._model = bundle.name
+        core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # weights are the bytes that were verified, never a file again
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": "1",
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # the cores are not ours alone
+        }
+        # OpenVINO takes an input that has a value for a constant.
+        onnx = without_initializer(bundle.onnx, "heard") if bundle.width else bundle.onnx
+        try:
+            compiled = core.compile_model(core.read_model(onnx), "CPU", options)
+            self._request = compiled.create_infer_request()
+        except Exception as e:  # mostly RuntimeError, but nothing is promised
+            raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_reason(e)}") from e
+        _check_faces(bundle, compiled)
+
+    def logits(self, log_mel: FloatArray) -> FloatArray:
+        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        return self._run(["logits"], log_mel)[0]
+
+    def _run(self, outputs: list[str], log_mel: FloatArray, **others: FloatArray) -> list[FloatArray]:
+        inputs = {"log_mel": log_mel, **others}
+        if np.ndim(log_mel) != 3 or np.shape(log_mel)[1] != N_MELS:  # OpenVINO does not always look
+            raise ModelError(f"{self._model} failed on an input of {np.shape(log_mel)}: it must be [B, {N_MELS}, T]")
+        try:
+            self._request.infer({name: np.ascontiguousarray(x, np.float32) for name, x in inputs.items()})
+            return [np.array(self._request.get_tensor(name).data, np.float32) for name in outputs]
+        except Exception as e:
+            raise ModelError(f"{self._model} failed on an input of {np.shape(log_mel)}: {_reason(e)}") from e
+
+
+class RecallingOpenVinoEngine(OpenVinoEngine):
+    """One patchwise network; see `Recalling`."""
+
+    def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
+        super().__init__(bundle, threads, precision)
+        self.width = bundle.width
+
+    def logits(self, log_mel: FloatArray) -> FloatArray:
+        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        return self._run(["logits"], log_mel, heard=np.empty((0, self.width), np.float32))[0]
+
+    def recall(self, log_mel: FloatArray, heard: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See `Recalling`."""
+        logits, embeddings = self._run(["logits", "embeddings"], log_mel, heard=heard)
+        return logits, embeddings
+
+
+def open_engine(bundle: Bundle, threads: int, precision: str) -> OpenVinoEngine:
+    return (RecallingOpenVinoEngine if bundle.width else OpenVinoEngine)(bundle, threads, precision)
+
+
+def _check_faces(bundle: Bundle, compiled) -> None:  # type: ignore[no-untyped-def]
+    def faces(ports) -> dict[str, str]:  # type: ignore[no-untyped-def]
+        return {
+            name: f"{port.element_type.get_type_name()}{port.partial_shape}" for port in ports for name in port.names
+        }
+
+    inputs, outputs = faces(compiled.inputs), faces(compiled.outputs)
+    embeddings = f"f32[?,{bundle.width}]"
+    given = {"log_mel": f"f32[?,{N_MELS},?]"} | ({"heard": embeddings} if bundle.width else {})
+    wanted = {"logits": f"f32[?,{len(INSTRUMENTS)}]"} | ({"embeddings": embeddings} if bundle.width else {})
+    if inputs != given or not wanted.items() <= outputs.items():
+        raise ModelError(
+            f"{bundle.path}: model.onnx maps {inputs} to {outputs}",
+            f"it must map log_mel float [B, {N_MELS}, T] to logits float [B, {len(INSTRUMENTS)}]"
+            + (f", heard float [K, {bundle.width}] to embeddings" if bundle.width else ""),
+        )
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, of the many lines it says."""
+    lines = str(error).strip().split("\n")
+    return next((line for line in lines if not _PLACE.match(line)), lines[0]).strip(" -")[:200]

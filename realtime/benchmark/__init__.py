@@ -1,0 +1,1 @@
+"""--benchmark: every engine and network measured on this machine, each in a process of its own."""

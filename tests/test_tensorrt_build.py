@@ -1,0 +1,246 @@
+"""From a bundle to a TensorRT engine: what is handed over, what a real builder makes of it, what is kept."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+from fake_gpu import FakeCuda
+from fake_tensorrt import MARK, FakeTensorRt
+from tiny_bundle import tiny_logits, write_tiny
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'instrec-live[tensorrt]'")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper
+
+from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
+from instrec_live.models.calibration import sigmoid
+from instrec_live.models.engines import cuda, tensorrt
+from instrec_live.models.engines.engine_cache import EngineCache
+from instrec_live.models.engines.tensorrt_build import build, precise
+from instrec_live.models.engines.tensorrt_listeners import logger_for
+from instrec_live.models.errors import ModelError
+from instrec_live.models.onnx_trim import trimmed
+
+# TensorRT-RTX has no timing cache, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def trt(monkeypatch, tmp_path):
+    """A fake TensorRT on a fake GPU, with a cache (`.cache`) of its own."""
+    runtime = FakeCuda()
+    trt = FakeTensorRt(runtime)
+    trt.cache = EngineCache(tmp_path / "engines")
+    gpu = cuda.Gpu(runtime)
+    monkeypatch.setattr(cuda, "gpu", lambda: gpu)
+    monkeypatch.setattr(tensorrt, "_library", lambda: trt)
+    monkeypatch.setattr(tensorrt, "why_not", lambda precision: None)
+    monkeypatch.setattr(EngineCache, "of_user", lambda: trt.cache)
+    return trt
+
+
+@pytest.fixture(scope="module")
+def rtx():
+    return pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install '.[dev]'")
+
+
+def run(model, log_mel):
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"log_mel": log_mel})[0]
+
+
+def patchwise():
+    """tiny.onnx as a patchwise network: it also gives "embeddings" and takes "heard" back, an input with a value."""
+    matrix = np.random.default_rng(1).standard_normal((128, 20)).astype(np.float32) / 16
+    weights = [
+        numpy_helper.from_array(matrix.astype(np.float16), "packed"),
+        numpy_helper.from_array(np.zeros((0, 128), np.float32), "heard"),
+        numpy_helper.from_array(np.array([-1, 128], np.int64), "rows"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["packed"], ["matrix"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["log_mel"], ["embeddings"], keepdims=0, axes=[2]),
+        helper.make_node("Reshape", ["heard", "rows"], ["known"]),
+        helper.make_node("Concat", ["known", "embeddings"], ["both"], axis=0),
+        helper.make_node("MatMul", ["both", "matrix"], ["logits"]),
+    ]
+    given = [("log_mel", ["B", 128, "T"]), ("heard", ["K", 128])]
+    made = [("logits", ["B", 20]), ("embeddings", ["B", 128])]
+    faces = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some] for some in (given, made)]
+    graph = helper.make_graph(nodes, "patchwise", *faces, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_what_is_handed_over_maps_log_mel_to_logits_and_nothing_else():
+    model = onnx.load_model_from_string(trimmed(patchwise()))
+    assert [face.name for face in model.graph.input] == ["log_mel"]
+    assert [face.name for face in model.graph.output] == ["logits"]
+    assert [node.op_type for node in model.graph.node][:1] == ["ReduceMean"]
+    assert {initializer.name for initializer in model.graph.initializer} == {"matrix"}
+    log_mel = np.random.default_rng(0).standard_normal((3, 128, 300)).astype(np.float32)
+    expected = run(patchwise(), log_mel)
+    np.testing.assert_allclose(run(trimmed(patchwise()), log_mel), expected, atol=1e-6)
+    np.testing.assert_allclose(expected, [tiny_logits(one) for one in log_mel], atol=1e-3)  # its weights are float16
+
+
+def test_a_network_without_logits_is_refused():
+    model = onnx.load_model_from_string(patchwise())
+    del model.graph.output[0]
+    with pytest.raises(ValueError, match="it gives embeddings, and no logits"):
+        trimmed(model.SerializeToString())
+    with pytest.raises(ValueError, match="not an ONNX file"):
+        trimmed(b"\xff\xff")
+
+
+@pytest.mark.parametrize("model", DEFAULT_MODELS)
+def test_half_the_precision_is_close_enough(model):
+    bundle = Bundle.load(bundled(model))
+    half = precise(bundle.onnx, "fp16")
+    types = {i.data_type for i in onnx.load_model_from_string(half).graph.initializer}
+    assert TensorProto.FLOAT16 in types
+    log_mel, expected = bundle.golden
+    p, wanted = (sigmoid(bundle.calibration(x)) for x in (run(half, log_mel[None])[0], expected))
+    assert np.abs(p - wanted).max() <= 1e-2
+    assert len(half) < 0.6 * len(precise(bundle.onnx, "fp32"))
+
+
+@pytest.mark.parametrize("model", DEFAULT_MODELS)
+@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
+def test_the_real_builder_takes_every_network(rtx, model, precision):
+    reports = []
+    made = precise(Bundle.load(bundled(model)).onnx, precision)
+    built = build(rtx, made, logger_for(rtx), report=lambda *told: reports.append(told))
+    assert len(built.engine) > 1_000_000
+    assert built.timings
+    assert reports, "it tells how far it is"
+
+
+def test_the_real_builder_takes_a_patchwise_network(rtx):
+    for precision in tensorrt.PRECISIONS:
+        assert build(rtx, precise(patchwise(), precision), logger_for(rtx)).engine
+
+
+def test_the_real_builder_leaves_other_outputs_aside(rtx):
+    assert build(rtx, patchwise_without_heard(), logger_for(rtx)).engine
+
+
+def patchwise_without_heard():
+    model = onnx.load_model_from_string(trimmed(patchwise()))
+    model.graph.output.append(helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["B", 128]))
+    return model.SerializeToString()
+
+
+def test_the_real_builder_stops_when_asked(rtx, tiny):
+    def interrupt(*told):
+        raise KeyboardInterrupt
+
+    logger = logger_for(rtx)
+    with pytest.raises(KeyboardInterrupt):
+        build(rtx, precise(tiny.onnx, "fp32"), logger, report=interrupt)
+    assert build(rtx, precise(tiny.onnx, "fp32"), logger).engine, "and goes on afterwards"
+
+
+def test_the_real_parser_s_words_are_passed_on(rtx, capfd):
+    with pytest.raises(ModelError, match=r"TensorRT does not take the network: .*pars"):
+        build(rtx, b"no network at all", logger_for(rtx))
+    assert capfd.readouterr() == ("", ""), "its log is not for the terminal"
+
+
+def test_timings_that_do_not_fit_are_left_aside(rtx, tiny):
+    assert build(rtx, precise(tiny.onnx, "fp32"), logger_for(rtx), timings=b"of another GPU" * 9).timings
+
+
+def test_another_face_is_refused(trt, tiny):
+    model = onnx.load_model_from_string(trimmed(tiny.onnx))
+    model.graph.input[0].name = model.graph.node[0].input[0] = "sound"
+    with pytest.raises(ModelError, match=r"maps \[\('sound', .* — it must map log_mel float \[B, 128, T\]"):
+        build(trt, model.SerializeToString(), logger_for(trt))
+
+
+def test_an_engine_is_built_once(trt, tiny, caplog):
+    with caplog.at_level(logging.INFO, "instrec_live"):
+        first = tensorrt.open_engine(tiny, 1, "fp16")
+    assert "tiny: building its TensorRT engine for Fake GPU (fp16), once: minutes" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "instrec_live"):
+        second = tensorrt.open_engine(tiny, 1, "fp16")
+    assert (len(trt.builds), caplog.records) == (1, [])
+    log_mel = tiny.golden[0][None]
+    np.testing.assert_array_equal(first.logits(log_mel), second.logits(log_mel))
+    tensorrt.open_engine(tiny, 1, "fp32")
+    assert trt.builds == [b"", b"t"], "what the first learnt about the GPU helps the second"
+    assert [one.header.key.precision for one in trt.cache.kept()].count("fp16") == 1
+
+
+def test_a_kept_engine_that_tensorrt_refuses_is_built_anew(trt, tiny, caplog):
+    tensorrt.open_engine(tiny, 1, "fp16")
+    trt.stubborn = 1
+    assert tensorrt.open_engine(tiny, 1, "fp16").name.startswith("tensorrt")
+    assert len(trt.builds) == 2
+    assert "is not used, and built anew: TensorRT refuses it" in caplog.text
+
+
+def test_an_altered_engine_never_reaches_tensorrt(trt, tiny, caplog):
+    tensorrt.open_engine(tiny, 1, "fp16")
+    path = trt.cache.kept()[0].path
+    path.write_bytes(path.read_bytes().replace(MARK, b"evil plan\n"))
+    tensorrt.open_engine(tiny, 1, "fp16")  # the fake would not bear it
+    assert "cut short or altered" in caplog.text
+    assert len(trt.builds) == 2
+
+
+def test_the_log_says_what_tensorrt_says_but_the_terminal_does_not(trt, tiny, caplog, capfd):
+    with caplog.at_level(logging.DEBUG):
+        tensorrt.open_engine(tiny, 1, "fp16")
+    assert ("DEBUG", "info: a fine engine") in [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_failed_build_is_one_line(trt, tiny):
+    trt.build_error = "Could not find any implementation for node X"
+    with pytest.raises(ModelError, match=r"could not build an engine: Could not find any impl.* — try --engine onnx"):
+        tensorrt.open_engine(tiny, 1, "fp16")
+    assert trt.cache.kept() == []
+
+
+def test_on_a_terminal_a_line_shows_how_far_it_is(trt, tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    tensorrt.open_engine(tiny, 1, "fp16")
+    shown = capsys.readouterr().err
+    assert "\r\x1b[Ktiny: building its TensorRT engine (minutes, once): building, 1 of 2" in shown
+    assert shown.endswith("\r\x1b[K"), "and is gone afterwards"
+
+
+def test_building_ahead(trt, tiny):
+    made = tensorrt.build_ahead([tiny], tensorrt.PRECISIONS)
+    assert [(one.model, one.precision, one.path.is_file()) for one in made] == [
+        ("tiny", "fp16", True),
+        ("tiny", "fp32", True),
+    ]
+    assert all(one.seconds is not None for one in made)
+    assert [one.seconds for one in tensorrt.build_ahead([tiny], tensorrt.PRECISIONS)] == [None, None]
+
+
+def test_whether_it_is_built(trt, tiny, caplog):
+    assert not tensorrt.is_built(tiny, "fp16")
+    tensorrt.build_ahead([tiny])
+    assert tensorrt.is_built(tiny, "fp16")
+    assert not tensorrt.is_built(tiny, "fp32")
+    assert not caplog.records
+    trt.cache.folder.chmod(0o777)
+    if sys.platform != "win32":
+        assert not tensorrt.is_built(tiny, "fp16"), "not one to be trusted"
+        assert "can be written by other users" in caplog.text
+
+
+def test_building_ahead_where_there_is_no_gpu(monkeypatch, tiny):
+    monkeypatch.setattr(tensorrt, "why_not", lambda precision: "no NVIDIA GPU")
+    with pytest.raises(ModelError, match="engines cannot be built here: no NVIDIA GPU"):
+        tensorrt.build_ahead([tiny])
