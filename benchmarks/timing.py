@@ -14,7 +14,7 @@ import csv
 import datetime
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models import Tagger
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.models.logmel import SAMPLE_RATE, StreamingLogMel
 from instrec_live.realtime.analysis import Analysis, hop_samples
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 
@@ -51,15 +51,28 @@ class Remembering:
     """A tagger that answers a window it has heard before from memory."""
 
     def __init__(self, tagger: Tagger) -> None:
-        self._tagger, self._memory = tagger, {}
+        self.tagger, self.memory = tagger, dict[int, Mapping[str, FloatArray]]()
         self.models = tagger.models
         self.ensemble = tagger.ensemble
 
-    def calibrated(self, log_mel: FloatArray) -> Mapping[str, FloatArray]:
-        key = hash(log_mel.tobytes())
+    def follow(self, mel: StreamingLogMel, hop: int) -> "RememberingFollower":
+        return RememberingFollower(self, mel, hop)
+
+
+class RememberingFollower:
+    """Follows a sound, by heart where it can."""
+
+    def __init__(self, owner: Remembering, mel: StreamingLogMel, hop: int) -> None:
+        self._memory, self._mel, self._follower = owner.memory, mel, owner.tagger.follow(mel, hop)
+
+    def calibrated(self, end: int, length: int) -> Mapping[str, FloatArray]:
+        key = hash(self._mel.window(end, length).tobytes())
         if key not in self._memory:
-            self._memory[key] = dict(self._tagger.calibrated(log_mel))
+            self._memory[key] = self._follower.calibrated(end, length)
         return self._memory[key]
+
+    def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
+        pass
 
 
 def solos(folder: Path) -> list[tuple[str, FloatArray]]:
