@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -26,8 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from instrec_live.models.bundle import FRAMES
+from instrec_live.models.bundle import DEFAULT_MODELS, FRAMES, Bundle, bundled
 from instrec_live.models.errors import InstrecError, ModelError
+from instrec_live.models.exportable_gru import OPSET, with_exportable_gru
 from instrec_live.models.golden import chord
 from instrec_live.models.half_precision import to_half
 from instrec_live.models.logmel import N_MELS
@@ -35,7 +36,6 @@ from instrec_live.models.networks import build
 from instrec_live.models.onnx_file import has_external_data
 from instrec_live.models.patchwise import patches
 
-OPSET = 18
 TOLERANCE = 1e-4  # |difference| of logits from torch's
 HALF_TOLERANCE = 2e-2
 CHECKED_SHAPES = ((1, 1000), (1, 200), (2, 250), (3, 437), (1, 998))  # (batch, frames)
@@ -127,7 +127,7 @@ class _Recalling(nn.Module):
 
 def to_onnx(network: nn.Module) -> bytes:
     """The network in eval mode as the bytes of an ONNX file, unchecked."""
-    network = _with_exportable_gru(copy.deepcopy(network).eval().float().cpu())
+    network = with_exportable_gru(copy.deepcopy(network).eval().float().cpu())
     low, high = FRAMES
     example: tuple[Tensor, ...] = (torch.randn(2, N_MELS, 400),)
     batch, time = torch.export.Dim("batch"), torch.export.Dim("time", min=low, max=high)
@@ -198,53 +198,6 @@ def milliseconds(model: bytes, seconds: float, times: int = 15) -> float:
     return 1000 * statistics.median(taken)
 
 
-class _OnnxGru(nn.Module):
-    """ONNX's own GRU for torch's, which torch.export unrolls; both directions, batch first, one node a layer."""
-
-    def __init__(self, gru: nn.GRU) -> None:
-        super().__init__()
-        if not (gru.bidirectional and gru.batch_first and gru.bias):
-            raise ModelError(f"cannot export {gru}: only bidirectional, batch first, with biases")
-        self.hidden = gru.hidden_size
-        self.layers = nn.ModuleList(nn.ParameterList(_layer_parts(gru, layer)) for layer in range(gru.num_layers))
-
-    def forward(self, sequence: Tensor) -> tuple[Tensor, None]:
-        batch, time, _ = sequence.shape
-        for parts in self.layers:
-            out = torch.onnx.ops.symbolic(
-                "GRU",
-                (sequence.transpose(0, 1), *cast("nn.ParameterList", parts)),
-                attrs={"hidden_size": self.hidden, "direction": "bidirectional", "linear_before_reset": 1},
-                dtype=sequence.dtype,
-                shape=(time, 2, batch, self.hidden),
-                version=OPSET,
-            )
-            sequence = out.permute(2, 0, 1, 3).flatten(2)
-        return sequence, None
-
-
-def _layer_parts(gru: nn.GRU, layer: int) -> list[Tensor]:
-    """ONNX's W [2, 3 H, in], R [2, 3 H, H] and B [2, 6 H] of one layer."""
-    weight_ih, weight_hh, bias_ih, bias_hh = (
-        torch.stack([_gates_zrn(getattr(gru, f"{name}_l{layer}{side}").detach()) for side in ("", "_reverse")])
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    return [weight_ih, weight_hh, torch.cat((bias_ih, bias_hh), dim=1)]
-
-
-def _gates_zrn(weights: Tensor) -> Tensor:
-    """torch's gate order (reset, update, new) -> ONNX's (update, reset, new)."""
-    reset, update, new = weights.chunk(3)
-    return torch.cat((update, reset, new))
-
-
-def _with_exportable_gru(network: nn.Module) -> nn.Module:
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.GRU):
-            network.set_submodule(name, _OnnxGru(module))
-    return network
-
-
 def _strip_notes(model: Any) -> None:
     """Remove the exporter's notes: stack traces with this machine's paths."""
     graph = model.graph
@@ -268,13 +221,33 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _build_engines(models: Sequence[str]) -> int:
+    from instrec_live.models.engines.tensorrt import build_ahead
+
+    for stored in build_ahead(Bundle.load(m if Path(m).is_dir() else bundled(m)) for m in models):
+        how = "was there" if stored.seconds is None else f"built in {stored.seconds:.0f} s"
+        print(f"{stored.model} {stored.precision}: {how}, {len(stored.engine) / 1e6:.1f} MB", file=sys.stderr)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m instrec_live.models.export", description=__doc__)
-    parser.add_argument("checkpoint", help="a .pt file that training wrote")
-    parser.add_argument("--to", required=True, metavar="FOLDER", help="where model.onnx goes")
+    parser.add_argument("checkpoint", nargs="?", help="a .pt file that training wrote")
+    parser.add_argument("--to", metavar="FOLDER", help="where model.onnx goes")
     parser.add_argument("--half", action="store_true", help="also write model.fp16.onnx")
+    parser.add_argument(
+        "--tensorrt",
+        nargs="*",
+        metavar="BUNDLE",
+        help="instead: build the engines of these bundles, by name or folder (the defaults), for this machine's GPU",
+    )
     arguments = parser.parse_args(argv)
+    given = [arguments.checkpoint, arguments.to]
+    if None in given if arguments.tensorrt is None else given != [None, None]:
+        parser.error("give a checkpoint and --to, or --tensorrt")
     try:
+        if arguments.tensorrt is not None:
+            return _build_engines(arguments.tensorrt or DEFAULT_MODELS)
         network = network_of(load_checkpoint(arguments.checkpoint))
         target = Path(arguments.to) / "model.onnx"
         difference = export_onnx(network, target)

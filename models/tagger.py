@@ -56,7 +56,6 @@ class Tagger:
 
     Attributes:
         models: names, in the order given.
-        engine_name: what runs them.
         sha256s: of each model's ONNX file.
         weights: of each model in the ensemble, not negative; they need not add up to 1.
         thresholds: float32 [20], of the ensemble, or of the one model.
@@ -89,11 +88,15 @@ class Tagger:
             for bundle in bundles
         }
         self.models = tuple(names)
-        self.engine_name = ", ".join(dict.fromkeys(member.engine.name for member in self._members.values()))
         self.sha256s = {name: member.sha256 for name, member in self._members.items()}
         self.weights = dict(self._ensemble.weights)
         self.thresholds = self._ensemble.thresholds
         self.dropped = dict.fromkeys(names, 0)
+
+    @property
+    def engine_name(self) -> str:
+        """What runs them now: an engine that fails may be replaced, visibly."""
+        return ", ".join(dict.fromkeys(member.engine.name for member in self._members.values()))
 
     @classmethod
     def load(

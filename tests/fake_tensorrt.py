@@ -29,10 +29,6 @@ class ILogger:
         raise NotImplementedError
 
 
-class IProgressMonitor:
-    pass
-
-
 class FakeTensorRt:
     """Attributes:
     cuda: the `FakeCuda` beneath.
@@ -44,7 +40,7 @@ class FakeTensorRt:
     """
 
     __name__, __version__ = "tensorrt", "11.4.0.106"
-    DataType, ILogger, IProgressMonitor = DataType, ILogger, IProgressMonitor
+    DataType, ILogger, IProgressMonitor = DataType, ILogger, type("IProgressMonitor", (), {})
     ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
     BuilderFlag = Enum("BuilderFlag", ["TF32"])
     MemoryPoolType = Enum("MemoryPoolType", ["WORKSPACE"])

@@ -1,21 +1,21 @@
 """From a bundle to a TensorRT engine: what is handed over, what a real builder makes of it, what is kept."""
 
 import logging
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from fake_gpu import FakeCuda
 from fake_tensorrt import MARK, FakeTensorRt
-from tiny_bundle import tiny_logits, write_tiny
+from tiny_bundle import TINY_ONNX, write_tiny
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'instrec-live[tensorrt]'")
-onnxruntime = pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from patchwise_onnx import patchwise
 
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
-from instrec_live.models.calibration import sigmoid
 from instrec_live.models.engines import cuda, tensorrt
 from instrec_live.models.engines.engine_cache import EngineCache
 from instrec_live.models.engines.tensorrt_build import build, precise
@@ -49,66 +49,6 @@ def trt(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def rtx():
     return pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install '.[dev]'")
-
-
-def run(model, log_mel):
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(["logits"], {"log_mel": log_mel})[0]
-
-
-def patchwise():
-    """tiny.onnx as a patchwise network: it also gives "embeddings" and takes "heard" back, an input with a value."""
-    matrix = np.random.default_rng(1).standard_normal((128, 20)).astype(np.float32) / 16
-    weights = [
-        numpy_helper.from_array(matrix.astype(np.float16), "packed"),
-        numpy_helper.from_array(np.zeros((0, 128), np.float32), "heard"),
-        numpy_helper.from_array(np.array([-1, 128], np.int64), "rows"),
-    ]
-    nodes = [
-        helper.make_node("Cast", ["packed"], ["matrix"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["log_mel"], ["embeddings"], keepdims=0, axes=[2]),
-        helper.make_node("Reshape", ["heard", "rows"], ["known"]),
-        helper.make_node("Concat", ["known", "embeddings"], ["both"], axis=0),
-        helper.make_node("MatMul", ["both", "matrix"], ["logits"]),
-    ]
-    given = [("log_mel", ["B", 128, "T"]), ("heard", ["K", 128])]
-    made = [("logits", ["B", 20]), ("embeddings", ["B", 128])]
-    faces = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in some] for some in (given, made)]
-    graph = helper.make_graph(nodes, "patchwise", *faces, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-
-
-def test_what_is_handed_over_maps_log_mel_to_logits_and_nothing_else():
-    model = onnx.load_model_from_string(trimmed(patchwise()))
-    assert [face.name for face in model.graph.input] == ["log_mel"]
-    assert [face.name for face in model.graph.output] == ["logits"]
-    assert [node.op_type for node in model.graph.node][:1] == ["ReduceMean"]
-    assert {initializer.name for initializer in model.graph.initializer} == {"matrix"}
-    log_mel = np.random.default_rng(0).standard_normal((3, 128, 300)).astype(np.float32)
-    expected = run(patchwise(), log_mel)
-    np.testing.assert_allclose(run(trimmed(patchwise()), log_mel), expected, atol=1e-6)
-    np.testing.assert_allclose(expected, [tiny_logits(one) for one in log_mel], atol=1e-3)  # its weights are float16
-
-
-def test_a_network_without_logits_is_refused():
-    model = onnx.load_model_from_string(patchwise())
-    del model.graph.output[0]
-    with pytest.raises(ValueError, match="it gives embeddings, and no logits"):
-        trimmed(model.SerializeToString())
-    with pytest.raises(ValueError, match="not an ONNX file"):
-        trimmed(b"\xff\xff")
-
-
-@pytest.mark.parametrize("model", DEFAULT_MODELS)
-def test_half_the_precision_is_close_enough(model):
-    bundle = Bundle.load(bundled(model))
-    half = precise(bundle.onnx, "fp16")
-    types = {i.data_type for i in onnx.load_model_from_string(half).graph.initializer}
-    assert TensorProto.FLOAT16 in types
-    log_mel, expected = bundle.golden
-    p, wanted = (sigmoid(bundle.calibration(x)) for x in (run(half, log_mel[None])[0], expected))
-    assert np.abs(p - wanted).max() <= 1e-2
-    assert len(half) < 0.6 * len(precise(bundle.onnx, "fp32"))
 
 
 @pytest.mark.parametrize("model", DEFAULT_MODELS)
@@ -147,6 +87,30 @@ def test_the_real_builder_stops_when_asked(rtx, tiny):
     assert build(rtx, precise(tiny.onnx, "fp32"), logger).engine, "and goes on afterwards"
 
 
+def test_garbage_from_one_build_does_not_stop_the_next():
+    """The collector must not run while TensorRT calls us with its lock held: destroying a builder takes that lock."""
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install '.[dev]'")
+    program = (
+        "import gc, logging, sys, tensorrt_rtx as rtx\n"
+        "from pathlib import Path\n"
+        "from instrec_live.models.engines import tensorrt_build, tensorrt_listeners\n"
+        "logger, onnx = tensorrt_listeners.logger_for(rtx), Path(sys.argv[1]).read_bytes()\n"
+        "gc.set_threshold(0)\n"
+        "other = tensorrt_listeners.logger_for(rtx)\n"  # TensorRT complains of a second logger with its lock held
+        "circles = [[rtx.Builder(other)] for _ in range(50)]\n"
+        "for circle in circles: circle.append(circle)\n"
+        "circle, heard = None, []\n"
+        "class Litter(logging.Handler):\n"
+        "    def emit(self, record):\n"  # whatever TensorRT says, builders become garbage
+        "        circles.clear(); gc.set_threshold(1); heard.append([record])\n"
+        "log = logging.getLogger('instrec_live'); log.addHandler(Litter()); log.setLevel(logging.DEBUG)\n"
+        "assert tensorrt_build.build(rtx, onnx, logger).engine\n"
+        "assert heard and gc.isenabled()\n"
+    )
+    call = [sys.executable, "-W", "ignore", "-c", program, str(TINY_ONNX)]
+    assert subprocess.run(call, timeout=60, check=False).returncode == 0
+
+
 def test_the_real_parser_s_words_are_passed_on(rtx, capfd):
     with pytest.raises(ModelError, match=r"TensorRT does not take the network: .*pars"):
         build(rtx, b"no network at all", logger_for(rtx))
@@ -155,6 +119,16 @@ def test_the_real_parser_s_words_are_passed_on(rtx, capfd):
 
 def test_timings_that_do_not_fit_are_left_aside(rtx, tiny):
     assert build(rtx, precise(tiny.onnx, "fp32"), logger_for(rtx), timings=b"of another GPU" * 9).timings
+
+
+def test_a_build_is_stopped_at_once(trt, tiny):
+    def interrupt(*told):
+        raise KeyboardInterrupt
+
+    logger = logger_for(trt)
+    with pytest.raises(KeyboardInterrupt):
+        build(trt, precise(tiny.onnx, "fp32"), logger, report=interrupt)
+    assert logger.last_error == "stopped by the monitor"
 
 
 def test_another_face_is_refused(trt, tiny):

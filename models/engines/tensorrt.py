@@ -14,7 +14,7 @@ from instrec_live.models.bundle import FRAMES, Bundle
 from instrec_live.models.engines import cuda
 from instrec_live.models.engines.cuda import GpuError
 from instrec_live.models.engines.engine_cache import EngineCache
-from instrec_live.models.engines.tensorrt_listeners import logger_for
+from instrec_live.models.engines.tensorrt_listeners import logger_for, undisturbed
 from instrec_live.models.engines.tensorrt_run import Runner
 from instrec_live.models.engines.tensorrt_store import Store, Stored
 from instrec_live.models.errors import ModelError
@@ -144,12 +144,17 @@ def _name(precision: str) -> str:
 
 
 def _runner(bundle: Bundle, precision: str) -> Runner:
-    trt, store = _library(), _store()
+    store = _store()
     stored = store.get(bundle, precision)
-    engine = _runtime(trt).deserialize_cuda_engine(stored.engine)
+    engine = _deserialised(stored.engine)
     if engine is None and stored.seconds is None:
         _log.warning("%s is not used, and built anew: TensorRT refuses it", stored.path)
-        engine = _runtime(trt).deserialize_cuda_engine(store.get(bundle, precision, anew=True).engine)
+        engine = _deserialised(store.get(bundle, precision, anew=True).engine)
     if engine is None:
-        raise GpuError(f"TensorRT refuses its own engine: {_listener(trt).last_error or 'it does not say why'}")
-    return Runner(trt, engine, cuda.gpu(), _listener(trt))
+        raise GpuError(f"TensorRT refuses its own engine: {store.logger.last_error or 'it does not say why'}")
+    return Runner(store.trt, engine, cuda.gpu(), store.logger)
+
+
+def _deserialised(engine: bytes) -> Any:
+    with undisturbed():
+        return _runtime(_library()).deserialize_cuda_engine(engine)

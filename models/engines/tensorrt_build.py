@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from instrec_live.models.bundle import FRAMES
-from instrec_live.models.engines.tensorrt_listeners import Report, monitor_for
+from instrec_live.models.engines.tensorrt_listeners import Report, monitor_for, undisturbed
 from instrec_live.models.errors import ModelError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import N_MELS
@@ -51,12 +51,24 @@ def build(trt: Any, onnx: bytes, logger: Any, timings: bytes = b"", report: Repo
     Raises:
         ModelError: TensorRT does not take the network, or fails to build it.
     """
+    with undisturbed():
+        built = _build(trt, onnx, logger, timings, report)
+    logger.happened.raise_what_happened()
+    if isinstance(built, ModelError):
+        raise built
+    return built
+
+
+def _build(trt: Any, onnx: bytes, logger: Any, timings: bytes, report: Report | None) -> Built | ModelError:
+    """An error is returned, for one that is raised would keep the builder alive in its traceback."""
     builder = trt.Builder(logger)
     network = builder.create_network()
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx):
-        raise ModelError(f"TensorRT does not take the network: {_first_error(parser)}", "run it with --engine onnx")
-    _check_faces(trt, network)
+        return ModelError(f"TensorRT does not take the network: {_first_error(parser)}", "run it with --engine onnx")
+    wrong = _wrong_faces(trt, network)
+    if wrong is not None:
+        return wrong
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
     config.clear_flag(trt.BuilderFlag.TF32)  # float32 is meant to be float32
@@ -67,9 +79,8 @@ def build(trt: Any, onnx: bytes, logger: Any, timings: bytes = b"", report: Repo
         config.progress_monitor = monitor_for(trt, report, logger.happened)
     logger.last_error = ""
     engine = builder.build_serialized_network(network, config)
-    logger.happened.raise_what_happened()
     if engine is None:
-        raise ModelError(f"TensorRT could not build an engine: {logger.last_error or 'it does not say why'}")
+        return ModelError(f"TensorRT could not build an engine: {logger.last_error or 'it does not say why'}")
     learnt = config.get_timing_cache()
     return Built(bytes(engine), bytes(learnt.serialize()) if learnt else b"")
 
@@ -92,7 +103,7 @@ def _use_timings(config: Any, timings: bytes) -> None:
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
-def _check_faces(trt: Any, network: Any) -> None:
+def _wrong_faces(trt: Any, network: Any) -> ModelError | None:
     for output in [network.get_output(i) for i in range(network.num_outputs)]:
         if output.name != "logits":
             network.unmark_output(output)
@@ -107,11 +118,12 @@ def _check_faces(trt: Any, network: Any) -> None:
         [("log_mel", trt.DataType.FLOAT, (N_MELS,))],
         [("logits", trt.DataType.FLOAT, (len(INSTRUMENTS),))],
     ]
-    if faces != expected:
-        raise ModelError(
-            f"the network maps {faces[0]} to {faces[1]}",
-            f"it must map log_mel float [B, {N_MELS}, T] to logits float [B, {len(INSTRUMENTS)}]",
-        )
+    if faces == expected:
+        return None
+    return ModelError(
+        f"the network maps {faces[0]} to {faces[1]}",
+        f"it must map log_mel float [B, {N_MELS}, T] to logits float [B, {len(INSTRUMENTS)}]",
+    )
 
 
 def _first_error(parser: Any) -> str:

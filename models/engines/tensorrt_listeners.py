@@ -4,13 +4,45 @@ TensorRT calls these from C++ that knows no Python exceptions: one that got out 
 a call (Ctrl-C may strike there) is kept, and `raise_what_happened` raises it afterwards.
 """
 
+import gc
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Report = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
 _log = logging.getLogger(__name__)
+
+
+class _Collector:
+    """Python's garbage collector, which pauses as long as anybody wants it to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pauses = 0
+        self._ran = True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        with self._lock:
+            if self._pauses == 0:
+                self._ran = gc.isenabled()
+            self._pauses += 1
+            gc.disable()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pauses -= 1
+                if self._pauses == 0 and self._ran:
+                    gc.enable()
+
+
+# Hold it around what may make TensorRT call back. It calls with its lock held; if the collector happened to run then,
+# and to find a builder or an engine among the garbage, destroying that would wait for the same lock, for ever.
+undisturbed = _Collector().paused
 
 
 class Happened:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from instrec_live.models.bundle import FRAMES
 from instrec_live.models.engines.cuda import Gpu, GpuError, Recording
 from instrec_live.models.engines.tensorrt_build import BATCHES, shape
+from instrec_live.models.engines.tensorrt_listeners import undisturbed
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import N_MELS
 
@@ -46,7 +47,7 @@ class Runner:
         self._release = weakref.finalize(self, self._held.close)
         self._release.atexit = False
         try:
-            with gpu.lock:
+            with gpu.lock, undisturbed():
                 self._allocate()
         except BaseException:
             self.close()
@@ -84,7 +85,7 @@ class Runner:
     def _part(self, log_mel: FloatArray) -> FloatArray:
         key = len(log_mel), log_mel.shape[2]
         count = key[0] * len(INSTRUMENTS)
-        with self._gpu.lock:
+        with self._gpu.lock, undisturbed():
             self._logger.last_error = ""
             self._host["log_mel"][: log_mel.size] = log_mel.ravel()
             recording = self._recordings.get(key)
