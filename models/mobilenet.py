@@ -143,7 +143,7 @@ class Stem(nn.Module):
 
     def __init__(self, deaf: float = 0.15) -> None:
         super().__init__()
-        self.deaf = deaf
+        self.deafness = Deafness(deaf)
         self.bridge = MelBridge()
         self.conv = SameConv(1, 32, 2)
         layers, channels_in = [], 32
@@ -154,14 +154,30 @@ class Stem(nn.Module):
         self.whole_band = WholeBand(self.channels - channels_in)
 
     def forward(self, patch: Tensor, windows: int = 1) -> Tensor:
-        """`windows`: so many examples the patches were cut from; each is deaf, or not, as a whole."""
+        """`windows`: so many examples the patches were cut from."""
         power, _ = self.bridge.levelled(patch)
         known = self.layers(F.relu6(self.conv(self.bridge.mels(power)[:, None])))
         own = self.whole_band(power[:, None])
-        if self.training:
-            chance = torch.rand(windows, 1, 1, 1, device=power.device).repeat_interleave(len(patch) // windows, 0)
-            known, own = known * (chance >= self.deaf), own * (chance < 1 - self.deaf)
-        return torch.cat((known, own), 1)
+        return torch.cat(self.deafness(known, own, windows), 1)
+
+
+class Deafness(nn.Module):
+    """Dropout of one ear: in training, an example hears nothing with one of the two, each with probability p.
+
+    `rank` and `world`: these are every `world`-th example of a batch, from the `rank`-th on; the dice fall for all.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p, self.rank, self.world = p, 0, 1
+
+    def forward(self, one: Tensor, other: Tensor, windows: int) -> tuple[Tensor, Tensor]:
+        """Maps of patches [N, C, H, W] that were cut from so many windows -> the same, some of them zeros."""
+        if not self.training:
+            return one, other
+        chance = torch.rand(windows * self.world, 1, 1, 1, device=one.device)[self.rank :: self.world]
+        chance = chance.repeat_interleave(len(one) // windows, 0)
+        return one * (chance >= self.p), other * (chance < 1 - self.p)
 
 
 class WholeBand(nn.Module):

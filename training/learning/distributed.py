@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from instrec_live.models.errors import UsageError
+from instrec_live.models.mobilenet import Deafness
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ def share_batches(network: nn.Module, crew: Crew) -> nn.Module:
     """The network with every batch norm and dropout replaced by one over all processes' rows, which are dealt out one
     by one and evenly; parameters and names stay."""
     for name, module in list(network.named_modules()):
+        if isinstance(module, Deafness):
+            module.rank, module.world = crew.rank, crew.world
         whole: nn.Module
         if type(module) is nn.BatchNorm2d:
             whole = WholeBatchNorm2d(module.num_features, module.eps, module.momentum)
