@@ -23,7 +23,7 @@ class Engine(Protocol):
     name: str
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
-        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        """log-mel float32 [B, 128, T], T 200…1000 (patchwise networks: from 96) -> logits float32 [B, 20]."""
         ...
 
 

@@ -18,7 +18,7 @@ from instrec_live.models.engines.tensorrt_listeners import logger_for, undisturb
 from instrec_live.models.engines.tensorrt_run import Runner
 from instrec_live.models.engines.tensorrt_store import Store, Stored
 from instrec_live.models.errors import ModelError
-from instrec_live.models.logmel import N_MELS
+from instrec_live.models.logmel import N_MELS, PATCH
 
 FloatArray = NDArray[np.float32]
 
@@ -66,8 +66,8 @@ class TensorRtEngine:
         """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
         if self._runner is not None:
             shape = np.shape(log_mel)
-            if len(shape) != 3 or shape[1] != N_MELS or not FRAMES[0] <= shape[2] <= FRAMES[1]:
-                wanted = f"[B, {N_MELS}, {FRAMES[0]}…{FRAMES[1]}]"
+            if len(shape) != 3 or shape[1] != N_MELS or not PATCH <= shape[2] <= FRAMES[1]:
+                wanted = f"[B, {N_MELS}, {PATCH}…{FRAMES[1]}]"
                 raise ModelError(f"{self._bundle.name} failed on an input of {shape}: it must be {wanted}")
             try:
                 return self._runner.logits(np.ascontiguousarray(log_mel, np.float32))

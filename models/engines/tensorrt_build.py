@@ -10,7 +10,7 @@ from instrec_live.models.bundle import FRAMES
 from instrec_live.models.engines.tensorrt_listeners import Report, monitor_for, undisturbed
 from instrec_live.models.errors import ModelError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import N_MELS
+from instrec_live.models.logmel import N_MELS, PATCH
 
 BATCHES = (1, 16)
 RECIPE = 1  # of all that follows: raise it when an engine would come out otherwise, and kept ones are built anew
@@ -92,7 +92,7 @@ def shape(batch: int, frames: int) -> tuple[int, int, int]:
 
 def _profile(builder: Any) -> Any:
     profile = builder.create_optimization_profile()
-    low, high = shape(BATCHES[0], FRAMES[0]), shape(BATCHES[1], FRAMES[1])
+    low, high = shape(BATCHES[0], PATCH), shape(BATCHES[1], FRAMES[1])
     profile.set_shape("log_mel", low, shape(1, FRAMES[1]), high)
     return profile
 
