@@ -30,7 +30,8 @@ def measured(bundle: Bundle) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "instrec_live.realtime", "--benchmark", "--models", str(bundle.path), "--json"]
     report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     kept = ("engine", "precision", "ok", "verdict", "p50_ms", "p95_ms", "resident_mb", "smallest_hop")
-    return [{name: row[name] for name in kept} for row in report["rows"]]
+    rows = [{name: row[name] for name in kept} for row in report["rows"]]
+    return [row | {"verdict": row["verdict"].replace(f"{bundle.path}: ", "")} for row in rows]
 
 
 def asked_for_less(bundle: Bundle, hop: float, listen: float) -> dict[str, Any]:

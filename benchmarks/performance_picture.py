@@ -24,7 +24,7 @@ def draw(record: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(places, list(record[key]))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(0, None)
+        axes.set_ylim(0, 115 * max(record[key].values()))
         axes.set_xlabel(label)
     figure.axes[0].set_ylabel("% of a core, each stream")
     return figure
