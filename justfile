@@ -45,6 +45,19 @@ same-sound *options:
 timing clips *options:
     python benchmarks/timing.py "$@"
 
+# what it costs: savings, other ways to do the same, a large network, the budgets, and docs/performance.md (15 min)
+cost *options:
+    python benchmarks/cost.py
+    python benchmarks/peers.py "$@"
+    python benchmarks/passt_s.py
+    python benchmarks/budgets.py
+    python benchmarks/performance_picture.py
+    python benchmarks/performance_page.py
+
+# do networks in 8 bits keep their accuracy, and does it pay? on a folder of labelled clips
+int8 clips phrases:
+    python benchmarks/int8.py "{{ clips }}" --phrases "{{ phrases }}"
+
 # can a trivial probe tell synthetic clips from recordings?
 shortcuts *options:
     python benchmarks/shortcuts.py "$@"

@@ -309,7 +309,7 @@ def test_an_engine_that_is_not_installed_is_listed_with_its_reason(place: Path) 
     (place / "without" / "onnxruntime.py").write_text("raise ImportError('none here')")
     done = run(place, "-q", "--models", "./one", "--engine", "onnx", path="without")
     assert (done.returncode, done.stderr) == (5, "")
-    assert "onnx   cannot be used: onnxruntime does not import (none here)" in done.stdout
+    assert "onnx      cannot be used: onnxruntime does not import (none here)" in done.stdout
     assert "verdict: this machine cannot run one: no engine can be used" in done.stdout
 
 

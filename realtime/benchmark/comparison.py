@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle
@@ -50,6 +50,7 @@ class _Model:
     name: str
     folder: str
     sha256: str
+    in_8_bits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def compare(settings: Settings) -> int:
     models = _models(settings.models or DEFAULT_MODELS)
     networks = [model.name for model in models]
     states = [State(*each) for each in attempt([*_CHILD, "engines"], _PATIENCE)]
+    if not all(model.in_8_bits for model in models):
+        states = [_without_8_bits(state) for state in states]
     asked = [state for state in states if wanted(settings.engine, state.engine)]
     trials = _trials([s.engine for s in states if s.usable], [s.engine for s in asked if s.usable], networks)
     rows = _rows(trials, {model.name: model.folder for model in models}, settings)
@@ -118,11 +121,17 @@ def _models(wanted: Sequence[str]) -> list[_Model]:
     """The models, verified, and fetched if they must be: that is no child's business."""
     models = []
     for bundle in map(Bundle.load, map(folder_of, wanted)):
-        models.append(_Model(bundle.name, str(bundle.path.resolve()), bundle.sha256))
+        models.append(_Model(bundle.name, str(bundle.path.resolve()), bundle.sha256, bundle.int8_sha256 is not None))
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise ModelError(f"two of the models have the same name: {', '.join(names)}")
     return models
+
+
+def _without_8_bits(state: State) -> State:
+    if state.usable and parsed(state.engine)[1] == "int8":
+        return replace(state, usable=False, reason="these networks come without a file in 8 bits")
+    return state
 
 
 def _trials(usable: Sequence[str], asked: Sequence[str], networks: Sequence[str]) -> list[_Trial]:
