@@ -54,6 +54,10 @@ cost *options:
     python benchmarks/performance_picture.py
     python benchmarks/performance_page.py
 
+# do all engines say the same of a folder of labelled clips?
+engines clips:
+    python benchmarks/engines.py "{{ clips }}"
+
 # do networks in 8 bits keep their accuracy, and does it pay? on a folder of labelled clips
 int8 clips phrases:
     python benchmarks/int8.py "{{ clips }}" --phrases "{{ phrases }}"
