@@ -564,7 +564,7 @@ def test_what_yamnet_knew_by_name_is_a_share_of_the_answer_and_never_trained(tmp
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("words.")})
     assert not any(p.requires_grad for p in network.words.parameters())
     x = torch.randn(2, 128, 300)
-    features = network.eval().trunk(x)
+    features = network.eval().steps(x)
     torch.testing.assert_close(network(x), (plain.eval()(x) + network.words(features)) / 2)
     network.dropout.p = network.head.dropout.p = 0.0
     torch.testing.assert_close(network.train()(x), plain(x))  # scenes do not talk it out of them
