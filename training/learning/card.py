@@ -21,15 +21,14 @@ FloatArray = NDArray[np.float32]
 
 _WHAT = {
     "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "6 blocks, its patches (columns of 160 ms) made by YAMNet's first eleven separable convolutions "
-    "and, beside them, a small network that hears the whole band, to 15 kHz, the "
-    "mean of all patches to the head.",
+    "6 blocks, its patches (columns of 160 ms) made by YAMNet's first eleven separable convolutions and, "
+    "beside them, a small network that hears the whole band, to 15 kHz, the mean of all patches to the head.",
     "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
     "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp. Two fifths of the answer are the "
     "logits of AudioSet's own classes, each instrument's likeliest, read from the same features.",
-    "ms_crnn": "YAMNet's first eleven separable convolutions and, beside them, a small network that hears the whole band, "
-    "to 15 kHz; a multi-scale convolution (3, 5, 7) over their columns "
-    "of 160 ms, a bidirectional GRU, attention pooling per instrument.",
+    "ms_crnn": "YAMNet's first eleven separable convolutions and, beside them, a small network that hears the whole "
+    "band, to 15 kHz; a multi-scale convolution (3, 5, 7) over their columns of 160 ms, a bidirectional GRU, attention "
+    "pooling per instrument.",
 }
 _STUDENT = (
     "From YAMNet's weights in its first layers (AudioSet; Apache-2.0, The TensorFlow Authors), which stay as they are, "
