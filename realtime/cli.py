@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,6 +15,9 @@ from instrec_live.realtime.settings import Settings, parse
 if TYPE_CHECKING:
     from instrec_live.realtime.journal import Journal
     from instrec_live.realtime.stream import Stream
+
+# name: the module whose `run(argv)` does the job and returns the exit code
+COMMANDS: dict[str, str] = {}
 
 
 class Signalled(KeyboardInterrupt):
@@ -37,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
     try:
         with _signals(received):
-            settings = parse(sys.argv[1:] if argv is None else argv)
+            words = list(sys.argv[1:] if argv is None else argv)
+            if words and words[0] in COMMANDS:
+                return _flushed(int(import_module(COMMANDS[words[0]]).run(words[1:])))
+            settings = parse(words)
             debug = settings.verbosity >= 2
             code = _run(settings)
             sys.stdout.flush()

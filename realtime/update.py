@@ -60,6 +60,9 @@ class Update:
         skipped: windows skipped so far because inference was late.
         xruns: input overflows so far.
         bad_samples: non-finite samples zeroed so far.
+        jumped: the sound before this update is not what came before it: the first after a seek, or of another device.
+        mel: what the networks were given of the new sound, float32 [128, frames], 100 frames a second; None where
+            nobody keeps it.
     """
 
     time: float
@@ -75,3 +78,5 @@ class Update:
     skipped: int
     xruns: int
     bad_samples: int
+    jumped: bool = False
+    mel: "FloatArray | None" = None
