@@ -1,58 +1,68 @@
-"""Make docs/screen.svg: the program's own screen, playing the demo clip in real time, at a given second.
+"""Make the pictures of the screen: the program itself, having listened to the demo clip in real time.
 
-python docs/screenshot.py [--at 28] [--size 80x24] [--theme dark] [--file SOUND] [--output docs/screen.svg]
+python docs/screenshot.py [--at 47] [--size 80x24 …] [--theme dark …] [--file SOUND] [--to docs/pictures]
+
+Writes screen-COLUMNSxLINES-THEME.svg for every size and theme, by default 80x24, 120x40 and 200x60, dark and light.
 """
 
 import argparse
 import asyncio
 import re
+import threading
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from instrec_live import realtime
 from instrec_live.realtime import Stream
-from instrec_live.realtime.tui.app import InstrecApp, Updates
+from instrec_live.realtime.tui.app import InstrecApp
 from instrec_live.realtime.tui.glyphs import UNICODE
+from instrec_live.realtime.tui.messages import NewUpdate
+from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.update import Update
 
 DEMO = Path(realtime.__file__).parent / "demo" / "demo.ogg"
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
 
-class Until:
-    """A stream that stands still after `at` seconds of sound, as long as it takes to draw it."""
+def heard(stream: Stream, at: float) -> list[Update]:
+    """Its updates in the first `at` seconds."""
+    updates = []
+    for update in stream:
+        updates.append(update)
+        if update.time >= at:
+            break
+    return updates
 
-    def __init__(self, stream: Updates, at: float) -> None:
-        self.stream, self.at, self.info = stream, at, stream.info
-        self.reached, self.drawn = asyncio.Event(), asyncio.Event()
-        self.loop = asyncio.get_running_loop()
+
+class StandingStill:
+    """A stream that has been heard already, as far as the screen is concerned."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.info, self.transport, self.recording = stream.info, stream.transport, None
+        self.closed = threading.Event()
 
     def __iter__(self) -> Iterator[Update]:
-        try:
-            for update in self.stream:
-                yield update
-                if update.time >= self.at:
-                    break
-        finally:
-            self.loop.call_soon_threadsafe(self.reached.set)
-        asyncio.run_coroutine_threadsafe(self.drawn.wait(), self.loop).result()
+        self.closed.wait()
+        yield from ()
 
     def close(self) -> None:
-        self.drawn.set()
-        self.stream.close()
+        self.closed.set()
+
+    def notices(self) -> list[str]:
+        return []
 
 
-async def picture(stream: Updates, at: float, size: tuple[int, int], theme: str) -> str:
-    """The screen as SVG once `at` seconds of the stream have been heard."""
-    until = Until(stream, at)
-    app = InstrecApp(until, theme=theme, glyphs=UNICODE)
+async def picture(stream: Stream, updates: list[Update], size: tuple[int, int], theme: str) -> str:
+    """The screen as SVG at the last update."""
+    app = InstrecApp(StandingStill(stream), theme=theme, glyphs=UNICODE)
+    app.picture = Picture(stream.info)
+    for update in updates[:-1]:
+        app.picture = app.picture.after(update)
     async with app.run_test(size=size) as pilot:
-        await until.reached.wait()
-        await pilot.pause(0.3)
-        svg = app.export_screenshot(simplify=True)
-    if app.error is not None:
-        raise app.error
-    return standalone(svg)
+        app.post_message(NewUpdate(updates[-1]))
+        await pilot.pause(1.0)
+        return standalone(app.export_screenshot(simplify=True))
 
 
 def standalone(svg: str) -> str:
@@ -62,19 +72,21 @@ def standalone(svg: str) -> str:
 
 
 def main() -> None:
-    """Make the picture."""
+    """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--at", type=float, default=28.0, help="second of the clip (default: 28)")
-    parser.add_argument("--size", default="80x24", help="columns x lines (default: 80x24)")
-    parser.add_argument("--theme", default="dark")
+    parser.add_argument("--at", type=float, default=47.0, help="second of the clip (default: 47)")
+    parser.add_argument("--size", nargs="+", default=["80x24", "120x40", "200x60"], help="columns x lines")
+    parser.add_argument("--theme", nargs="+", default=["dark", "light"])
     parser.add_argument("--file", type=Path, default=DEMO, help="another sound than the demo clip")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("screen.svg"))
+    parser.add_argument("--to", type=Path, default=Path(__file__).with_name("pictures"), metavar="FOLDER")
     options = parser.parse_args()
-    columns, lines = map(int, options.size.split("x"))
-    with Stream(file=options.file) as stream:
-        svg = asyncio.run(picture(stream, options.at, (columns, lines), options.theme))
-    options.output.write_text(svg, encoding="utf-8")
-    print(options.output)
+    with Stream(file=options.file, keep_mel=True) as stream:
+        updates = heard(stream, options.at)
+        for size, theme in product(options.size, options.theme):
+            columns, lines = map(int, size.split("x"))
+            path = options.to / f"screen-{size}-{theme}.svg"
+            path.write_text(asyncio.run(picture(stream, updates, (columns, lines), theme)), encoding="utf-8")
+            print(path)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import HOP, MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
+from instrec_live.models.logmel import HOP, MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel, settled_frames
 from instrec_live.realtime import health
 from instrec_live.realtime.smoothing import SilenceGate, Smoother, Smoothing
 from instrec_live.realtime.update import Update
@@ -25,6 +25,7 @@ _MIN = int(MIN_SECONDS * SAMPLE_RATE)
 _WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
 _LONG_BEAT = SAMPLE_RATE  # the long window comes once a second
 AHEAD_SECONDS = 8.0  # of sound that may be heard in one batch
+_MOST_FRAMES = round((WINDOW_SECONDS + AHEAD_SECONDS) * SAMPLE_RATE / HOP)  # that are kept
 MIN_HOP, MAX_HOP = 0.1, 60.0  # s
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class _Piece:
     quiet: bool
     windows: tuple[tuple[int, int], ...]  # (end, length): the short one, and the long one if it is due
     skipped: int
+    mel: FloatArray | None  # of the new sound
 
 
 class Analysis:
@@ -80,6 +82,7 @@ class Analysis:
         gate_db: RMS below which a hop counts as silence, dBFS.
         smoothing: its parameters.
         start: time of the first sample, s.
+        keep_mel: put the new sound's log-mels into each update.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class Analysis:
         gate_db: float,
         smoothing: Smoothing,
         start: float = 0.0,
+        keep_mel: bool = False,
     ) -> None:
         self._tagger, self._hop, self._start = tagger, hop, start
+        self._keep_mel = keep_mel
         self._short = round(smoothing.short_seconds * SAMPLE_RATE / HOP) * HOP
         self._long_weight = np.float32(smoothing.long_weight)
         self._gate = SilenceGate(gate_db, smoothing.quiet_seconds)
@@ -106,6 +111,15 @@ class Analysis:
         self._mel.reset(-_MIN)
         self._mel.push(np.zeros(_MIN, np.float32))
         self._follower = tagger.follow(self._mel, hop)
+
+    @property
+    def time(self) -> float:
+        """End of the newest sound heard, s."""
+        return self._start + self.end / SAMPLE_RATE
+
+    def use(self, thresholds: NDArray[np.floating]) -> None:
+        """Other thresholds [20] from the next update on."""
+        self._smoother.use(thresholds)
 
     def hear(self, samples: FloatArray, skipped: int = 0) -> Update:
         """Take the sound since the last update, float32 [m], m a multiple of 320; returns the update there.
@@ -135,7 +149,15 @@ class Analysis:
         level = health.level_db(newest)
         quiet = self._gate.step(level, seconds)
         windows = () if quiet else self._windows(before)  # nothing to hear, nothing to compute
-        return _Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped)
+        mel = self._new_mel(before) if self._keep_mel else None
+        return _Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped, mel)
+
+    def _new_mel(self, before: int) -> FloatArray:
+        """The frames that the sound since sample `before` has completed, the newest of them if it is very long."""
+        stop = settled_frames(self.end)
+        count = min(stop - settled_frames(before), _MOST_FRAMES)
+        newest: FloatArray = self._mel.patches([stop], count)[0]
+        return newest
 
     def _windows(self, before: int) -> tuple[tuple[int, int], ...]:
         """The windows that end now: a short one, and once a second a long one."""
@@ -170,6 +192,7 @@ class Analysis:
             skipped=self.lateness.skipped,
             xruns=0,
             bad_samples=0,
+            mel=piece.mel,
         )
 
     def _fused(self, short: tuple[int, int], long: tuple[int, int] | None = None) -> dict[str, FloatArray]:
@@ -189,3 +212,13 @@ class Analysis:
             log.warning("%s gave something that is not a number and is left out of the ensemble", name)
             self._silent.add(name)
         return logits
+
+
+def warm_up(tagger: Tagger, hop: int, smoothing: Smoothing) -> None:
+    """Run the networks once as they will be: a first run is slow, and would make the first hops late."""
+    mel = StreamingLogMel(WINDOW_SECONDS)
+    silence = np.zeros(_WINDOW, np.float32)
+    mel.push(silence)
+    follower = tagger.follow(mel, hop)
+    for seconds in (WINDOW_SECONDS, smoothing.short_seconds, WINDOW_SECONDS):
+        follower.calibrated(len(silence), round(seconds * SAMPLE_RATE))

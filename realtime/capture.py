@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.clock import Clock
 from instrec_live.realtime.resampler import Resampler
 from instrec_live.realtime.ring_buffer import RingBuffer
 from instrec_live.realtime.sources import Source
 
 FloatArray = NDArray[np.float32]
+
+_GLANCE = 0.05  # s between looks at the clock, for it may be held, or let go, meanwhile
 
 
 class Intake:
@@ -43,16 +46,19 @@ class Intake:
 
 
 class Capture:
-    """A thread that brings an intake's sound into a ring buffer, never faster than `speed` times real time.
+    """A thread that brings an intake's sound into a ring buffer, as fast as it comes or as its clock says.
+
+    The thread alone touches the intake and writes into the ring.
 
     Args:
         intake: the sound.
         ring: where it goes; closed when the sound ends or fails.
-        speed: sound seconds per wall-clock second at most; None for a source that keeps its own time.
+        clock: holds back sound that could come too fast; None for a source that keeps its own time.
+        start: the clock's second at which the sound begins.
     """
 
-    def __init__(self, intake: Intake, ring: RingBuffer, speed: float | None) -> None:
-        self._intake, self._ring, self._speed = intake, ring, speed
+    def __init__(self, intake: Intake, ring: RingBuffer, clock: Clock | None, start: float = 0.0) -> None:
+        self._intake, self._ring, self._clock, self._start = intake, ring, clock, start
         self._stop = threading.Event()
         self._newest = (0.0, time.monotonic())  # seconds of sound read, and when
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -65,7 +71,7 @@ class Capture:
         """Let the thread end; does not wait for it. From any thread."""
         self._stop.set()
 
-    def join(self, timeout: float) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """Wait for the thread's end, for at most `timeout` seconds: its source may be stuck in a driver."""
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -73,19 +79,27 @@ class Capture:
     def age(self, index: int) -> float:
         """Wall-clock seconds since the sound up to sample `index` (at 32 kHz) was captured."""
         seconds, when = self._newest
-        return max(0.0, time.monotonic() - when + seconds - index / SAMPLE_RATE)
+        speed = self._clock.speed if self._clock else 1.0
+        return max(0.0, time.monotonic() - when + (seconds - index / SAMPLE_RATE) / speed)
 
     def _run(self) -> None:
-        begun = time.monotonic()
         try:
             for block in self._intake:
-                if self._speed is not None:
-                    due = begun + self._intake.seconds / self._speed
-                    if self._stop.wait(max(0.0, due - time.monotonic())):
-                        return
+                if not self._due(self._clock.lead if self._clock else 0.0):
+                    return
                 self._newest = (self._intake.seconds, time.monotonic())
                 self._ring.write(block)
+            self._due()  # what is played is played to its end
         except BaseException as error:  # re-raised where the stream is iterated
             self.error = error
         finally:
             self._ring.close()
+
+    def _due(self, lead: float = 0.0) -> bool:
+        """Wait until the sound read so far is due; False if it never will be, because this has been stopped."""
+        while self._clock is not None and not self._stop.is_set():
+            left = self._clock.until(self._start + self._intake.seconds - lead)
+            if left <= 0.0:
+                return True
+            self._stop.wait(min(left, _GLANCE))
+        return not self._stop.is_set()

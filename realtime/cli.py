@@ -14,10 +14,14 @@ from instrec_live.realtime.settings import Settings, parse
 
 if TYPE_CHECKING:
     from instrec_live.realtime.journal import Journal
+    from instrec_live.realtime.outputs import Sink
     from instrec_live.realtime.stream import Stream
 
 # name: the module whose `run(argv)` does the job and returns the exit code
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "report": "instrec_live.realtime.report.command",
+    "tag": "instrec_live.realtime.tagging.command",
+}
 
 
 class Signalled(KeyboardInterrupt):
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _flushed(int(import_module(COMMANDS[words[0]]).run(words[1:])))
             settings = parse(words)
             debug = settings.verbosity >= 2
-            code = _run(settings)
+            code = _run(settings, words)
             sys.stdout.flush()
             return code
     except Signalled as stop:
@@ -83,7 +87,9 @@ def _signals(received: list[int]) -> Iterator[None]:
         raise Signalled(number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    # What nohup lets us ignore goes on being ignored.
+    heeded = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:
@@ -91,7 +97,15 @@ def _signals(received: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, words: Sequence[str]) -> int:
+    if settings.print_config:
+        from instrec_live.realtime.print_config import show as show_config
+
+        return show_config(words)
+    if settings.print_completion:
+        from instrec_live.realtime.completion import show as show_completion
+
+        return show_completion(settings.print_completion, COMMANDS)
     if settings.list_devices:
         return _list_devices(settings.json)
     if settings.doctor:
@@ -106,6 +120,13 @@ def _run(settings: Settings) -> int:
         from instrec_live.realtime.kept_engines import show
 
         return show(settings)
+    if settings.serve:
+        from instrec_live.realtime.terminal import served
+
+        if not served():  # else this is what the server starts
+            from instrec_live.realtime.browser.serve import serve
+
+            return serve(settings, words)
     return _listen(settings)
 
 
@@ -113,6 +134,7 @@ def _list_devices(as_json: bool) -> int:
     from dataclasses import asdict
 
     from instrec_live.realtime.devices import list_input_devices
+    from instrec_live.realtime.system_audio import default_monitor
 
     devices = list_input_devices()
     if as_json:
@@ -123,30 +145,33 @@ def _list_devices(as_json: bool) -> int:
     if not devices:
         print("no microphone is connected", file=sys.stderr)
     for device in devices:
-        mark = "*" if device.is_default else " "
-        print(f"{mark} {device.index:3d}  {device.name}  ({device.channels} ch, {device.rate} Hz, {device.host_api})")
+        mark, plays = "*" if device.is_default else " ", ", what the computer plays" if device.is_loopback else ""
+        facts = f"{device.channels} ch, {device.rate} Hz, {device.host_api}{plays}"
+        print(f"{mark} {device.index:3d}  {device.name}  ({facts})")
+    if monitor := default_monitor():
+        print(f"  system  {monitor.label}  ({monitor.server})")
     return 0
 
 
 def _listen(settings: Settings) -> int:
-    from pathlib import Path
-
     from instrec_live.realtime.journal import Journal
     from instrec_live.realtime.narration import narrate
-    from instrec_live.realtime.outputs import check_writable, header
-    from instrec_live.realtime.recorder import Recorder
+    from instrec_live.realtime.outputs import check_output, header
     from instrec_live.realtime.terminal import is_terminal
 
     for path in (*settings.outputs, *([settings.record] if settings.record else [])):
-        check_writable(Path(path), settings.force)
+        check_output(path, settings.force)
+    players = _players(settings)
     pipe, ui = _stdin_and_ui(settings)
     log = narrate(settings, screen=ui and is_terminal(sys.stderr))
-    with _stream(settings, pipe) as stream:
-        journal = Journal(stream, settings.strict)
+    with _stream(settings, pipe, ui) as stream:
+        journal = Journal(stream, settings.strict, settings.record, settings.force, settings.pre_roll)
         try:
             _open_outputs(settings, journal, ui, header(stream.info, stream.smoothing, settings.gate))
+            for name, sink in players.items():
+                journal.add(name, sink)
             if settings.record:
-                journal.record(Recorder(settings.record))
+                journal.record(True)
             info = journal.info
             log.info(
                 "listening to %s (%d Hz, %d ch) every %g s with %s on %s",
@@ -167,14 +192,14 @@ def _listen(settings: Settings) -> int:
 
 def _stdin_and_ui(settings: Settings) -> tuple[BinaryIO | None, bool]:
     """The sound, if it comes through stdin, and whether there is to be a screen."""
-    from instrec_live.realtime.terminal import can_draw, is_terminal, keyboard_apart
+    from instrec_live.realtime.terminal import can_draw, is_terminal, keyboard_apart, served
 
     ui = can_draw() and not settings.no_ui and not settings.json
     pipe: BinaryIO | None = None
     if settings.stdin:
         pipe, ui = keyboard_apart() if ui else (sys.stdin.buffer, False)
     else:
-        ui = ui and is_terminal(sys.stdin)
+        ui = ui and (served() or is_terminal(sys.stdin))
     if ui and settings.theme is not None:
         from instrec_live.realtime.tui.themes import known_theme
 
@@ -185,7 +210,7 @@ def _stdin_and_ui(settings: Settings) -> tuple[BinaryIO | None, bool]:
 def _show(journal: "Journal", settings: Settings) -> int:
     from instrec_live.realtime.tui.app import run
 
-    return run(journal, theme=settings.theme, noise=settings.log_file)
+    return run(journal, theme=settings.theme, noise=settings.log_file, visitor=settings.visitor)
 
 
 def _drain(journal: "Journal") -> int:
@@ -194,7 +219,7 @@ def _drain(journal: "Journal") -> int:
     return 0
 
 
-def _stream(settings: Settings, pipe: BinaryIO | None) -> "Stream":
+def _stream(settings: Settings, pipe: BinaryIO | None, ui: bool) -> "Stream":
     from instrec_live.models.bundle import DEFAULT_MODELS
     from instrec_live.realtime.smoothing import Smoothing
     from instrec_live.realtime.stream import Stream
@@ -214,6 +239,10 @@ def _stream(settings: Settings, pipe: BinaryIO | None) -> "Stream":
         smoothing=Smoothing().scaled(settings.smoothing),
         start=settings.start,
         duration=settings.duration,
+        speed=settings.speed,
+        play=settings.play,
+        stay=ui,
+        keep_mel=ui,
         rate=settings.rate,
         channels=settings.channels,
         sample_format=settings.sample_format,
@@ -226,9 +255,23 @@ def _demo() -> Any:
     return files("instrec_live.realtime") / "demo" / "demo.ogg"
 
 
+def _players(settings: Settings) -> "dict[str, Sink]":
+    """What plays along through a network or a cable, by name."""
+    players: dict[str, Sink] = {}
+    if settings.osc is not None:
+        from instrec_live.realtime.outputs.osc import Osc
+
+        players[f"--osc {settings.osc}"] = Osc(settings.osc)
+    if settings.midi is not None:
+        from instrec_live.realtime.outputs.midi import Midi
+
+        players[f"--midi {settings.midi}"] = Midi(settings.midi, settings.midi_channel)
+    return players
+
+
 def _open_outputs(settings: Settings, journal: "Journal", ui: bool, head: dict[str, Any]) -> None:
     from instrec_live.realtime.errors import UsageError
-    from instrec_live.realtime.outputs import FORMATS, Changes, JsonLines, open_text
+    from instrec_live.realtime.outputs import Changes, JsonLines, open_output, streamed_first
 
     name = "stdout"
     try:
@@ -236,9 +279,10 @@ def _open_outputs(settings: Settings, journal: "Journal", ui: bool, head: dict[s
             journal.add(name, JsonLines(sys.stdout, head))
         elif not ui:
             journal.add(name, Changes(sys.stdout))
-        for path in settings.outputs:
-            name, file = str(path), open_text(path, settings.force)
-            journal.add(name, FORMATS[path.suffix.lower()](file, head), file)
+        for path in streamed_first(settings.outputs):
+            name = str(path)
+            for begun in open_output(path, head, settings.force):
+                journal.add(*begun)
     except BrokenPipeError:
         raise
     except OSError as error:

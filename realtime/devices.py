@@ -1,12 +1,15 @@
 """Which microphones there are, and which one a user means."""
 
 import atexit
+import json
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
 
 from instrec_live.realtime.errors import AudioDeviceError, printable
+from instrec_live.realtime.system_audio import how_to_get_one, is_loopback, means_system
 
 _INSTALL_PORTAUDIO = {
     "linux": "install it: sudo apt install libportaudio2 (Debian, Ubuntu), "
@@ -14,6 +17,8 @@ _INSTALL_PORTAUDIO = {
     "darwin": "install it: pip install --force-reinstall sounddevice, or brew install portaudio",
     "win32": "install it: pip install --force-reinstall sounddevice",
 }
+
+_LOOK_WITHIN = 10.0  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class InputDevice:
     def label(self) -> str:
         """What to call it on the screen: "[2] Scarlett 2i2"."""
         return f"[{self.index}] {self.name}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it records what the computer plays, going by its name."""
+        return is_loopback(self.name)
 
 
 def sounddevice() -> Any:
@@ -89,17 +99,48 @@ def list_input_devices() -> list[InputDevice]:
         raise AudioDeviceError(f"PortAudio cannot list the devices: {error}") from error
 
 
+def list_input_devices_fresh() -> list[InputDevice]:
+    """The devices that can record as they are connected now, seen by a program of its own; for PortAudio looks
+    only when it starts, and must not start again under a recording.
+
+    The indices are that program's: remember the names.
+
+    Raises:
+        AudioDeviceError: PortAudio is missing, fails or hangs.
+    """
+    command = [sys.executable, "-m", "instrec_live.realtime", "--list-devices", "--json"]
+    try:
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOOK_WITHIN, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise AudioDeviceError("the audio driver does not tell which devices there are") from error
+    except OSError as error:
+        raise AudioDeviceError(f"the devices cannot be listed: {error}") from error
+    if run.returncode:
+        said = run.stderr.decode(errors="replace").strip().splitlines()
+        line = said[-1].removeprefix("instrec-live: error: ") if said else f"exit code {run.returncode}"
+        raise AudioDeviceError(f"the devices cannot be listed: {printable(line)}")
+    return [InputDevice(**device) for device in json.loads(run.stdout)]
+
+
 def resolve(device: int | str | None) -> InputDevice:
-    """The device a user means.
+    """The device a user means, of those that PortAudio knew when it started; see `choose`."""
+    return choose(device, list_input_devices())
+
+
+def choose(device: int | str | None, devices: list[InputDevice]) -> InputDevice:
+    """The one of the devices that a user means.
 
     Args:
-        device: an index, a part of "name, host API" in any case, or None for the system's default. Where a
-            microphone is reached through several host APIs (Windows), the default device's is preferred.
+        device: an index, a part of "name, host API" in any case, "system" for what records what the computer
+            plays, or None for the system's default. Where a microphone is reached through several host APIs (Windows),
+            the default device's is preferred.
+        devices: to choose from.
 
     Raises:
         AudioDeviceError: there is none such, or several; the message lists what there is.
     """
-    devices = list_input_devices()
+    if isinstance(device, str) and means_system(device):
+        return _loopback(devices)
     if not devices:
         raise AudioDeviceError("no microphone is connected", "connect one, or use --file or --stdin")
     if isinstance(device, str) and device.strip().isdecimal():
@@ -125,9 +166,24 @@ def _matching(words: str, devices: list[InputDevice]) -> list[InputDevice]:
     found = [each for each in devices if words in f"{each.name}, {each.host_api}".casefold()]
     whole = [each for each in found if each.name.casefold() == words]
     found = whole or found
+    return _preferred(found, devices)
+
+
+def _preferred(found: list[InputDevice], devices: list[InputDevice]) -> list[InputDevice]:
+    """The one of them that is reached as the default device is, if it is one."""
     apis = {each.host_api for each in devices if each.is_default}
     preferred = [each for each in found if each.host_api in apis]
     return preferred if len(preferred) == 1 else found
+
+
+def _loopback(devices: list[InputDevice]) -> InputDevice:
+    found = _preferred([each for each in devices if each.is_loopback], devices)
+    if not found:
+        raise AudioDeviceError("nothing here records what the computer plays", how_to_get_one())
+    if len(found) > 1:
+        listed = ", ".join(f"{each.label} ({each.host_api})" for each in found)
+        raise AudioDeviceError("several devices record what the computer plays", f"choose one with --device: {listed}")
+    return found[0]
 
 
 def rescan() -> None:
@@ -153,3 +209,17 @@ def give_up_on_driver() -> None:
     """Never ask PortAudio for anything again, for a call into the driver has not come back; not even at exit."""
     _driver_hangs.set()
     atexit.unregister(sounddevice()._exit_handler)
+
+
+def shut(stream: Any, seconds: float) -> None:
+    """Close a PortAudio stream. A driver whose device is gone may never return: it must not hold up the program."""
+
+    def close() -> None:
+        stream.abort(ignore_errors=True)
+        stream.close(ignore_errors=True)
+
+    closer = threading.Thread(target=close, daemon=True, name="close-device")
+    closer.start()
+    closer.join(seconds)
+    if closer.is_alive():
+        give_up_on_driver()

@@ -54,6 +54,7 @@ def examine(settings: Settings) -> int:
     if all(finding.ok for finding in models):
         findings += _guarded("inference", lambda: _inference(settings, engine))
     findings += _guarded("sound files", _formats) + _guarded("microphones", _microphones, needed=False)
+    findings += _guarded("system audio", _system_audio, needed=False)
     able = all(finding.ok is not False for finding in findings if finding.needed)
     deaf = any(finding.ok is False for finding in findings if finding.what == "microphones")
     verdict = "ready" if able else "not able to run"
@@ -176,3 +177,15 @@ def _microphones() -> list[Finding]:
         )
         for device in devices
     ]
+
+
+def _system_audio() -> list[Finding]:
+    from instrec_live.realtime.devices import list_input_devices
+    from instrec_live.realtime.system_audio import default_monitor, how_to_get_one
+
+    if monitor := default_monitor():
+        return [Finding("system audio", True, f"--device system hears {monitor.label} through {monitor.server}")]
+    found = [device.label for device in list_input_devices() if device.is_loopback]
+    if found:
+        return [Finding("system audio", True, f"--device system hears what the computer plays: {', '.join(found)}")]
+    return [Finding("system audio", None, f"nothing here records what the computer plays: {how_to_get_one()}")]

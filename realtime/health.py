@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.realtime.update import State
+from instrec_live.realtime.update import State, Update
 
 FLOOR_DB = -120.0
 LATE_FRACTION = 0.10  # more than this of the last minute skipped: CATCHING UP
@@ -59,3 +59,18 @@ def state(quiet: bool, skipped_fraction: float, filled_s: float, window_s: float
     if skipped_fraction > LATE_FRACTION:
         return State.CATCHING_UP
     return State.OK if filled_s >= window_s else State.WARMING
+
+
+def reason(update: Update) -> str:
+    """Why the state is what it is, and what can be done, in at most 60 characters; "" where all is well."""
+    match update.state:
+        case State.WARMING:
+            return f"{update.filled_s:.0f} of 10 s heard: answers are still rough"
+        case State.QUIET:
+            return f"too soft to judge ({update.level_db:.0f} dB); is the gate too high?"
+        case State.CATCHING_UP:
+            return "too slow: try fewer --models, or a longer --hop"
+        case State.DEVICE_LOST:
+            return "the microphone gives no sound; is it unplugged?"
+        case _:
+            return ""

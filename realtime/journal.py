@@ -2,13 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
 
 from instrec_live.models.errors import InstrecError
-from instrec_live.realtime.outputs import Sink, Summary
-from instrec_live.realtime.recorder import Recorder
-from instrec_live.realtime.stream import FloatArray, Stream
+from instrec_live.realtime.errors import printable
+from instrec_live.realtime.outputs import Outlets, Sink, Summary, Tally
+from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.takes import Takes
+from instrec_live.realtime.transport import Transport
 from instrec_live.realtime.update import State, StreamInfo, Update
 
 log = logging.getLogger(__name__)
@@ -24,37 +27,103 @@ class Journal:
     """Looks like the stream inside it (info, iteration, close), and hands each update to sinks on its way.
 
     An output that fails (a full disk) is given up with a word in the log, and the listening goes on; a reader
-    of stdout that hangs up ends it.
+    of stdout that hangs up ends it. What a listener does to the stream (see `Controls`) goes through here too, so
+    that the outputs know.
+
+    Args:
+        stream: what is listened to.
+        strict: whether `TooSlow` ends it when the networks cannot keep up.
+        take: the file of the first recording; without, it gets a name from the clock.
+        force: whether that one may replace a file.
+        pre_roll: seconds before it that a recording begins with.
 
     Attributes:
         info: the stream's.
-        failed: whether an output had to be given up.
     """
 
-    def __init__(self, stream: Stream, strict: bool = False) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        strict: bool = False,
+        take: Path | None = None,
+        force: bool = False,
+        pre_roll: float = 10.0,
+    ) -> None:
         self._stream, self._strict = stream, strict
-        self._sinks: list[tuple[str, Sink, TextIO | None]] = []
-        self._recorder: Recorder | None = None
+        self._outlets = Outlets()
+        self._takes = Takes(take, force, pre_roll, self._outlets.guard)
+        self._tally = Tally(stream.info.hop)
         self._lock = threading.Lock()  # the screen may end while its thread still hands on an update
-        self._closed = self._stopping = self._hung_up = False
-        self._last: Update | None = None
-        self._updates = 0
-        self._active_seconds: dict[str, float] = {}
+        self._closed = self._stopping = False
         self._ended = "stopped"
-        self.failed = False
+        stream.tap(self._takes.hear)
 
     @property
     def info(self) -> StreamInfo:
         return self._stream.info
 
+    @property
+    def failed(self) -> bool:
+        """Whether an output had to be given up."""
+        return self._outlets.failed
+
+    @property
+    def transport(self) -> Transport | None:
+        return self._stream.transport
+
+    @property
+    def recording(self) -> Path | None:
+        return self._takes.path
+
     def add(self, name: str, sink: Sink, file: TextIO | None = None) -> None:
         """Also write to `sink`; `file`, if given, is closed after it."""
-        self._sinks.append((name, sink, file))
+        self._outlets.add(name, sink, file)
 
-    def record(self, recorder: Recorder) -> None:
-        """Also write the sound."""
-        self._recorder = recorder
-        self._stream.tap(self._hear)
+    def record(self, on: bool) -> Path:
+        """Begin a recording, with the seconds before, or end it; returns its file.
+
+        Raises:
+            UsageError: the file cannot be made, or there is no recording to end.
+        """
+        path = self._takes.begin() if on else self._takes.end()
+        log.info("recording into %s" if on else "%s is recorded", path)
+        return path
+
+    def label(self, text: str, time: float | None = None) -> None:
+        """Write a label, at `time` (s; None: of the last update), into every output that can hold one."""
+        line = printable(text)
+        with self._lock:
+            if not self._closed:
+                self._outlets.label(self._tally.time if time is None else max(0.0, time), line)
+
+    def notices(self) -> list[str]:
+        """What has gone wrong since the last call and ended nothing, in short lines."""
+        return self._outlets.told()
+
+    def set_thresholds(self, levels: Mapping[str, float]) -> None:
+        """Other thresholds for some instruments from the next update on.
+
+        Raises:
+            UsageError: see `Stream.set_thresholds`.
+        """
+        self._stream.set_thresholds(levels)
+        every = {name: round(level, 4) for name, level in self.info.thresholds.items()}
+        self._change("thresholds", thresholds=every)
+
+    def listen_to(self, device: int | str | None) -> None:
+        """Go on with another microphone.
+
+        Raises:
+            AudioDeviceError, UsageError: see `Stream.listen_to`.
+        """
+        self._stream.listen_to(device)
+        info = self.info
+        self._change("source", source=info.source, rate=info.source_rate, channels=info.source_channels)
+
+    def _change(self, kind: str, **content: Any) -> None:
+        with self._lock:
+            if not self._closed:
+                self._outlets.change({"type": kind, "time": round(self._tally.time, 3), **content})
 
     def __iter__(self) -> Iterator[Update]:
         try:
@@ -62,8 +131,9 @@ class Journal:
                 with self._lock:
                     if self._closed:
                         return
-                    self._note(update)
-                if self._hung_up:
+                    self._tally.note(update)
+                    self._outlets.write(update)
+                if self._outlets.hung_up:
                     raise BrokenPipeError
                 if self._strict and update.state is State.CATCHING_UP:
                     raise TooSlow(
@@ -89,57 +159,9 @@ class Journal:
     def finish(self) -> Summary:
         """End the listening and the outputs, each with its summary."""
         self.close()
+        self._takes.close()
         with self._lock:
             self._closed = True
-            last = self._last
-            summary = Summary(
-                updates=self._updates,
-                time=round(last.time, 3) if last else 0.0,
-                ended=self._ended,
-                active_seconds={name: round(s, 3) for name, s in self._active_seconds.items()},
-                skipped=last.skipped if last else 0,
-                xruns=last.xruns if last else 0,
-                bad_samples=last.bad_samples if last else 0,
-            )
-            self._each(lambda sink: sink.close(summary))
-            for name, _, file in self._sinks:
-                if file is not None:
-                    self._guard(name, file.close)
-            if self._recorder is not None:
-                self._guard(str(self._recorder.path), self._recorder.close)
+            summary = self._tally.summary(self._ended)
+            self._outlets.close(summary)
         return summary
-
-    def _note(self, update: Update) -> None:
-        since = self._last.time if self._last else update.time - self.info.hop
-        for name in update.active:
-            self._active_seconds[name] = self._active_seconds.get(name, 0.0) + update.time - since
-        self._last = update
-        self._updates += 1
-        self._each(lambda sink: sink.write(update))
-
-    def _each(self, action: Callable[[Sink], None]) -> None:
-        self._sinks = [
-            (name, sink, file)
-            for name, sink, file in self._sinks
-            if self._guard(name, lambda sink=sink: action(sink))  # type: ignore[misc]
-        ]
-
-    def _hear(self, samples: FloatArray) -> None:
-        recorder = self._recorder
-        if recorder is not None and not self._guard(str(recorder.path), lambda: recorder.write(samples)):
-            self._recorder = None
-
-    def _guard(self, name: str, action: Callable[[], None]) -> bool:
-        try:
-            action()
-        except BrokenPipeError:
-            self._hung_up = True
-            return False
-        except OSError as error:
-            return self._give_up(name, error.strerror or str(error))
-        return True
-
-    def _give_up(self, name: str, why: str) -> bool:
-        log.error("%s can be written no further: %s; the listening goes on without it", name, why)
-        self.failed = True
-        return False

@@ -1,7 +1,7 @@
 """The command line's grammar and --help. Imports nothing heavy: --help must not wait."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +55,12 @@ def parser() -> Parser:
     )
     group = p.add_argument_group("sound (one of these; without any, the default microphone)")
     one = group.add_mutually_exclusive_group()
-    one.add_argument("-d", "--device", metavar="N|NAME", help="microphone: its number or part of its name")
+    one.add_argument(
+        "-d",
+        "--device",
+        metavar="N|NAME",
+        help="microphone: its number or part of its name; or system: what the computer plays",
+    )
     one.add_argument("-f", "--file", type=Path, metavar="FILE", help="sound file: wav, flac, ogg, mp3, aiff, …")
     one.add_argument("--stdin", action="store_true", help="sound piped in: WAV, or raw PCM as described below")
     one.add_argument("--demo", action="store_true", help="a short clip that comes with the program")
@@ -64,6 +69,10 @@ def parser() -> Parser:
     group.add_argument("--channels", type=_whole(1, 64), metavar="N", help="of raw PCM (1), or to record (2)")
     group.add_argument("--format", choices=("s16le", "s24le", "s32le", "f32le"), help="of raw PCM's samples (s16le)")
     group.add_argument("--start", type=_number(0, 1e9), default=0.0, metavar="S", help="skip into the file")
+    group.add_argument("--play", action="store_true", help="also play the file on the default output device")
+    group.add_argument(
+        "--speed", type=_number(0.25, 4), default=1.0, metavar="X", help="of a file, 0.25 to 4; its pitch follows (1)"
+    )
     group.add_argument("--duration", type=_number(0.01, 1e9), metavar="S", help="listen for so long")
 
     group = p.add_argument_group("listening")
@@ -115,10 +124,28 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="FILE",
-        help="also write FILE.jsonl, FILE.csv or FILE.txt (Audacity labels); may be repeated",
+        help="also write FILE.jsonl, .csv, .txt (Audacity labels), .svl.csv (Sonic Visualiser), .vtt (subtitles), "
+        ".png, .svg (a picture of all) or .html (a report); may be repeated",
     )
     group.add_argument("--record", type=Path, metavar="FILE.wav", help="keep the sound, 32 kHz mono")
+    group.add_argument(
+        "--pre-roll",
+        type=_number(0, 60),
+        default=10.0,
+        metavar="S",
+        help="how long before the key r a recording begins, 0 to 60 s (10)",
+    )
+    group.add_argument("--osc", metavar="HOST:PORT", help="send everything there as OSC messages")
+    group.add_argument("--midi", metavar="PORT", help="play it as MIDI: (part of) a port's name, or tcp://HOST:PORT")
+    group.add_argument("--midi-channel", type=_whole(1, 16), default=1, metavar="N", help="of its notes (1)")
     group.add_argument("--force", action="store_true", help="replace files that exist")
+
+    group = p.add_argument_group("in the browser")
+    group.add_argument("--serve", action="store_true", help="show the screen on a web page, to this machine only")
+    group.add_argument("--host", metavar="HOST", help="serve on this address; others than 127.0.0.1 get a token")
+    group.add_argument("--port", type=_whole(0, 65_535), metavar="N", help="and this port (8000)")
+    group.add_argument("--public-url", metavar="URL", help="the address it has for others, behind a proxy")
+    group.add_argument("--viewers", type=_whole(1, 64), metavar="N", help="at most so many at a time (4)")
 
     group = p.add_argument_group("the program itself")
     group.add_argument("--doctor", action="store_true", help="check models, engines and sound, and exit")
@@ -134,6 +161,17 @@ def parser() -> Parser:
         choices=("list", "clear"),
         help="list the TensorRT engines that were built here and kept, or remove them, and exit",
     )
+    config = group.add_mutually_exclusive_group()
+    config.add_argument("--config", type=Path, metavar="FILE", help="settings file, instead of the usual one; TOML")
+    config.add_argument("--no-config", action="store_true", help="read no settings file")
+    group.add_argument(
+        "--print-config", action="store_true", help="show all settings as such a file, those in force, and exit"
+    )
+    group.add_argument(
+        "--print-completion",
+        choices=("bash", "zsh", "fish", "tcsh", "powershell"),
+        help="show the script that completes this program's options in a shell, and exit",
+    )
     group.add_argument("--log-file", type=Path, metavar="FILE", help="append the log there")
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: tracebacks too)")
@@ -141,6 +179,14 @@ def parser() -> Parser:
     group.add_argument("--version", action=_Version, help="show the version and exit")
     group.add_argument("-h", "--help", action="help", help="show this and exit")
     return p
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """ "did you mean …?", or None if nothing is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"did you mean {near[0]}?" if near else None
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:

@@ -1,20 +1,24 @@
-"""What the user asked for on the command line, checked."""
+"""What the user asked for, on the command line and in the settings file, checked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.options import parser
+from instrec_live.realtime.options import nearest, parser
+from instrec_live.realtime.terminal import PUBLIC, SERVED
 
-_SUFFIXES = (".jsonl", ".csv", ".txt")
+# Of `outputs.opening`, which takes longer to come than all of --help.
+_SUFFIXES = (".jsonl", ".csv", ".txt", ".svl.csv", ".vtt", ".png", ".svg", ".html")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The command line, checked. None means: as the program or the models have it by default."""
+    """All options, checked. None means: as the program or the models have it by default."""
 
     file: Path | None
     device: str | None
@@ -27,10 +31,20 @@ class Settings:
     doctor: bool
     benchmark: bool
     engines: str | None  # "list" or "clear"
+    serve: bool
+    host: str
+    port: int
+    public_url: str | None
+    viewers: int
+    visitor: bool  # the keys may be a stranger's: no files at their wish, no other microphone
+    print_config: bool
+    print_completion: str | None  # the shell's name
     hop: float
     pace: str
     start: float
     duration: float | None
+    play: bool
+    speed: float  # of a file
     models: tuple[str, ...] | None
     engine: str
     threads: int
@@ -43,6 +57,10 @@ class Settings:
     json: bool
     outputs: tuple[Path, ...]
     record: Path | None
+    pre_roll: float  # s
+    osc: str | None  # HOST:PORT
+    midi: str | None  # a port's name, or tcp://HOST:PORT
+    midi_channel: int  # 1…16
     force: bool
     strict: bool
     log_file: Path | None
@@ -50,15 +68,26 @@ class Settings:
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """The settings that a command line asks for. --help and --version print and raise SystemExit.
+    """The settings that a command line and the settings file ask for. --help and --version print and raise SystemExit.
 
     Raises:
         UsageError: anything that makes no sense, in one line.
     """
-    grammar = parser()
-    given, unknown = grammar.parse_known_args(argv)
-    if unknown:
-        raise _unknown(unknown[0], [name for action in grammar._actions for name in action.option_strings])
+    from instrec_live.realtime.config import asked
+
+    both = asked(argv)
+    if both.unknown:
+        raise _unknown(both.unknown[0], [name for action in parser()._actions for name in action.option_strings])
+    try:
+        return _checked(both.values, both.path)
+    except UsageError as error:
+        if both.said == both.typed:
+            raise
+        note = f"some settings are those of {both.path}"
+        raise UsageError(error.message, f"{error.hint}; {note}" if error.hint else note) from error
+
+
+def _checked(given: Namespace, config: Path | None) -> Settings:
     if given.channels is not None and (given.file is not None or given.demo):
         raise UsageError("--channels is of raw sound or of a microphone; a file tells its own")
     for name in ("rate", "format"):
@@ -69,6 +98,10 @@ def parse(argv: Sequence[str]) -> Settings:
     offline = given.file is not None or given.stdin or given.demo
     if given.pace == "max" and not offline:
         raise UsageError("--pace max is for --file, --stdin or --demo: a microphone cannot be hurried")
+    _check_playing(given)
+    for name in ("host", "port", "public_url", "viewers"):
+        if getattr(given, name) is not None and not given.serve:
+            raise UsageError(f"--{name.replace('_', '-')} is of --serve, and that was not asked for")
     models = _names(given.models)
     outputs = tuple(given.output)
     _check_names(outputs, given.record, given.file)
@@ -84,15 +117,25 @@ def parse(argv: Sequence[str]) -> Settings:
         doctor=given.doctor,
         benchmark=given.benchmark,
         engines=given.engines,
+        serve=given.serve,
+        host=given.host or "127.0.0.1",
+        port=8000 if given.port is None else given.port,
+        public_url=given.public_url,
+        viewers=given.viewers or 4,
+        visitor=os.environ.get(SERVED) == PUBLIC,
+        print_config=given.print_config,
+        print_completion=given.print_completion,
         hop=given.hop,
         pace=given.pace,
         start=given.start,
         duration=given.duration,
+        play=given.play,
+        speed=given.speed,
         models=models,
         engine=given.engine,
         threads=given.threads,
         weights=_weights(given.weights, models),
-        thresholds=_thresholds(given.threshold, given.thresholds),
+        thresholds=_thresholds(given.threshold, given.thresholds, config),
         gate=given.gate,
         smoothing=given.smoothing,
         no_ui=given.no_ui,
@@ -100,6 +143,10 @@ def parse(argv: Sequence[str]) -> Settings:
         json=given.json,
         outputs=outputs,
         record=given.record,
+        pre_roll=given.pre_roll,
+        osc=given.osc,
+        midi=given.midi,
+        midi_channel=given.midi_channel,
         force=given.force,
         strict=given.strict,
         log_file=given.log_file,
@@ -107,12 +154,14 @@ def parse(argv: Sequence[str]) -> Settings:
     )
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """ "did you mean …?", or None if nothing is near."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"did you mean {near[0]}?" if near else None
+def _check_playing(given: Namespace) -> None:
+    asked = "--play" if given.play else "--speed" if given.speed != 1.0 else None
+    if asked is None:
+        return
+    if given.file is None and not given.demo:
+        raise UsageError(f"{asked} is for a file, and no file was given", "add --file FILE, or --demo")
+    if given.pace == "max":
+        raise UsageError(f"{asked} and --pace max do not go together: nothing is played that fast")
 
 
 def _unknown(word: str, options: Sequence[str]) -> UsageError:
@@ -163,10 +212,13 @@ def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | None
         raise UsageError(f"{file} cannot be read and written at the same time")
 
 
-def _thresholds(every: float | None, path: Path | None) -> dict[str, float] | None:
-    """One for all, overruled by those in the file."""
+def _thresholds(
+    every: float | None, some: Path | Mapping[str, Any] | None, config: Path | None
+) -> dict[str, float] | None:
+    """One for all, overruled by those in a file of their own, or in the settings file."""
     levels = dict.fromkeys(INSTRUMENTS, every) if every is not None else {}
-    for name, level in (_table(path) if path else {}).items():
+    path, table = (some, _table(some)) if isinstance(some, Path) else (config, some or {})
+    for name, level in table.items():
         known = name.strip().lower().replace(" ", "_").replace("-", "_")
         if known not in INSTRUMENTS:
             hint = nearest(known, INSTRUMENTS) or f"they are {', '.join(INSTRUMENTS)}"

@@ -115,13 +115,17 @@ class Hysteresis:
     """
 
     def __init__(self, thresholds: NDArray[np.floating], smoothing: Smoothing) -> None:
-        self._on_at = logit(thresholds).astype(np.float64)
-        self._off_below = self._on_at - smoothing.off_margin
         self._smoothing = smoothing
+        self.use(thresholds)
         self.active: BoolArray = np.zeros(len(self._on_at), np.bool_)
         self._above = np.zeros(len(self._on_at))  # s at or above the threshold, without a break
         self._below = np.zeros(len(self._on_at))  # s below the lower edge, without a break
         self._held = np.full(len(self._on_at), np.inf)  # s since the last switch
+
+    def use(self, thresholds: NDArray[np.floating]) -> None:
+        """Other thresholds [n] from now on; who is on stays on until these have switched it off."""
+        self._on_at = logit(thresholds).astype(np.float64)
+        self._off_below = self._on_at - self._smoothing.off_margin
 
     def step(self, logits: DoubleArray, dt: float) -> BoolArray:
         """Take the smoothed logits [n] of the last `dt` seconds; returns who is on, bool [n], a copy."""
@@ -174,6 +178,10 @@ class Smoother:
         self._hysteresis = Hysteresis(thresholds, smoothing)
         self._emas: dict[str, LogitEma] = {}
         self._quiet = False
+
+    def use(self, thresholds: NDArray[np.floating]) -> None:
+        """Other thresholds [20] from the next step on."""
+        self._hysteresis.use(thresholds)
 
     def step(self, logits: dict[str, FloatArray], dt: float) -> tuple[dict[str, FloatArray], BoolArray]:
         """Take logits [20] by name ("" is the ensemble) for the last `dt` seconds.

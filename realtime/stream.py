@@ -11,16 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.bundle import DEFAULT_MODELS
-from instrec_live.models.errors import InputFileError, InstrecError, UsageError
-from instrec_live.models.logmel import HOP, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
-from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples
-from instrec_live.realtime.capture import Capture, Intake
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples, warm_up
+from instrec_live.realtime.capture import Intake
+from instrec_live.realtime.clock import Clock, WallClock
 from instrec_live.realtime.devices import resolve
-from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.exchange import change_microphone
+from instrec_live.realtime.facts import facts_of
+from instrec_live.realtime.hops import all_hops, batched
+from instrec_live.realtime.live import LiveSound
+from instrec_live.realtime.loudspeaker import check_output
+from instrec_live.realtime.playback import Playback, checked_speed
+from instrec_live.realtime.player import Player
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
-from instrec_live.realtime.sources import FileSource, MicrophoneSource, PipeSource, Source
+from instrec_live.realtime.sources import FileSource, MicrophoneSource, MonitorSource, PipeSource, Source
+from instrec_live.realtime.system_audio import Monitor, monitor_meant
 from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
-from instrec_live.realtime.update import StreamInfo, Update
+from instrec_live.realtime.transport import Transport
+from instrec_live.realtime.update import State, StreamInfo, Update
 
 if TYPE_CHECKING:
     from instrec_live.models.tagger import Tagger
@@ -37,13 +46,14 @@ _PIPE_SPEED = 1.01
 class Stream:
     """Listens to a file, a microphone or a pipe and says at every hop which instruments sound.
 
-    Use as a context manager and iterate it once, in any thread; `close` may come from another. With pace
+    Use as a context manager and iterate it once, in any thread; all else may come from others meanwhile. With pace
     "max" every hop is heard, and the updates are the same from run to run. With pace "realtime" a hop that
     inference is too late for is skipped and counted, never the sound in it.
 
     Args:
         file: path of a sound file.
-        device: index or part of the name of a microphone; with no source at all, the default one.
+        device: index or part of the name of a microphone, or "system" for what the computer plays; with no
+            source at all, the default microphone.
         stdin: a binary stream of WAV, or of raw PCM as `rate`, `channels` and `sample_format` describe it.
         source: any other source.
         hop: seconds between updates, 0.1…60, rounded to 10 ms.
@@ -60,10 +70,15 @@ class Stream:
         duration: how long to listen, s.
         rate, sample_format: of raw PCM, Hz, and s16le, s24le, s32le or f32le.
         channels: of raw PCM (None: 1), or to record from a microphone (None: the first two).
+        speed: of a file, seconds of sound a second, 0.25…4.
+        play: also play the file on the default output device, with its updates in step.
+        stay: at the end of a file give one more update, ENDED, and wait to be sent elsewhere, or closed.
+        keep_mel: give `mel` in each update.
 
     Attributes:
-        info: what does not change while it runs.
+        info: the facts; another one takes its place when they change.
         smoothing: the one in force.
+        transport: of a file at the pace realtime; None for all else.
 
     Raises:
         UsageError, InputFileError, AudioDeviceError, ModelError: on construction. While iterating, those of
@@ -92,66 +107,73 @@ class Stream:
         rate: int = 44_100,
         channels: int | None = None,
         sample_format: str = "s16le",
+        speed: float = 1.0,
+        play: bool = False,
+        stay: bool = False,
+        keep_mel: bool = False,
     ) -> None:
         if sum(given is not None for given in (file, device, stdin, source)) > 1:
             raise UsageError("a stream has one source: a file, a device, stdin or a source")
         if pace not in ("realtime", "max"):
             raise UsageError(f"the pace is realtime or max, not {pace}")
+        if (play or speed != 1.0) and (file is None or pace == "max"):
+            raise UsageError("only a file can be played or have a speed, and only at the pace realtime")
+        checked_speed(speed)
         self._hop = hop_samples(hop)
         self.smoothing = smoothing = smoothing or Smoothing()
 
+        monitor: Monitor | None = None
         # Before the networks are loaded: a bad file or device is told at once. A microphone is opened after
         # them, because it would fill up meanwhile.
         if file is not None:
             source = FileSource(file, start=start, duration=duration)
+            if play:
+                check_output()
         elif stdin is None and source is None:
             if pace == "max":
                 raise UsageError("a microphone cannot be hurried: pace max is for files and pipes")
-            resolve(device)
+            monitor = monitor_meant(device)
+            if monitor is None:
+                resolve(device)
         if tagger is None:
             from instrec_live.models.tagger import Tagger
 
             tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads, weights=weights)
         levels = merged_thresholds(live_thresholds(tagger.thresholds, smoothing), thresholds)
-        analysis = Analysis(tagger, self._hop, levels, gate_db, smoothing, start if file is not None else 0.0)
         if pace == "realtime":
-            _warm_up(tagger, self._hop, smoothing)
+            warm_up(tagger, self._hop, smoothing)
 
-        speed: float | None = None
+        begins = start if file is not None else 0.0
+        limit = None if file is not None else duration
+        clock: Clock | None = None
+        self._records = False  # from a device that another can take the place of
         if stdin is not None:
-            source, speed = PipeSource(stdin, rate, channels or 1, sample_format), _PIPE_SPEED
+            source, clock = PipeSource(stdin, rate, channels or 1, sample_format), WallClock(0.0, _PIPE_SPEED)
+        elif source is None and monitor is not None:
+            source, self._records = MonitorSource(monitor, channels), True
         elif source is None:
-            source = MicrophoneSource(device, channels)
+            source, self._records = MicrophoneSource(device, channels), True
+        elif play and file is not None:
+            clock = Player(FileSource(file, start=start, duration=duration), start, speed)
         elif not source.live:
-            speed = 1.0
+            clock = WallClock(begins, speed)
 
-        self._source, self._analysis = source, analysis
-        self._intake = Intake(source, None if file is not None else duration)
-        self._ring: RingBuffer | None = None
-        self._capture: Capture | None = None
+        self._tagger, self._levels, self._gate_db = tagger, levels, gate_db
+        self._keep_mel, self._channels = keep_mel, channels
+        self._analysis = self._fresh(begins)
+        self._source, self._limit = source, limit  # for the pace max
+        self._live: LiveSound | None = None
+        self.transport: Transport | None = None
         if pace == "realtime":
-            self._ring = RingBuffer(self._hop + _KEPT_SECONDS * SAMPLE_RATE)
-            self._capture = Capture(self._intake, self._ring, speed)
+            kept = self._hop + _KEPT_SECONDS * SAMPLE_RATE
+            self._live = LiveSound(source, self._hop, kept, clock, limit, begins, stay and file is not None)
+            if file is not None and clock is not None and isinstance(source, FileSource):
+                self.transport = Playback(clock, source, self._live.seek)
         self._stopped = threading.Event()
+        self._switching, self._changing = threading.Lock(), threading.Lock()  # of microphones; of info and levels
         self._begun = False
         self._taps: list[Tap] = []
-        self.info = StreamInfo(
-            source=source.label,
-            source_rate=source.rate,
-            source_channels=source.channels,
-            duration=source.duration,
-            live=source.live,
-            pace=pace,
-            hop=self._hop / SAMPLE_RATE,
-            models=tuple(tagger.models),
-            engine=tagger.engine_name,
-            sha256s=dict(tagger.sha256s),
-            weights=dict(tagger.weights),
-            thresholds=by_instrument(levels),
-            model_thresholds={
-                name: by_instrument(live_thresholds(tagger.thresholds_of(name), smoothing)) for name in tagger.models
-            },
-        )
+        self.info: StreamInfo = facts_of(source, pace, self._hop, tagger, levels, smoothing)
 
     def __enter__(self) -> "Stream":
         return self
@@ -164,122 +186,107 @@ class Stream:
     def close(self) -> None:
         """End the iteration soon, wherever it runs, and let go of the source. From any thread, any time."""
         self._stopped.set()
-        if self._ring is not None:
-            self._ring.close()
-        if self._capture is not None:
-            self._capture.stop()
-        self._source.close()
-        if self._capture is not None:
-            self._capture.join(1.0)
+        if self._live is None:
+            self._source.close()
+        else:
+            self._live.close()
 
     def tap(self, listener: Tap) -> None:
         """Also hand all sound heard, float32 [m] mono at 32 kHz, to `listener`, in the iterating thread."""
         self._taps.append(listener)
 
+    def set_thresholds(self, levels: Mapping[str, float]) -> None:
+        """Other thresholds for some instruments from the next update on; `info` has them at once. From any thread.
+
+        Raises:
+            UsageError: a name that is no instrument, or a threshold not inside 0…1.
+        """
+        with self._changing:
+            self._levels = merged_thresholds(self._levels, levels)
+            self.info = replace(self.info, thresholds=by_instrument(self._levels))
+
+    def listen_to(self, device: int | str | None) -> None:
+        """Go on with another microphone; the clock goes on too, and the next update says `jumped`.
+
+        Blocks until the device is open, so not for the iterating thread. On an error the old device stays.
+
+        Args:
+            device: as in the constructor. One that was connected since is known by its name only.
+
+        Raises:
+            AudioDeviceError: it cannot be opened.
+            UsageError: the stream does not listen to a microphone, or this one has too few channels.
+        """
+        if self._live is None or not self._records:
+            raise UsageError("only a microphone can be changed for another one, not a file or a pipe")
+        with self._switching:
+            source = change_microphone(self._live, device, self._channels)
+            with self._changing:
+                self.info = replace(
+                    self.info, source=source.label, source_rate=source.rate, source_channels=source.channels
+                )
+
     def __iter__(self) -> Iterator[Update]:
         if self._begun:
             raise RuntimeError("a stream can be heard only once")
         self._begun = True
+        heard = False
         try:
-            for update in self._heard_in_batches() if self._capture is None else self._heard_live(self._capture):
+            for update in self._heard_in_batches() if self._live is None else self._heard_live(self._live):
                 if self._stopped.is_set():
                     return
-                yield replace(update, xruns=self._source.xruns, bad_samples=self._source.bad_samples)
-            if self._analysis.end == 0 and not self._stopped.is_set():
+                heard = True
+                yield update
+            if not heard and not self._stopped.is_set():
                 raise InputFileError(f"{self.info.source}: there is no sound in it")
         finally:
             self.close()
 
-    def _heard_live(self, capture: Capture) -> Iterator[Update]:
-        for samples, skipped in self._newest_hops(capture):
-            self._hand_on(samples)
-            update = self._analysis.hear(samples, skipped)
-            yield replace(update, age_s=capture.age(self._analysis.end))
+    def _heard_live(self, live: LiveSound) -> Iterator[Update]:
+        jumped, skipped = False, 0
+        last: Update | None = None
+        for sound in live.sounds():
+            if sound is None:
+                if last is None:
+                    return
+                yield replace(last, state=State.ENDED, age_s=0.0, inference_s=0.0, jumped=False, mel=None)
+                continue
+            if sound.begins is not None:
+                jumped, skipped = True, skipped + self._analysis.lateness.skipped
+                self._analysis = self._fresh(sound.begins)
+            self._hand_on(sound.samples)
+            self._analysis.use(self._levels)
+            update = self._analysis.hear(sound.samples, sound.skipped)
+            if live.jumping:  # nobody wants to know any more what was there
+                continue
+            last = replace(
+                update,
+                age_s=live.age(),
+                skipped=skipped + update.skipped,
+                xruns=live.xruns,
+                bad_samples=live.bad_samples,
+                jumped=jumped,
+            )
+            jumped = False
+            yield last
 
     def _heard_in_batches(self) -> Iterator[Update]:
         """A file's hops in batches; a pipe's one by one, since the next may be long in coming."""
-        hops = self._all_hops()
+        source = self._source
+        hops = all_hops(Intake(source, self._limit), self._hop, self._stopped.is_set)
         most = max(1, min(_BATCH, int(AHEAD_SECONDS * SAMPLE_RATE) // self._hop))
         for batch in batched(hops, most if self.info.duration else 1):
+            self._analysis.use(self._levels)
             for samples, update in zip(batch, self._analysis.hear_all(batch), strict=True):
                 self._hand_on(samples)
-                yield update
+                yield replace(update, xruns=source.xruns, bad_samples=source.bad_samples)
+
+    def _fresh(self, start: float) -> Analysis:
+        """An analysis that has heard nothing yet."""
+        return Analysis(
+            self._tagger, self._hop, self._levels, self._gate_db, self.smoothing, start, keep_mel=self._keep_mel
+        )
 
     def _hand_on(self, samples: FloatArray) -> None:
         for listener in self._taps:
             listener(samples)
-
-    def _all_hops(self) -> Iterator[FloatArray]:
-        """Every hop, as fast as it can be read, and what is left at the end."""
-        pending, heard = np.empty(0, np.float32), 0
-        for block in self._intake:
-            if self._stopped.is_set():
-                return
-            pending = np.concatenate([pending, block])
-            while len(pending) >= self._hop:
-                yield pending[: self._hop]
-                pending, heard = pending[self._hop :], heard + self._hop
-        rest = self._last_piece(pending, heard)
-        if len(rest):
-            yield rest
-
-    def _newest_hops(self, capture: Capture) -> Iterator[tuple[FloatArray, int]]:
-        """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
-        assert self._ring is not None
-        capture.start()
-        heard = 0
-        while not self._stopped.is_set():
-            if self._ring.wait(heard + self._hop):
-                hops = (self._ring.written - heard) // self._hop
-                yield self._since(heard, heard + hops * self._hop), hops - 1
-                heard += hops * self._hop
-            elif capture.error is not None:
-                raise capture.error
-            elif not self._stopped.is_set():  # the sound has ended
-                rest = self._last_piece(self._since(heard, self._ring.written), heard)
-                if len(rest):
-                    yield rest, 0
-                return
-
-    def _since(self, start: int, stop: int) -> FloatArray:
-        """Samples [start, stop) of the ring; what a long stall lost is silence, so the clock stays true."""
-        assert self._ring is not None
-        try:
-            return self._ring.read(start, stop)
-        except Overrun:
-            oldest = min(stop, self._ring.written - self._ring.capacity + SAMPLE_RATE)
-            return np.concatenate([np.zeros(oldest - start, np.float32), self._ring.read(oldest, stop)])
-
-    @staticmethod
-    def _last_piece(rest: FloatArray, heard: int) -> FloatArray:
-        """Whole 10 ms frames of the rest; a sound shorter than one frame is filled up to one."""
-        if heard == 0 and 0 < len(rest) < HOP:
-            return np.pad(rest, (0, HOP - len(rest)))
-        return rest[: len(rest) // HOP * HOP]
-
-
-def batched(pieces: Iterator[FloatArray], most: int) -> Iterator[list[FloatArray]]:
-    """Pieces in lists of so many; what came before an error is handed on before the error is."""
-    batch: list[FloatArray] = []
-    try:
-        for piece in pieces:
-            batch.append(piece)
-            if len(batch) == most:
-                yield batch
-                batch = []
-    except InstrecError:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
-
-
-def _warm_up(tagger: "Tagger", hop: int, smoothing: Smoothing) -> None:
-    """Run the networks once as they will be: a first run is slow, and would make the first hops late."""
-    mel = StreamingLogMel(WINDOW_SECONDS)
-    silence = np.zeros(int(WINDOW_SECONDS * SAMPLE_RATE), np.float32)
-    mel.push(silence)
-    follower = tagger.follow(mel, hop)
-    for seconds in (WINDOW_SECONDS, smoothing.short_seconds, WINDOW_SECONDS):
-        follower.calibrated(len(silence), round(seconds * SAMPLE_RATE))

@@ -7,6 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+SERVED = "INSTREC_SERVED"  # the environment of a process whose screen a browser shows
+OWN, PUBLIC = "loopback", "1"  # that only this machine can reach, or that others can
+
+
+def served() -> bool:
+    """Whether a browser shows the screen: stdin and stdout then lead to the server that started this process."""
+    return os.environ.get(SERVED) in (OWN, PUBLIC)
+
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a standard stream is a terminal; Python has None where there is no such stream at all."""
@@ -14,8 +22,8 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def can_draw() -> bool:
-    """Whether a screen can be drawn: stdout is a terminal, and one that can move its cursor."""
-    return is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
+    """Whether a screen can be drawn: in a browser, or stdout is a terminal that can move its cursor."""
+    return served() or (is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb")
 
 
 def keyboard_apart() -> tuple[BinaryIO, bool]:

@@ -61,8 +61,8 @@ class Controls(Protocol):
             UsageError: the stream does not listen to a microphone.
         """
 
-    def label(self, text: str) -> None:
-        """Write a label at the present time into every output that can hold one."""
+    def label(self, text: str, time: float) -> None:
+        """Write a label, at `time` (s), into every output that can hold one."""
 
     def record(self, on: bool) -> Path:
         """Begin a recording, with the seconds before, or end it; returns its file.
@@ -70,3 +70,6 @@ class Controls(Protocol):
         Raises:
             UsageError: the file cannot be made.
         """
+
+    def notices(self) -> list[str]:
+        """What has gone wrong since the last call and ended nothing, in short lines: a full disk, a lost player."""

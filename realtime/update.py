@@ -25,7 +25,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What does not change while a stream runs."""
+    """What seldom changes while a stream runs; when it does, the stream has another one of these."""
 
     source: str  # "concert.wav", "[2] Scarlett 2i2", "stdin"
     source_rate: int  # Hz, before resampling to 32 kHz

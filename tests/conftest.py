@@ -7,9 +7,9 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What the tests find out about engines is not remembered in the user's cache, nor taken from there."""
+    """What the tests find out about engines is not remembered in the user's cache; no settings are the user's own."""
     folder = str(tmp_path_factory.mktemp("cache"))
     with pytest.MonkeyPatch.context() as environment:
-        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
             environment.setenv(name, folder)
         yield

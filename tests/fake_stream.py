@@ -7,7 +7,9 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -65,9 +67,36 @@ def update(number: int, **changes: object) -> Update:
         "active": tuple(n for n, p in zip(INSTRUMENTS, probabilities, strict=True) if p >= limits[n]),
         "level_db": level, "peak_db": level + 6, "state": State.OK if now >= 10 else State.WARMING,
         "filled_s": min(10.0, now), "age_s": 0.31 + 0.05 * math.sin(now), "inference_s": 0.038,
-        "skipped": 0, "xruns": 0, "bad_samples": 0,
+        "skipped": 0, "xruns": 0, "bad_samples": 0, "mel": mel(number),
     }  # fmt: skip
     return Update(**(facts | changes))  # type: ignore[arg-type]
+
+
+def mel(number: int) -> np.ndarray:
+    """Half a second of something like music: partials of a slow tune, float32 [128, 50]."""
+    frames = number * 50 + np.arange(50)
+    bands = np.arange(128)[:, None]
+    tune = 12 + 5 * (frames // 30 * 7 % 5)
+    partials = sum(np.exp(-((bands - tune * k) ** 2) / 6) / k for k in (1, 2, 3, 4, 6))
+    return (-0.9 + 1.9 * partials * np.exp(-(frames % 30) / 25)).astype(np.float32)
+
+
+class FakeTransport:
+    """A file that is never really played."""
+
+    audible = False
+
+    def __init__(self, duration: float = 70.0) -> None:
+        self.duration, self.position, self.paused, self.speed = duration, 20.0, False, 1.0
+
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
+
+    def seek(self, time: float) -> None:
+        self.position = min(time, self.duration)
+
+    def go(self, speed: float) -> None:
+        self.speed = speed
 
 
 class FakeStream:
@@ -84,6 +113,11 @@ class FakeStream:
         self.info = facts or info()
         self.updates, self.error, self.hold, self.beat = updates, error, hold, beat
         self.closed = threading.Event()
+        self.transport: FakeTransport | None = None
+        self.recording: Path | None = None
+        self.labels: list[tuple[float, str]] = []
+        self.news: list[str] = []
+        self.refusal: Exception | None = None
 
     def __iter__(self) -> Iterator[Update]:
         start = time.monotonic()
@@ -100,6 +134,28 @@ class FakeStream:
 
     def close(self) -> None:
         self.closed.set()
+
+    # What the keys do: it is only noted down.
+    def set_thresholds(self, levels: Mapping[str, float]) -> None:
+        self.info = replace(self.info, thresholds={**self.info.thresholds, **levels})
+
+    def listen_to(self, device: int | str | None) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.info = replace(self.info, source=f"[7] {device}")
+
+    def label(self, text: str, time: float) -> None:
+        self.labels.append((time, text))
+
+    def record(self, on: bool) -> Path:
+        if self.refusal is not None:
+            raise self.refusal
+        self.recording = Path("take.wav") if on else None
+        return Path("take.wav")
+
+    def notices(self) -> list[str]:
+        said, self.news = self.news, []
+        return said
 
 
 if __name__ == "__main__":

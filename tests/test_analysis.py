@@ -54,6 +54,28 @@ def test_window_lengths_while_filling() -> None:
     assert tagger.lengths == expected
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_the_mels_of_all_updates_are_those_of_the_sound(batch: bool) -> None:
+    sound = music(7)
+    analysis = Analysis(FakeTagger(), 16_000, THRESHOLDS, -60.0, INSTANT, keep_mel=True)
+    pieces = [sound[at : at + 16_000] for at in range(0, len(sound), 16_000)]
+    got = list(analysis.hear_all(pieces)) if batch else [analysis.hear(piece) for piece in pieces]
+    mels = [update.mel for update in got]
+    assert all(mel is not None and mel.dtype == np.float32 and mel.shape == (128, 50) for mel in mels)
+    heard = np.concatenate([np.zeros(64_000, np.float32), sound])
+    whole = log_mel(heard)[:, 199 : 199 + 700]  # a frame is whole once 400 samples after its middle are there
+    np.testing.assert_allclose(np.concatenate(mels, axis=1), whole, atol=2e-5)
+
+
+def test_the_mels_of_a_stall_are_the_newest_that_are_kept() -> None:
+    analysis = Analysis(FakeTagger(), 16_000, THRESHOLDS, -60.0, INSTANT, keep_mel=True)
+    analysis.hear(music(1))
+    mel = analysis.hear(music(30), skipped=59).mel
+    assert mel is not None
+    assert mel.shape == (128, 1_800)
+    assert updates(music(1))[0].mel is None  # nobody asked for it
+
+
 def test_states_and_fill() -> None:
     got = updates(music(11), hop=1.0)
     assert [u.state for u in got] == [State.WARMING] * 9 + [State.OK] * 2

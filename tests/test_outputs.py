@@ -7,67 +7,29 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fakes import ArraySource, FakeTagger, music
+from played import Played, a_stream, an_update, journal_of, play
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime import settings
 from instrec_live.realtime.journal import Journal, TooSlow
-from instrec_live.realtime.outputs import Changes, JsonLines, Labels, TidyCsv, check_writable, clock, header
-from instrec_live.realtime.recorder import Recorder
+from instrec_live.realtime.outputs import (
+    DRAWN,
+    FORMATS,
+    Changes,
+    JsonLines,
+    Labels,
+    Sink,
+    Summary,
+    TidyCsv,
+    check_output,
+    check_writable,
+    clock,
+    header,
+)
 from instrec_live.realtime.smoothing import Smoothing
-from instrec_live.realtime.stream import Stream
 from instrec_live.realtime.update import State, Update
-
-
-def an_update(time: float, *active: str, p: float = 0.123456, state: State = State.OK) -> Update:
-    probabilities = np.full(20, p, np.float32)
-    return Update(
-        time=time,
-        probabilities=probabilities,
-        active=tuple(name for name in INSTRUMENTS if name in active),
-        by_model={"passt": probabilities},
-        level_db=-18.23,
-        peak_db=-6.02,
-        state=state,
-        filled_s=10.0,
-        age_s=0.1234,
-        inference_s=0.05,
-        skipped=0,
-        xruns=0,
-        bad_samples=0,
-    )
-
-
-def a_stream(seconds: float = 3.0) -> Stream:
-    return Stream(source=ArraySource(music(seconds)), pace="max", tagger=FakeTagger())  # type: ignore[arg-type]
-
-
-class Played:
-    """Updates made up beforehand, in the place of a stream."""
-
-    def __init__(self, *updates: Update) -> None:
-        self.info = a_stream().info
-        self.updates = updates
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self.updates)
-
-    def close(self) -> None:
-        pass
-
-
-def journal_of(*updates: Update, strict: bool = False) -> Journal:
-    return Journal(Played(*updates), strict)  # type: ignore[arg-type]
-
-
-def play(journal: Journal) -> None:
-    try:
-        for _ in journal:
-            pass
-    finally:
-        journal.finish()
 
 
 def test_json_lines() -> None:
@@ -94,6 +56,7 @@ def test_json_lines() -> None:
         assert list(update["by_model"]) == ["passt", "cbam_cnn", "ms_crnn"]
         assert all(0 <= p <= 1 and round(p, 4) == p for p in update["probabilities"].values())
         assert {"active", "level_db", "skipped", "xruns", "state"} <= set(update)
+    assert not any("jumped" in update for update in updates)
     assert (summary["type"], summary["updates"], summary["time"], summary["ended"]) == ("summary", 6, 3.0, "end")
 
 
@@ -208,23 +171,6 @@ def test_strict_ends_when_the_networks_are_late() -> None:
     assert caught.value.exit_code == 6
 
 
-def test_the_recording_is_the_sound(tmp_path: Path) -> None:
-    soundfile = pytest.importorskip("soundfile")
-    sound = music(3.0)
-    journal = Journal(Stream(source=ArraySource(sound), pace="max", tagger=FakeTagger()))  # type: ignore[arg-type]
-    journal.record(Recorder(tmp_path / "take.wav"))
-    play(journal)
-    recorded, rate = soundfile.read(tmp_path / "take.wav", dtype="float32")
-    assert rate == 32_000
-    assert soundfile.info(tmp_path / "take.wav").subtype == "PCM_16"
-    np.testing.assert_allclose(recorded, sound, atol=2**-15)
-
-
-def test_a_recording_that_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
-        Recorder(tmp_path / "no" / "take.wav")
-
-
 def test_files_are_not_overwritten_unasked(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     check_writable(path, force=False)
@@ -238,3 +184,82 @@ def test_files_are_not_overwritten_unasked(tmp_path: Path) -> None:
         check_writable(tmp_path / "no" / "a.csv", force=True)
     with pytest.raises(UsageError, match="folder"):
         check_writable(tmp_path, force=True)
+
+
+def test_the_command_line_takes_every_kind_of_output() -> None:
+    assert set(settings._SUFFIXES) == {*FORMATS, *DRAWN}
+
+
+def test_the_sidecar_of_a_csv_is_not_overwritten_unasked_either(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.json").write_text("precious")
+    with pytest.raises(UsageError, match=r"a\.csv\.json exists already"):
+        check_output(tmp_path / "a.csv", force=False)
+    check_output(tmp_path / "a.csv", force=True)
+    check_output(tmp_path / "a.svl.csv", force=False)  # has none
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv.json"]
+
+
+def test_a_name_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_output(tmp_path / f"{'long' * 70}.png", force=False)
+
+
+def test_jumps_labels_and_changes_in_json() -> None:
+    file = io.StringIO()
+    stream = Played(an_update(0.5), an_update(9.0, jumped=True), an_update(9.5))
+    journal = Journal(stream)  # type: ignore[arg-type]
+    journal.add("x", JsonLines(file, {"type": "header"}))
+    for update in journal:
+        if update.jumped:
+            journal.label("  solo\nbegins ")
+            journal.label("earlier", 4.25)
+            journal.set_thresholds({"piano": 0.25})
+            journal.listen_to("Scarlett")
+    journal.finish()
+    journal.label("too late")
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [line["type"] for line in lines] == [
+        "header", "update", "update", "label", "label", "thresholds", "source", "update", "summary",
+    ]  # fmt: skip
+    assert [line.get("jumped") for line in lines if line["type"] == "update"] == [None, True, None]
+    assert lines[3] == {"type": "label", "time": 9.0, "text": "solo begins"}
+    assert lines[4] == {"type": "label", "time": 4.25, "text": "earlier"}
+    assert stream.levels == {"piano": 0.25}
+    assert set(lines[5]["thresholds"]) == set(INSTRUMENTS)
+    assert stream.devices == ["Scarlett"]
+    assert lines[6] == {"type": "source", "time": 9.0, "source": "array", "rate": 32_000, "channels": 1}
+
+
+def test_a_jump_is_not_counted_as_active_time() -> None:
+    journal = journal_of(
+        an_update(0.5, "piano"), an_update(100.0, "piano", jumped=True), an_update(2.0, "piano", jumped=True)
+    )
+    for _ in journal:
+        pass
+    assert journal.finish().active_seconds == {"piano": 1.5}
+
+
+def test_what_goes_wrong_is_told_once_to_who_asks() -> None:
+    journal = journal_of(an_update(0.5), an_update(1.0))
+    journal.add("full.jsonl", JsonLines(Full(), {"type": "header"}))
+    play(journal)
+    (line,) = journal.notices()
+    assert "full.jsonl: No space left on device" in line
+    assert journal.notices() == []
+
+
+def test_a_defect_of_one_output_leaves_the_others_their_end() -> None:
+    class Defect(Sink):
+        def write(self, update: Update) -> None:
+            pass
+
+        def close(self, summary: Summary) -> None:
+            raise RuntimeError("a defect")
+
+    fine = io.StringIO()
+    journal = journal_of(an_update(0.5))
+    journal.add("defect", Defect())
+    journal.add("fine", JsonLines(fine, {"type": "header"}))
+    with pytest.raises(RuntimeError, match="a defect"):
+        play(journal)
+    assert '"summary"' in fine.getvalue()

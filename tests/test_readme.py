@@ -3,54 +3,36 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 from demo_sound import clip
+from pages import CHECKOUT, PAGES, blocks, calls, files, lines, type_in
 
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.errors import ExitCode
 from instrec_live.realtime.options import parser
+from instrec_live.realtime.report.command import parser as report_parser
 from instrec_live.realtime.settings import parse
+from instrec_live.realtime.tagging.options import parse_tag
 
-CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+COMMANDS = {"report": report_parser().parse_args, "tag": parse_tag}
 
 
 def lines_to_type() -> Iterator[tuple[str, str]]:
     """Where, and a line of shell with instrec-live in it: in a block, in running text, in --help."""
     for path in PAGES:
         page = path.read_text(encoding="utf-8")
-        typed = [line for block in blocks(page, "sh") for line in block.splitlines()]
+        typed = [line for block in blocks(page, "sh") for line in lines(block)]
         typed += re.findall(r"`([^`\n]*\binstrec-live -[^`\n]*)`", page)
-        yield from ((path.name, line) for line in typed if "instrec-live" in line)
+        yield from ((path.name, line) for line in typed if re.search(r"instrec-live(?!\[)", line))
     examples = re.findall(r"^  (.*\binstrec-live\b.*?)(?:  .*)?$", parser().epilog or "", re.MULTILINE)
     yield from (("--help", line) for line in examples)
-
-
-def calls(line: str) -> list[list[str]]:
-    """The arguments of each instrec-live in a line of shell: pipes taken apart, redirections and comments left out."""
-    words = shlex.shlex(line, posix=True, punctuation_chars=True)
-    words.whitespace_split = True
-    parts: list[list[str]] = [[]]
-    for word in words:
-        if word in ("|", "&&", ";"):
-            parts.append([])
-        else:
-            parts[-1].append(word)
-    parts = [part[: part.index(">")] if ">" in part else part for part in parts]
-    return [part[1:] for part in parts if part and part[0] == "instrec-live"]
 
 
 LINES = list(lines_to_type())
@@ -65,10 +47,17 @@ def test_there_is_something_to_type() -> None:
 
 
 @pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{where}: {line}" for where, line in LINES])
-def test_every_line_is_understood(where: str, line: str) -> None:
+def test_every_line_is_understood(where: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for page in PAGES:
+        for name, content in files(page.read_text(encoding="utf-8")).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content, encoding="utf-8")
     assert calls(line), "no call of instrec-live found in it"
     for argv in calls(line):
-        if "--help" in argv:
+        if argv and argv[0] in COMMANDS:
+            COMMANDS[argv[0]](argv[1:])
+        elif "--help" in argv:
             parser().parse_known_args([word for word in argv if word != "--help"])
         else:
             parse(argv)
@@ -82,26 +71,6 @@ def concert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("ffmpeg"):
         subprocess.run(["ffmpeg", "-v", "error", "-i", "concert.wav", "concert.mp4"], cwd=folder, check=True)
     return folder
-
-
-def type_in(folder: Path, line: str) -> str:
-    """Run a line of shell in the folder, as it stands; returns stdout."""
-    (folder / "bin").mkdir(exist_ok=True)
-    (folder / "bin" / "instrec-live").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m instrec_live.realtime "$@"\n')
-    (folder / "bin" / "instrec-live").chmod(0o755)
-    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def the_line(*words: str) -> str:

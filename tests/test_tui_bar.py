@@ -14,15 +14,18 @@ from instrec_live.realtime.tui.bar import (
     clock,
     decay,
     dots,
+    heat,
     level,
     probability,
     sparkline,
     unit,
 )  # fmt: skip
+from instrec_live.realtime.tui.fitting import fitted, length, printable, spread
 from instrec_live.realtime.tui.glyphs import ASCII, PLAIN, UNICODE
 from instrec_live.realtime.tui.layout import stack
-from instrec_live.realtime.tui.line import fitted, length, printable, spread
-from instrec_live.realtime.tui.rows import columns
+from instrec_live.realtime.tui.mel_strip import HIGH, LOW, mel_cells
+from instrec_live.realtime.tui.picture import BANDS
+from instrec_live.realtime.tui.row import columns
 
 glyph_sets = st.sampled_from([UNICODE, PLAIN, ASCII])
 parts = st.floats(0, 1)
@@ -154,23 +157,60 @@ def test_spread_fills_the_line(left, right, width):
 def test_the_columns_of_a_row_fill_it(width, models):
     cells = columns(width, models)
     drawn = 3 + cells.name + 1 + 3 + 1 + 1 + cells.bar + 1 + 1
-    drawn += (1 + cells.dots if cells.dots else 0) + (2 + cells.spark if cells.spark else 0)
+    drawn += (1 + cells.dots if cells.dots else 0) + (2 + cells.minute if cells.minute else 0)
     assert drawn == width
     assert cells.bar >= 8
 
 
 def test_a_narrow_row_loses_the_sparkline_then_the_dots():
-    kept = [(bool(columns(w, 3).spark), bool(columns(w, 3).dots)) for w in (80, 60, 50, 40, 38, 36)]
+    kept = [(bool(columns(w, 3).minute), bool(columns(w, 3).dots)) for w in (80, 60, 50, 40, 38, 36)]
     assert kept == sorted(kept, reverse=True)
     assert kept[0] == (True, True)
     assert kept[-1] == (False, False)
 
 
-@given(st.integers(4, 200))
-def test_the_stack_never_wants_more_lines_than_there_are(height):
-    lines = stack(height)
-    assert lines.blank + lines.heading + lines.rows + lines.events == height - 3
+@given(st.integers(20, 400), st.integers(4, 200))
+def test_the_stack_never_wants_more_lines_than_there_are(width, height):
+    lines = stack(width, height)
+    assert lines.blank + lines.heading + lines.rows + lines.mel + lines.events == height - 3
+    assert lines.rows >= min(20, height - 3)
+    assert lines.mel == 0 or lines.mel >= 5
+    assert lines.events == 0 or lines.events >= 4
+    assert not (lines.side and lines.events)
 
 
 def test_24_lines_fit_exactly():
-    assert stack(24) == (0, 1, 20, 0, 0)
+    assert stack(80, 24) == (0, 1, 20, 0, 0, 0, 0)
+
+
+cells_of = st.lists(st.floats(0, 1, width=32), max_size=80).map(lambda values: np.array(values, np.float32))
+
+
+@given(cells_of, st.floats(0.05, 0.95), glyph_sets)
+def test_a_heat_map_has_a_cell_a_value_and_says_the_threshold_without_colour(values, threshold, glyphs):
+    runs = heat(values, threshold, glyphs)
+    cells = [(part, sign) for part, text in runs for sign in text]
+    assert len(cells) == len(values)
+    for (part, sign), value in zip(cells, values.tolist(), strict=True):
+        assert part.startswith("warm") == (value >= threshold)
+        assert (sign == glyphs.shades[-1]) == (value >= threshold)
+
+
+@given(st.integers(0, 7000), st.integers(1, 150), st.integers(1, BANDS))
+def test_the_newest_log_mel_frame_stands_at_the_right_and_the_unheard_is_blank(frames, width, bands):
+    mel = np.zeros((frames, BANDS), np.float32)
+    cells = mel_cells(mel, width, bands)
+    assert cells.shape == (bands, width)
+    heard = (cells >= 0).all(axis=0)
+    assert np.array_equal(heard, np.sort(heard))
+    if frames:
+        assert heard[-1]
+        assert abs(heard.sum() - min(1, frames / 6000) * width) <= 1
+
+
+def test_a_loud_low_band_is_bright_below():
+    mel = np.full((6000, BANDS), LOW, np.float32)
+    mel[:, :4] = HIGH
+    cells = mel_cells(mel, 50, 8)
+    assert (cells[-1] == 11).all()
+    assert (cells[:-1] == 0).all()

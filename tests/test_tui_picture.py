@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.tui.fitting import length
 from instrec_live.realtime.tui.glyphs import ASCII, UNICODE
 from instrec_live.realtime.tui.header import header_runs
-from instrec_live.realtime.tui.line import length
-from instrec_live.realtime.tui.picture import PEAK_FALL, Picture, Sorting
+from instrec_live.realtime.tui.picture import PEAK_FALL, SETTLED, Picture, Stretch
 from instrec_live.realtime.tui.status import state_run, status_runs
+from instrec_live.realtime.tui.view import Sorting
 from instrec_live.realtime.update import State
 
 
@@ -42,12 +43,12 @@ def test_a_picture_is_not_changed_by_the_next():
 
 def test_peaks_hold_and_fall_by_the_sample_clock():
     picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.0, 3.0)])
-    assert picture.peaks[INSTRUMENTS.index("piano")] == pytest.approx(0.9 - 2 * PEAK_FALL)
+    assert picture.peaks[0][INSTRUMENTS.index("piano")] == pytest.approx(0.9 - 2 * PEAK_FALL)
 
 
 def test_cleared_peaks_are_the_present_values():
     picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.2, 1.5)]).without_peaks()
-    assert np.array_equal(picture.peaks, picture.probabilities)
+    assert np.array_equal(picture.peaks[0], picture.probabilities)
 
 
 def test_only_the_last_minute_is_kept():
@@ -88,7 +89,7 @@ def test_old_columns_wander_left_without_changing():
 
 def test_entries_and_exits_newest_first():
     picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.9, 2.0), only("piano", 0.1, 3.0)])
-    assert [(e.time, e.name, e.entered) for e in picture.events] == [(3.0, "piano", False), (1.0, "piano", True)]
+    assert picture.stretches == (Stretch("piano", 1.0, 3.0),)
 
 
 def test_orders():
@@ -144,3 +145,57 @@ def test_the_two_lines_fit_whatever_the_numbers(width, state, number, glyphs):
     assert length(header_runs(picture, width, glyphs)) == width
     assert state_run(picture)[1] in "".join(text for _, text in status_runs(picture, width, glyphs))
     assert all(text.isprintable() for _, text in header_runs(picture, width, glyphs))
+
+
+def test_bars_move_to_the_new_value_and_arrive():
+    picture = picture_of([only("piano", 0.2, 0.5)]).after(only("piano", 0.9, 1.0))
+    way = [picture.bars(since)[0, INSTRUMENTS.index("piano")] for since in (0.0, 0.1, 0.2, 0.4, SETTLED)]
+    assert way[0] == pytest.approx(0.2)
+    assert way == sorted(way)
+    assert way[-1] == np.float32(0.9)
+    onward = picture.after(only("piano", 0.1, 1.5), since=0.1)  # an update that comes while they still move
+    assert onward.bars(0.0)[0, INSTRUMENTS.index("piano")] == way[1]
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=6), st.floats(0, 2))
+def test_bars_never_leave_the_values_they_move_between(values, since):
+    picture = picture_of([])
+    for number, value in enumerate(values):
+        bar, goal = picture.bars(0.0)[0], np.float32(value)
+        picture = picture.after(only("piano", value, 0.5 * (number + 1)), since)
+        place = picture.bars(since)[0, INSTRUMENTS.index("piano")]
+        start = picture.origin[0, INSTRUMENTS.index("piano")]
+        assert min(start, goal) - 1e-6 <= place <= max(start, goal) + 1e-6
+        assert bar.shape == (20,)
+
+
+def test_the_level_meter_moves_too():
+    picture = picture_of([update(0, level_db=-60.0)]).after(update(1, level_db=-10.0))
+    assert picture.level_db(0.0) == -60.0
+    assert -60.0 < picture.level_db(0.1) < -10.0
+    assert picture.level_db(9.0) == -10.0
+
+
+def test_a_jump_forgets_the_last_minute_and_closes_what_sounded():
+    before = picture_of([only("piano", 0.9, 40.0), only("piano", 0.9, 40.5)])
+    back = before.after(only("voice", 0.9, 10.5, jumped=True))
+    assert back.times.tolist() == [10.5]
+    assert back.peaks[0][INSTRUMENTS.index("piano")] == 0
+    assert back.stretches == (Stretch("voice", 10.5),)  # the piano comes later in the file
+    onward = before.after(only("voice", 0.9, 50.5, jumped=True))
+    assert onward.stretches == (Stretch("voice", 50.5), Stretch("piano", 40.0, 40.5))
+
+
+def test_a_network_alone_has_its_own_numbers_thresholds_and_last_minute():
+    picture = picture_of(update(number) for number in range(40))
+    voice = picture.voice_of("ms_crnn")
+    assert np.array_equal(picture.of(voice), update(39).by_model["ms_crnn"])
+    assert picture.threshold("piano", voice) == 0.5
+    assert picture.columns(20, voice)[0, -1] == max(update(n).by_model["ms_crnn"][0] for n in (36, 37, 38, 39))
+
+
+def test_the_log_mel_of_the_last_minute_is_kept_in_a_quarter_of_the_bands():
+    picture = picture_of(update(number) for number in range(130))
+    assert picture.mel.shape == (6000, 32)
+    assert picture.mel[-1, 0] == pytest.approx(update(129).mel[:4, -1].mean(), abs=1e-6)
+    assert picture_of([update(0, mel=None)]).mel.shape == (0, 32)

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from instrec_live.realtime.sources.file import FileSource
 from instrec_live.realtime.sources.microphone import MicrophoneSource
+from instrec_live.realtime.sources.monitor import MonitorSource
 from instrec_live.realtime.sources.pipe import PipeSource
 
-__all__ = ["FileSource", "MicrophoneSource", "PipeSource", "Source"]
+__all__ = ["FileSource", "MicrophoneSource", "MonitorSource", "PipeSource", "Source"]
 
 
 class Source(Protocol):

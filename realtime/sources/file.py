@@ -12,6 +12,8 @@ from instrec_live.realtime.errors import InputFileError, UsageError, printable
 from instrec_live.realtime.sources.block import block_frames, why_not, zero_bad_samples
 from instrec_live.realtime.sources.sound_file import open_sound_file
 
+_LEAKY = ("MP3", "OGG")  # their decoders carry what they heard across a seek: hundredths of a second of noise
+
 
 class FileSource:
     """The sound of a file, or the part of it from `start` for `duration` seconds. See `Source`.
@@ -20,6 +22,9 @@ class FileSource:
         path: of any format that libsndfile reads, with any rate and number of channels.
         start: seconds to skip.
         duration: seconds to give at most, None for all.
+
+    Attributes:
+        end: where it ends, s from the file's own start; None while that is not known.
 
     Raises:
         InputFileError: missing, a folder, not allowed, empty, or not a sound file that can be read.
@@ -44,9 +49,11 @@ class FileSource:
         except Exception:
             self._file.close()
             raise
-        self._position = self._first
+        self._path = Path(path)
+        self._position = self._landed = self._first
         length = (self._stop - self._first) / self.rate
         self.duration = length if self._file.length_known else None
+        self.end = self._stop / self.rate if self._file.length_known else None
         self._lock = threading.Lock()  # closing while a read is inside libsndfile would crash it
 
     def _span(self, start: float, duration: float | None) -> tuple[int, int]:
@@ -87,8 +94,64 @@ class FileSource:
             if self._position == self._first > 0:
                 raise self._begins_too_late(self._first)
             self._stop = self._position
+            if self._position > self._landed:
+                self.end = self._stop / self.rate
         self.bad_samples += zero_bad_samples(block)
         return block if len(block) else None
+
+    def held(self, time: float) -> float:
+        """The second nearest to `time` from which there is at least a frame of 10 ms to hear."""
+        return min(max(0.0, time), max(0.0, self._stop / self.rate - 0.01))
+
+    def seek(self, time: float) -> float:
+        """Read on from another second of the file, as `held`. In the thread that reads.
+
+        A file that cannot be sought in is read once more from its beginning.
+
+        Returns:
+            The second it really goes on from, a whole number of samples.
+
+        Raises:
+            InputFileError: the file cannot be read so far.
+        """
+        frame = round(self.held(time) * self.rate)
+        with self._lock:
+            if self._file.closed:
+                return frame / self.rate
+            if self._file.format in _LEAKY:
+                self._reopen()
+            try:
+                self._file.seek(frame)
+            except (soundfile.SoundFileError, OSError) as error:
+                if not self._reopen():
+                    raise self._unreadable_from(frame, error) from error
+                self._skip(frame)
+        self._position = self._landed = frame
+        return frame / self.rate
+
+    def _reopen(self) -> bool:
+        """Take a decoder that has heard nothing, unless the file has gone or become another; whether it could."""
+        try:
+            again = open_sound_file(self._path, self._name)
+        except InputFileError:
+            return False
+        if (again.samplerate, again.channels, again.frames) != (self.rate, self.channels, self._file.frames):
+            again.close()
+            return False
+        self._file.close()
+        self._file = again
+        return True
+
+    def _skip(self, frames: int) -> None:
+        """Read so many frames for nothing, or up to the end."""
+        step = block_frames(self.rate)
+        for at in range(0, frames, step):
+            try:
+                skipped = self._file.read(min(step, frames - at), dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, OSError) as error:
+                raise self._unreadable_from(at, error) from error
+            if not len(skipped):
+                return
 
     def close(self) -> None:
         """Close the file; `read` then returns None."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.realtime.devices import InputDevice, give_up_on_driver, resolve, sounddevice
+from instrec_live.realtime.devices import InputDevice, resolve, shut, sounddevice
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
@@ -129,13 +129,4 @@ class MicrophoneSource:
         self._ring.close()
         if already:
             return
-        # A driver whose device is gone may never return from this: it must not hold up the program.
-        closer = threading.Thread(target=self._shut, daemon=True, name="close-microphone")
-        closer.start()
-        closer.join(CLOSE_WITHIN)
-        if closer.is_alive():
-            give_up_on_driver()
-
-    def _shut(self) -> None:
-        self._stream.abort(ignore_errors=True)
-        self._stream.close(ignore_errors=True)
+        shut(self._stream, CLOSE_WITHIN)

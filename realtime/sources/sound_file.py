@@ -76,7 +76,8 @@ class _LongFile(io.FileIO):
 
 
 def _open(path: Path) -> SequentialSoundFile:
-    sound = SequentialSoundFile(path)
+    # As bytes, where names are bytes: soundfile would fail to encode one that is not UTF-8.
+    sound = SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
     if sound.format == "MP3":
         endless = EndlessMp3(path)
         if endless.frames != sound.frames:  # so the length was a guess, not read from a Xing frame

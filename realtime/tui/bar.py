@@ -72,6 +72,25 @@ def sparkline(values: NDArray[np.float32], threshold: float, glyphs: Glyphs) -> 
     return merged(map(cell, values.tolist()))
 
 
+def heat(values: NDArray[np.float32], threshold: float, glyphs: Glyphs) -> list[Run]:
+    """One strip of a heat map: a cell a value (float32 [n], 0…1; NaN: blank).
+
+    Parts: "cold-0" … "cold-4" below the threshold, the nearer the higher; "warm-0" … "warm-2" from it on, which
+    are full blocks whatever the colours. Where there are none, shades say how near the cold ones are.
+    """
+
+    def cell(value: float) -> Run:
+        if math.isnan(value):
+            return "cold-0", " "
+        if value >= threshold:
+            step = min(2, int(3 * (unit(value) - threshold) / max(1e-6, 1 - threshold)))
+            return f"warm-{step}", glyphs.shades[-1]
+        part = unit(value) / threshold
+        return f"cold-{int(5 * part)}", " " if glyphs.tinted else glyphs.shades[int((len(glyphs.shades) - 1) * part)]
+
+    return merged(map(cell, values.tolist()))
+
+
 def dots(opinions: Iterable[tuple[float | None, float]], glyphs: Glyphs) -> list[Run]:
     """One sign for each network's (probability, threshold): "dot" from the threshold on, "ring" below it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """One character per sign, except the two scales, which run from empty to full."""
+    """One character per sign, except the scales, which run from empty to full, and names of keys."""
 
     eighths: str = " ▏▎▍▌▋▊▉█"  # one cell of a bar
     spark: str = "▁▂▃▄▅▆▇█"  # one moment of the last minute
@@ -24,13 +24,22 @@ class Glyphs:
     arrow: str = "→"
     ellipsis: str = "…"
     up_down: str = "↑↓"
+    left_right: str = "←→"
+    play: str = "▶"
+    pause: str = "❚❚"
+    label: str = "◆"
+    rule: str = "─"
+    knob: str = "●"
+    shades: str = " ░▒▓█"  # from nothing to everything, where colour cannot say it
+    tinted: bool = True  # colours say how much, beside the shape
 
 
 UNICODE = Glyphs()
-PLAIN = replace(UNICODE, left="▕", right="▏", track="·")  # no colour: the track must be drawn
+PLAIN = replace(UNICODE, left="▕", right="▏", track="·", tinted=False)  # no colour: the track must be drawn
 ASCII = Glyphs(
     eighths=" #", spark="_.:-=+*#", left="[", right="]", track=" ", threshold=":", peak="|", active=">",
-    cursor="|", dot="o", ring=".", gone="-", arrow=">", ellipsis="~", up_down="up/down",
+    cursor="|", dot="o", ring=".", gone="-", arrow=">", ellipsis="~", up_down="up/down", left_right="left/right",
+    play=">", pause="||", label="*", rule="-", knob="o", shades=" .:*#", tinted=False,
 )  # fmt: skip
 
 

@@ -3,10 +3,14 @@
 from typing import ClassVar
 
 from instrec_live.realtime.tui.bar import Run, clock
+from instrec_live.realtime.tui.deck import Deck
+from instrec_live.realtime.tui.fitting import fitted, length, printable
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Line, fitted, length, printable
+from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.update import StreamInfo
+
+DECK = Deck()
 
 
 def rates(info: StreamInfo, arrow: str) -> str:
@@ -15,21 +19,36 @@ def rates(info: StreamInfo, arrow: str) -> str:
     return "32k" if own == "32" else f"{own}{arrow}32k"
 
 
-def elapsed(picture: Picture) -> str:
+def elapsed(picture: Picture, deck: Deck) -> str:
     """The source's clock, and its length where that is known."""
-    time = picture.update.time if picture.update else 0.0
-    if picture.info.duration is None:
+    newest = picture.update.time if picture.update else 0.0
+    time = newest if deck.position is None or picture.ended else deck.position
+    duration = deck.duration if deck.playable else picture.info.duration
+    if duration is None:
         return clock(time)
-    hours = picture.info.duration >= 3600
-    return f"{clock(time, hours)}/{clock(picture.info.duration, hours)}"
+    hours = duration >= 3600
+    return f"{clock(time, hours)}/{clock(duration, hours)}"
 
 
-def header_runs(picture: Picture, width: int, glyphs: Glyphs) -> list[Run]:
+def source_run(info: StreamInfo, deck: Deck, glyphs: Glyphs) -> Run:
+    """Whether it is live, and if not, how it is played."""
+    if info.live:
+        return "live", f"{glyphs.dot} LIVE"
+    if not deck.playable:
+        return "file", f"{glyphs.active} FILE"
+    if deck.paused:
+        return "file", f"{glyphs.pause} PAUSED"
+    speed = "" if deck.speed == 1 else f" {deck.speed:g}x"
+    return "file", f"{glyphs.play} {'PLAY' if deck.audible else 'FILE'}{speed}"
+
+
+def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK) -> list[Run]:
     """The whole line; a narrow one loses the engine, then the rates; the source takes what is left."""
     info = picture.info
-    live = ("live", f"{glyphs.dot} LIVE") if info.live else ("file", f"{glyphs.active} FILE")
-    left: list[Run] = [("title", " instrec-live"), ("space", "  "), live, ("space", "  ")]
-    right: list[Run] = [("clock", elapsed(picture))]
+    left: list[Run] = [("title", " instrec-live"), ("space", "  "), source_run(info, deck, glyphs), ("space", "  ")]
+    right: list[Run] = [("clock", elapsed(picture, deck))]
+    if deck.recording:
+        right.insert(0, ("live", f"{glyphs.dot} REC  "))
     pace = " max pace" if info.pace == "max" else ""
     for detail in (rates(info, glyphs.arrow) + pace, printable(info.engine)):
         if length(left) + length(right) + len(detail) + 16 <= width:
@@ -47,12 +66,13 @@ class Header(Line):
     def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
         super().__init__()
         self.picture = picture
+        self.deck = DECK
         self.glyphs = glyphs
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: Picture, deck: Deck) -> None:
         """Draw another picture."""
-        self.picture = picture
-        self.refresh()
+        self.picture, self.deck = picture, deck
+        self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return header_runs(self.picture, width, self.glyphs)
+        return header_runs(self.picture, width, self.glyphs, self.deck)

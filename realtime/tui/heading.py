@@ -3,11 +3,15 @@
 from typing import ClassVar
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.realtime.health import reason
 from instrec_live.realtime.tui.bar import Run, clock, probability
+from instrec_live.realtime.tui.fitting import length
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Line, length
+from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Picture
-from instrec_live.realtime.tui.rows import columns
+from instrec_live.realtime.tui.row import columns
+from instrec_live.realtime.tui.view import View
+from instrec_live.realtime.update import State
 
 
 def axis(width: int) -> str:
@@ -26,12 +30,9 @@ def titles(picture: Picture, width: int) -> list[Run]:
     text = f"   {'instrument':<{cells.name}.{cells.name}}  p   {axis(cells.bar)}  "
     if cells.dots:
         text += f"{'net':<{cells.dots}.{cells.dots}}"
-    if cells.spark:
-        text += (
-            f"  {'last minute':<{cells.spark}.{cells.spark}}"
-            if cells.spark < 16
-            else (f"  {'last minute':<{cells.spark - 3}}now")
-        )
+    if cells.minute:
+        past = "last minute" if cells.minute < 16 else f"{'last minute':<{cells.minute - 3}}now"
+        text += f"  {past:<{cells.minute}.{cells.minute}}"
     return [("label", text)]
 
 
@@ -40,7 +41,7 @@ def detail(picture: Picture, name: str, width: int, glyphs: Glyphs) -> list[Run]
     number = INSTRUMENTS.index(name)
     runs: list[Run] = [("label", "   "), ("value", DISPLAY_NAMES[name])]
     fields = [("now", probability(float(picture.probabilities[number])))]
-    fields.append(("threshold", probability(picture.info.thresholds.get(name, 0.5))))
+    fields.append(("threshold", probability(picture.threshold(name))))
     if picture.update is not None:
         opinions = zip(picture.info.models, picture.opinions(name), strict=True)
         fields += [(model, glyphs.gone if p is None else probability(p)) for model, (p, _) in opinions]
@@ -53,26 +54,40 @@ def detail(picture: Picture, name: str, width: int, glyphs: Glyphs) -> list[Run]
     return runs
 
 
-class Heading(Line):
-    """Titles of the columns, or the selected row's numbers."""
+def solo_runs(model: str) -> list[Run]:
+    """Whose opinion is shown, where it is one network's alone."""
+    return [
+        ("label", "   "),
+        ("value", model),
+        ("label", " alone"),
+        ("label", "  its key again, or esc, shows all together"),
+    ]
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "value"}
+
+class Heading(Line):
+    """Titles of the columns; or the selected row's numbers, the network that is shown alone, the state's reason."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "value", "reason"}
 
     def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
         super().__init__()
         self.picture = picture
+        self.view = View()
         self.glyphs = glyphs
-        self.selected: str | None = None
 
-    def show(self, picture: Picture, selected: str | None) -> None:
+    def show(self, picture: Picture, view: View) -> None:
         """Draw another picture."""
-        if selected is None and self.selected is None and self.size.height:
-            self.picture = picture
-            return  # the titles stay as they are
-        self.picture, self.selected = picture, selected
-        self.refresh()
+        self.picture, self.view = picture, view
+        self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        if self.selected is None:
-            return titles(self.picture, width)
-        return detail(self.picture, self.selected, width, self.glyphs)
+        if self.view.selected is not None:
+            return detail(self.picture, self.view.selected, width, self.glyphs)
+        if self.view.solo is not None:
+            return solo_runs(self.view.solo)
+        update = self.picture.update
+        if update is not None and update.state is not State.OK and not self.picture.ended:
+            words = reason(update)
+            if words:
+                return [("label", "   "), ("reason", words)]
+        return titles(self.picture, width)

@@ -11,13 +11,37 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.realtime.update import StreamInfo
 
 Entry = tuple[str, str]
 
 
-def chapters(glyphs: Glyphs, models: tuple[str, ...]) -> list[tuple[str, list[Entry]]]:
+def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool) -> list[tuple[str, list[Entry]]]:
     """(title, [(sign, meaning)]) in reading order."""
+    models = info.models
     dots = glyphs.dot * max(1, len(models) - 1) + glyphs.ring
+    chosen = [
+        ("space", "freeze and resume the picture; listening goes on"),
+        (f"{glyphs.up_down} j k", "select a row, to read its numbers above; esc lets go"),
+        ("+ -", "threshold of the selected row, or of all"),
+        ("m", "a bar for every network, below the selected row"),
+        (" ".join(str(n + 1) for n in range(len(models))), f"one network alone: {', '.join(models)}"),
+        ("s", "sort: fixed order, by score, by latest entry"),
+        ("/", "show some instruments only"),
+        ("v", "the last minute as a line, or as a heat map"),
+        ("0", "clear the peaks"),
+        ("l", "write a label into the outputs, at this moment"),
+        ("r", "record the sound, with the seconds before; again ends it"),
+    ]
+    if info.live:
+        chosen.append(("d", "listen to another microphone"))
+    if playable:
+        chosen += [
+            ("p", "pause and play the file"),
+            (glyphs.left_right, "10 s back and on, a minute with shift; home: to the beginning"),
+            ("< >", "slower, faster"),
+        ]
+    chosen += [("t", "dark or light; more themes and commands with ctrl+p"), ("q", "quit")]
     return [
         (
             "A row",
@@ -28,6 +52,7 @@ def chapters(glyphs: Glyphs, models: tuple[str, ...]) -> list[tuple[str, list[En
                 (glyphs.peak, "the highest of the last seconds; falls slowly"),
                 (dots, f"what {', '.join(models)} say alone ({glyphs.gone}: nothing)"),
                 (glyphs.spark, "the last minute, the present at the right"),
+                (glyphs.shades[1:], "the same as a heat map; full: over the threshold"),
             ],
         ),
         (
@@ -44,20 +69,11 @@ def chapters(glyphs: Glyphs, models: tuple[str, ...]) -> list[tuple[str, list[En
                 ("WARMING", "less than 10 s heard so far: answers are still rough"),
                 ("QUIET", "too soft to judge: nothing is shown as sounding"),
                 ("CATCHING UP", "too slow for this machine: share of windows left out"),
+                ("DEVICE LOST", "the microphone gives no sound any more"),
                 ("FROZEN", "the picture is held; listening goes on"),
             ],
         ),
-        (
-            "Keys",
-            [
-                ("space", "freeze and resume the picture"),
-                ("s", "sort: fixed order, by score, by latest entry"),
-                (f"{glyphs.up_down} j k", "select a row, to read its numbers above; esc lets go"),
-                ("0", "clear the peaks"),
-                ("t", "dark or light; more themes and commands with ctrl+p"),
-                ("q", "quit"),
-            ],
-        ),
+        ("Keys", chosen),
     ]
 
 
@@ -70,17 +86,17 @@ class Help(ModalScreen[None]):
         Binding("up,k", "scroll(-1)", "up"),
     ]
 
-    def __init__(self, glyphs: Glyphs, models: tuple[str, ...]) -> None:
+    def __init__(self, glyphs: Glyphs, info: StreamInfo, playable: bool) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self.models = models
+        self.info, self.playable = info, playable
 
     def compose(self) -> ComposeResult:
         text = Text()
         text.append("How to read the screen", Style(bold=True))
         text.append("   esc closes this page\n", Style(dim=True))
         airy = self.app.size.height >= 30
-        for title, entries in chapters(self.glyphs, self.models):
+        for title, entries in chapters(self.glyphs, self.info, self.playable):
             text.append("\n" * airy + f"{title}\n", Style(italic=True))
             for sign, meaning in entries:
                 text.append(f"  {sign:<13}", Style(bold=True))

@@ -5,23 +5,36 @@ from typing import ClassVar
 from rich.style import Style
 
 from instrec_live.realtime.tui.bar import Run
+from instrec_live.realtime.tui.deck import Deck
 from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.line import Line
-from instrec_live.realtime.tui.picture import Sorting
+from instrec_live.realtime.tui.view import View
 
 
-def entries(sorting: Sorting, frozen: bool, glyphs: Glyphs) -> list[tuple[str, str, str]]:
+def entries(view: View, deck: Deck, live: bool, glyphs: Glyphs) -> list[tuple[str, str, str]]:
     """(key, what it does, Textual action), the most needed first."""
-    return [
+    found = [
         ("q", "quit", "app.quit"),
         ("?", "help", "app.help"),
-        ("space", "resume" if frozen else "freeze", "app.freeze"),
-        ("s", f"sort:{sorting.value}", "app.sort"),
+        ("space", "resume" if view.frozen else "freeze", "app.freeze"),
+    ]
+    if deck.playable:
+        found += [("p", "play" if deck.paused else "pause", "app.pause"), (glyphs.left_right, "seek", "app.seek(10)")]
+    found += [
+        ("s", f"sort:{view.sorting.value}", "app.sort"),
+        ("+-", "threshold", "app.threshold(1)"),
+        ("r", "stop rec" if deck.recording else "rec", "app.record"),
+        *([("d", "device", "app.devices")] if live else []),
+        ("m", "nets", "app.networks"),
+        ("v", "view", "app.minute"),
+        ("/", "filter", "app.filter"),
+        ("l", "label", "app.label"),
         ("0", "clear peaks", "app.clear_peaks"),
         (glyphs.up_down, "select", "app.move(1)"),
         ("t", "theme", "app.light_or_dark"),
         ("ctrl+p", "more", "app.command_palette"),
     ]
+    return found
 
 
 class Keys(Line):
@@ -29,27 +42,27 @@ class Keys(Line):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key", "label"}
 
-    def __init__(self, glyphs: Glyphs) -> None:
+    def __init__(self, live: bool, glyphs: Glyphs) -> None:
         super().__init__()
+        self.live = live
         self.glyphs = glyphs
-        self.sorting = Sorting.FIXED
-        self.frozen = False
+        self.view, self.deck = View(), Deck()
 
-    def show(self, sorting: Sorting, frozen: bool) -> None:
-        """Show the present order and whether the display is frozen."""
-        self.sorting, self.frozen = sorting, frozen
-        self.refresh()
+    def show(self, view: View, deck: Deck) -> None:
+        """Show what the keys do now."""
+        self.view, self.deck = view, deck
+        self.redraw()
 
     def runs(self, width: int) -> list[Run]:
         runs: list[Run] = []
         taken = 0
-        for key, label, action in entries(self.sorting, self.frozen, self.glyphs):
+        for key, label, action in entries(self.view, self.deck, self.live, self.glyphs):
             taken += len(key) + len(label) + 3
             if taken > width + 1:
                 break
             runs += [(f"key:{action}", f" {key}"), (f"label:{action}", f" {label} ")]
         return runs
 
-    def part_style(self, part: str) -> Style:
+    def look(self, part: str) -> Style:
         name, _, action = part.partition(":")
-        return super().part_style(name) + Style(meta={"@click": action})
+        return super().look(name) + Style(meta={"@click": action}) if action else super().look(name)

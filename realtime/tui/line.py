@@ -1,9 +1,5 @@
-"""One line of the screen, drawn straight from runs: the base of every widget here."""
+"""Widgets that are drawn straight from runs of text: the base of all on the screen."""
 
-import re
-from collections.abc import Sequence
-
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -12,42 +8,54 @@ from textual.widget import Widget
 from instrec_live.realtime.tui.bar import Run
 
 
-def printable(text: str) -> str:
-    """`text` without control characters: names of files and devices come from anywhere."""
-    return re.sub(r"\s+", " ", "".join(sign if sign.isprintable() else "?" for sign in text))
+class Palette(Widget):
+    """A widget whose component classes style the parts of its runs.
+
+    Textual works a style out anew whenever it is asked for it; ten times a second that is dear, so they are kept.
+    """
+
+    palette: dict[str, Style] | None = None
+
+    @property
+    def paper(self) -> Style:
+        """The widget's own style."""
+        return self.look("")
+
+    def look(self, part: str) -> Style:
+        """The style of a part: its component class, or the widget's own where it has none."""
+        if self.palette is None:
+            self.palette = {"": self.rich_style}
+        if part not in self.palette:
+            known = part in self.COMPONENT_CLASSES
+            self.palette[part] = self.get_component_rich_style(part) if known else self.palette[""]
+        return self.palette[part]
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self.palette = None
+
+    def strip(self, runs: list[Run], width: int) -> Strip:
+        """The runs in their styles, cropped or filled to `width` cells."""
+        return Strip([Segment(text, self.look(part)) for part, text in runs]).adjust_cell_length(width, self.paper)
 
 
-def fitted(text: str, width: int, ellipsis: str) -> str:
-    """`text` in exactly `width` cells (wide signs count two), shortened with an ellipsis where it must be."""
-    if cell_len(text) > width > 0:
-        text = set_cell_size(text, width - 1).rstrip() + ellipsis
-    return set_cell_size(text, max(0, width))
+class Line(Palette):
+    """A widget of one line. Subclasses say in `runs` what stands on it."""
 
-
-def length(runs: Sequence[Run]) -> int:
-    """How many cells the runs take."""
-    return sum(cell_len(text) for _, text in runs)
-
-
-def spread(left: Sequence[Run], right: Sequence[Run], width: int) -> list[Run]:
-    """`left` and `right` at the two ends of `width` cells."""
-    return [*left, ("space", " " * max(0, width - length(left) - length(right))), *right]
-
-
-class Line(Widget):
-    """A widget of one line. Subclasses say in `runs` what stands on it; component classes style the parts."""
+    drawn: list[Run] | None = None
 
     def runs(self, width: int) -> list[Run]:
         """What to draw on `width` cells; what is too long is cropped."""
         raise NotImplementedError
 
-    def part_style(self, part: str) -> Style:
-        """The style of a part: its component class, or the line's own style where it has none."""
-        return self.get_component_rich_style(part, default=self.rich_style)
+    def redraw(self) -> None:
+        """Draw again, if something else is to be drawn."""
+        if self.drawn is None or self.runs(self.size.width) != self.drawn:
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         if y > 0:
-            return Strip.blank(width, self.rich_style)
-        segments = [Segment(text, self.part_style(part)) for part, text in self.runs(width)]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+            return Strip.blank(width, self.paper)
+        self.drawn = self.runs(width)
+        return self.strip(self.drawn, width)

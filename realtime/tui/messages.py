@@ -5,10 +5,11 @@ from typing import Protocol
 
 from textual.message import Message
 
+from instrec_live.realtime.transport import Controls
 from instrec_live.realtime.update import StreamInfo, Update
 
 
-class Updates(Protocol):
+class Updates(Controls, Protocol):
     """What the screen needs of a stream."""
 
     @property
@@ -42,3 +43,19 @@ class RowChosen(Message):
     def __init__(self, name: str | None) -> None:
         super().__init__()
         self.name = name
+
+
+class Sought(Message):
+    """A click fell on the line that shows where in the file we are, at `time` (s)."""
+
+    def __init__(self, time: float) -> None:
+        super().__init__()
+        self.time = time
+
+
+class Noticed(Message):
+    """Something that the user should know, though it ends nothing."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words

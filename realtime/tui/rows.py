@@ -1,6 +1,7 @@
 """The twenty instruments: a row each."""
 
-from typing import ClassVar, NamedTuple
+import math
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,68 +12,29 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.tui.bar import Run, bar, dots, probability, sparkline
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.tui.bar import Run
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import fitted
+from instrec_live.realtime.tui.line import Palette
 from instrec_live.realtime.tui.messages import RowChosen
-from instrec_live.realtime.tui.picture import Picture, Sorting
+from instrec_live.realtime.tui.picture import Picture
+from instrec_live.realtime.tui.row import Columns, Row, columns, minute_runs, model_runs, row, row_runs
+from instrec_live.realtime.tui.view import View
 
-NAME = max(map(len, DISPLAY_NAMES.values()))
-FIXED = 3 + NAME + 1 + 3 + 1 + 2 + 1  # cursor, marker, name, number, the bar's ends, the right margin
-MIN_BAR, MIN_SPARK, MAX_SPARK = 8, 10, 120
-ON_TRACK = {"fill", "track", "mark", "notch", "peak"}  # parts with a background of their own
+ON_TRACK = {
+    "fill",
+    "track",
+    "mark",
+    "notch",
+    "peak",
+    *(f"cold-{n}" for n in range(5)),
+    *(f"warm-{n}" for n in range(3)),
+}
 PARTS = {"marker", "name", "number", "end", "dot", "ring", "gone", "high", "low", "base", *ON_TRACK}
 BRIGHTER = {"marker", "name", "number", "fill", "notch", "peak", "dot", "high", "low"}  # in a row that sounds
 
 
-class Columns(NamedTuple):
-    """How many cells each elastic part of a row gets."""
-
-    name: int
-    bar: int
-    dots: int
-    spark: int
-
-
-def columns(width: int, models: int) -> Columns:
-    """The parts of a row of `width` cells: a narrow one loses sparkline, then dots, then of its name."""
-    room = width - FIXED
-    with_dots = room - (models + 1)
-    if (spark := int((with_dots - 2) * 0.45)) >= MIN_SPARK:
-        spark = min(MAX_SPARK, spark)
-        return Columns(NAME, with_dots - 2 - spark, models, spark)
-    if with_dots >= MIN_BAR:
-        return Columns(NAME, with_dots, models, 0)
-    name = max(4, min(NAME, NAME + room - MIN_BAR))
-    return Columns(name, max(0, room + NAME - name), 0, 0)
-
-
-def row_runs(
-    picture: Picture, name: str, spark: NDArray[np.float32], cells: Columns, glyphs: Glyphs, selected: bool
-) -> list[Run]:
-    """One instrument's row. `spark` is float32 [cells.spark], its last minute."""
-    number = INSTRUMENTS.index(name)
-    value, peak = float(picture.probabilities[number]), float(picture.peaks[number])
-    threshold = picture.info.thresholds.get(name, 0.5)
-    active = name in picture.active
-    runs: list[Run] = [
-        ("marker", glyphs.cursor if selected else " "),
-        ("marker", f"{glyphs.active} " if active else "  "),
-        ("name", fitted(DISPLAY_NAMES[name], cells.name, glyphs.ellipsis) + " "),
-        ("number", probability(value) + " "),
-        ("end", glyphs.left),
-        *bar(value, cells.bar, glyphs, threshold, peak),
-        ("end", glyphs.right),
-    ]
-    if cells.dots:
-        runs += [("end", " "), *dots(picture.opinions(name), glyphs)]
-    if cells.spark:
-        runs += [("end", "  "), *sparkline(spark, threshold, glyphs)]
-    return [*runs, ("end", " ")]
-
-
-class Rows(ScrollView, can_focus=False):
+class Rows(ScrollView, Palette, can_focus=False):
     """All rows in one widget; only those that changed are drawn again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*PARTS, *(f"{part}-on" for part in BRIGHTER), "cursor"}
@@ -80,73 +42,132 @@ class Rows(ScrollView, can_focus=False):
     def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
         super().__init__()
         self.picture = picture
+        self.view = View()
         self.glyphs = glyphs
-        self.sorting = Sorting.FIXED
         self.order = INSTRUMENTS
-        self.selected: str | None = None
+        self.since = math.inf  # seconds since the newest update came, as it is drawn
         self.group = 0  # a blank line after every so many rows; 0: none
         self.strips: list[Strip] = []
-        self.palette: dict[str, Style] = {}
+        self.kept: dict[object, list[Segment]] = {}  # what is drawn now
+        self.seen: dict[object, list[Segment]] = {}  # what was drawn before
+        self.minute: tuple[object, NDArray[np.float32]] | None = None
 
-    def show(self, picture: Picture) -> None:
-        """Draw another picture."""
-        self.picture = picture
-        self.order = picture.order(self.sorting, self.order)
+    def show(self, picture: Picture, view: View, since: float = math.inf) -> None:
+        """Draw a picture as it is looked at, `since` seconds after its update came."""
+        if picture is self.picture and view is self.view and self.strips:
+            self.since = since
+            self.move()
+            return
+        chosen = view.selected is not None and view.selected != self.view.selected
+        self.picture, self.view, self.since = picture, view, since
+        order = picture.order(view.sorting, (*self.order, *(set(INSTRUMENTS) - set(self.order))), self.voice)
+        self.order = tuple(name for name in order if view.admits(name))
         self.redraw()
+        if chosen and view.selected in self.order:
+            line = self.line_of(view.selected or "")
+            self.scroll_to_region(Region(0, line, 1, 1 + self.opened), animate=False, force=True)
 
-    def sort(self, sorting: Sorting) -> None:
-        """Put the rows into another order."""
-        self.sorting = sorting
-        self.order = self.picture.order(sorting, self.order)
-        self.redraw()
+    def move(self) -> None:
+        """Draw again those rows of the same picture whose bars are on their way."""
+        moving = {INSTRUMENTS[number] for number in np.flatnonzero(self.picture.moving)}
+        if self.opened and self.view.selected in moving:
+            self.redraw()
+            return
+        width = self.scrollable_content_region.width
+        cells, bars = columns(width, len(self.picture.info.models)), self.picture.bars(self.since)
+        self.seen = self.kept
+        for name in moving.intersection(self.order):
+            line = self.line_of(name)
+            self.put(line, self.strips[line], self.drawn_row(name, cells, bars, width))
+
+    @property
+    def voice(self) -> int:
+        """Whose bars are shown."""
+        return self.picture.voice_of(self.view.solo)
+
+    @property
+    def opened(self) -> int:
+        """Lines below the selected row."""
+        return len(self.picture.info.models) if self.view.opened and self.view.selected in self.order else 0
 
     def line_of(self, name: str) -> int:
         """The line that an instrument's row stands on."""
         number = self.order.index(name)
-        return number + (number // self.group if self.group else 0)
-
-    def select(self, name: str | None) -> None:
-        """Mark an instrument's row, and scroll to it."""
-        self.selected = name
-        self.redraw()
-        if name is not None:
-            self.scroll_to_region(Region(0, self.line_of(name), 1, 1), animate=False, force=True)
+        line = number + (number // self.group if self.group else 0)
+        after = self.opened and number > self.order.index(self.view.selected or "")
+        return line + (self.opened if after else 0)
 
     def neighbour(self, steps: int) -> str:
         """The instrument so many rows below the selected one; where none is, the first or last."""
-        if self.selected is None:
+        if self.view.selected not in self.order:
             return self.order[0 if steps > 0 else -1]
-        number = self.order.index(self.selected) + steps
+        number = self.order.index(self.view.selected) + steps
         return self.order[min(len(self.order) - 1, max(0, number))]
 
     def drawn(self, width: int) -> list[Strip]:
         """Every line of the widget, `width` cells wide."""
         cells = columns(width, len(self.picture.info.models))
-        sparks = self.picture.columns(cells.spark)
+        bars = self.picture.bars(self.since)
         strips: list[Strip] = []
+        self.seen, self.kept = self.kept, {}
         for name in self.order:
-            selected = name == self.selected
-            runs = row_runs(self.picture, name, sparks[INSTRUMENTS.index(name)], cells, self.glyphs, selected=selected)
             while len(strips) < self.line_of(name):
-                strips.append(Strip.blank(width, self.rich_style))
-            strips.append(self.styled(runs, width, name in self.picture.active, selected))
+                strips.append(Strip.blank(width, self.paper))
+            strips.append(self.drawn_row(name, cells, bars, width))
+            if name == self.view.selected and self.opened:
+                strips += self.networks(name, cells, bars, width)
         return strips
 
-    def styled(self, runs: list[Run], width: int, active: bool, selected: bool) -> Strip:
+    def drawn_row(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> Strip:
+        """One instrument's row; `bars` float32 [voices, 20]."""
+        shown = row(self.picture, self.view, name, bars, cells, self.glyphs)
+        minute = self.minutes(cells.minute)[INSTRUMENTS.index(name)]
+        line = Strip([*self.front(shown, cells), *self.past(shown, minute)])
+        return line.adjust_cell_length(width, self.look("cursor" if shown.selected else ""))
+
+    def front(self, shown: Row, cells: Columns) -> list[Segment]:
+        """A row up to its last minute; what looks as it did is not drawn again."""
+        if (found := self.seen.get(shown)) is None:
+            found = self.styled(row_runs(shown, cells, self.glyphs), shown.active, shown.selected)
+        self.kept[shown] = found
+        return found
+
+    def past(self, shown: Row, minute: NDArray[np.float32]) -> list[Segment]:
+        """A row's last minute, drawn once an update."""
+        key = (minute.tobytes(), shown.threshold, self.view.minute, shown.active, shown.selected)
+        if (found := self.seen.get(key)) is None:
+            runs = minute_runs(minute, shown.threshold, self.view.minute, self.glyphs)
+            found = self.styled(runs, shown.active, shown.selected)
+        self.kept[key] = found
+        return found
+
+    def minutes(self, width: int) -> NDArray[np.float32]:
+        """The last minute of every row, float32 [20, width]; found once an update."""
+        key = (id(self.picture.trail), width, self.voice)
+        if self.minute is None or self.minute[0] != key:
+            self.minute = (key, np.ascontiguousarray(self.picture.columns(width, self.voice)))
+        return self.minute[1]
+
+    def networks(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> list[Strip]:
+        """What every network says of the selected instrument, a line each."""
+        strips = []
+        for voice, (model, (p, threshold)) in enumerate(
+            zip(self.picture.info.models, self.picture.opinions(name), strict=True), start=1
+        ):
+            value = float(bars[voice, INSTRUMENTS.index(name)]) if voice < len(bars) else 0.0
+            active = p is not None and p >= threshold
+            segments = self.styled(model_runs(model, value, p, threshold, cells, self.glyphs), active, True)
+            strips.append(Strip(segments).adjust_cell_length(width, self.look("cursor")))
+        return strips
+
+    def styled(self, runs: list[Run], active: bool, selected: bool) -> list[Segment]:
         """A row's runs in the colours of the style sheet."""
-        ground = self.look("cursor") if selected else self.rich_style
-        paper = Style(bgcolor=ground.bgcolor)
+        paper = Style(bgcolor=self.look("cursor" if selected else "").bgcolor)
         segments = []
         for part, text in runs:
             style = self.look(f"{part}-on" if active and part in BRIGHTER else part)
             segments.append(Segment(text, style if part in ON_TRACK else style + paper))
-        return Strip(segments).adjust_cell_length(width, ground)
-
-    def look(self, part: str) -> Style:
-        """The style of a component class; Textual forgets its own at every refresh, and they are dear."""
-        if part not in self.palette:
-            self.palette[part] = self.get_component_rich_style(part)
-        return self.palette[part]
+        return segments
 
     def redraw(self) -> None:
         """Draw again the lines that are not as they were."""
@@ -157,27 +178,34 @@ class Rows(ScrollView, can_focus=False):
             self.virtual_size = Size(width, len(strips))
             self.refresh()
             return
-        top = self.scroll_offset.y
         for line, (before, now) in enumerate(zip(old, strips, strict=True)):
-            if before != now and 0 <= line - top < self.size.height:
-                self.refresh(Region(0, line - top, width, 1))
+            self.put(line, before, now)
+
+    def put(self, line: int, before: Strip, now: Strip) -> None:
+        """Let one strip take the place of another."""
+        self.strips[line] = now
+        at = line - self.scroll_offset.y
+        if before != now and 0 <= at < self.size.height:
+            self.refresh(Region(0, at, now.cell_length, 1))
+
+    def begin_anew(self) -> None:
+        """Draw every line again."""
+        self.strips, self.kept = [], {}
+        self.redraw()
 
     def on_resize(self) -> None:
-        self.strips = []
-        self.redraw()
+        self.begin_anew()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self.palette = {}
         if self.is_mounted:
-            self.strips = []
-            self.call_after_refresh(self.redraw)
+            self.call_after_refresh(self.begin_anew)
 
     def render_line(self, y: int) -> Strip:
         line = y + self.scroll_offset.y
         if line < len(self.strips):
             return self.strips[line]
-        return Strip.blank(self.size.width, self.rich_style)
+        return Strip.blank(self.size.width, self.paper)
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y

@@ -1,23 +1,27 @@
 """The second line: how the sound and the program are doing."""
 
+import math
 from typing import ClassVar
 
 from instrec_live.realtime.tui.bar import Run, bar, level
+from instrec_live.realtime.tui.fitting import length, spread
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Line, length, spread
+from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.update import State, Update
 
 HOT_DB, CLIP_DB = -9.0, -0.1
 
 
-def state_run(picture: Picture, frozen: bool = False, late: float = 0.0) -> Run:
+def state_run(picture: Picture, frozen: bool = False, late: float = 0.0, paused: bool = False) -> Run:
     """The state word. `late` is for how many seconds an update has been overdue, 0 for not at all."""
     update = picture.update
     if frozen:
         return "state-frozen", "FROZEN"
     if picture.ended:
         return "state-ended", "ENDED"
+    if paused:
+        return "state-frozen", "PAUSED"
     if late > 0:
         return "state-bad", f"NO UPDATE {late:.0f} s"
     if update is None:
@@ -61,28 +65,36 @@ def counters(update: Update | None, late: float = 0.0) -> list[list[Run]]:
     ]
 
 
-def meter_runs(picture: Picture, width: int, glyphs: Glyphs) -> list[Run]:
+def meter_runs(picture: Picture, width: int, glyphs: Glyphs, since: float = math.inf) -> list[Run]:
     """The level meter, `width` cells with its ends; its parts say "hot" and "clip" near full scale."""
     update = picture.update
-    level_db, peak_db = (update.level_db, picture.peak_db) if update else (-120.0, -120.0)
+    level_db, peak_db = picture.level_db(since), picture.peak_db
     loud = "-clip" if update and update.peak_db >= CLIP_DB else "-hot" if level_db >= HOT_DB else ""
     runs = bar(level(level_db), width - 2, glyphs, peak=level(peak_db))
     cells = [(part + loud if part == "fill" else part, text) for part, text in runs]
     return [("track-end", glyphs.left), *cells, ("track-end", glyphs.right)]
 
 
-def status_runs(picture: Picture, width: int, glyphs: Glyphs, frozen: bool = False, late: float = 0.0) -> list[Run]:
+def status_runs(
+    picture: Picture,
+    width: int,
+    glyphs: Glyphs,
+    frozen: bool = False,
+    late: float = 0.0,
+    paused: bool = False,
+    since: float = math.inf,
+) -> list[Run]:
     """The whole line; the meter is elastic, and a narrow line loses its last counters first."""
     update = picture.update
     clipped = update is not None and update.peak_db >= CLIP_DB
     db = max(-99.0, update.level_db) if update else -99.0
     left: list[Run] = [("trouble", " CLIP") if clipped else ("label", " in  "), ("value", f"{db:4.0f} dB ")]
-    state = state_run(picture, frozen, late)
+    state = state_run(picture, frozen, late, paused)
     right: list[Run] = [state, ("space", " ")]
     fields = counters(update, late)
     room = width - length(left) - 18  # as wide a state word as there is, so that the meter keeps still
     meter = min(60, max(12, room - 37))
-    line = [*left, *meter_runs(picture, max(6, min(meter, room)), glyphs)]
+    line = [*left, *meter_runs(picture, max(6, min(meter, room)), glyphs, since)]
     for number, runs in enumerate(fields):
         added = [("space", " " if number == 0 else "  "), *runs]
         if length(line) + length(added) + length(right) + 1 > width:
@@ -103,13 +115,15 @@ class Status(Line):
         super().__init__()
         self.picture = picture
         self.glyphs = glyphs
-        self.frozen = False
-        self.late = 0.0
+        self.frozen = self.paused = False
+        self.late, self.since = 0.0, math.inf
 
-    def show(self, picture: Picture, frozen: bool, late: float) -> None:
-        """Draw another picture; `late`: seconds by which an update is overdue."""
-        self.picture, self.frozen, self.late = picture, frozen, late
-        self.refresh()
+    def show(
+        self, picture: Picture, frozen: bool = False, late: float = 0.0, paused: bool = False, since: float = math.inf
+    ) -> None:
+        """Draw another picture; `late`: seconds by which an update is overdue; `since`: since the newest came."""
+        self.picture, self.frozen, self.late, self.paused, self.since = picture, frozen, late, paused, since
+        self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return status_runs(self.picture, width, self.glyphs, self.frozen, self.late)
+        return status_runs(self.picture, width, self.glyphs, self.frozen, self.late, self.paused, self.since)

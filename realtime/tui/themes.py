@@ -3,7 +3,7 @@
 from textual.theme import BUILTIN_THEMES, Theme
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.settings import nearest
+from instrec_live.realtime.options import nearest
 
 # accent: what sounds; secondary: what does not (quite); surface: an unlit bar; panel: the outer lines.
 DARK = Theme(

@@ -1,0 +1,242 @@
+"""A source's sound as it comes, hop by hop, which can be sent to another second or come from another source."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.capture import Capture, Intake
+from instrec_live.realtime.clock import Clock
+from instrec_live.realtime.hops import last_piece
+from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.sources import FileSource, Source
+
+FloatArray = NDArray[np.float32]
+
+_JOIN_WITHIN = 1.0  # s; a thread may be stuck in a driver
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What came since the last piece, up to the newest whole hop.
+
+    Attributes:
+        samples: float32 [m], mono at 32 kHz.
+        skipped: hops in it that nobody was told of.
+        begins: second at which the sound begins anew, after a jump; None where it goes on.
+    """
+
+    samples: FloatArray
+    skipped: int
+    begins: float | None
+
+
+class LiveSound:
+    """The sound of a source in real time.
+
+    One thread iterates `sounds`, and alone begins and ends captures; each capture has its own resampler, ring and
+    thread. `seek`, `change_to` and `close` come from any thread: they only leave word and end the present capture.
+
+    Args:
+        source: where the sound comes from.
+        hop: samples.
+        kept: samples that may wait to be heard.
+        clock: paces what could come too fast; None for a source that keeps its own time.
+        limit: seconds to listen, or None.
+        start: the second at which the source begins.
+        stay: wait at the end for another jump.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        hop: int,
+        kept: int,
+        clock: Clock | None = None,
+        limit: float | None = None,
+        start: float = 0.0,
+        stay: bool = False,
+    ) -> None:
+        self.source = source
+        self._hop, self._kept, self._clock, self._limit = hop, kept, clock, limit
+        self._start, self._stay = start, stay
+        self._lock = threading.Lock()  # between those who leave word, and the thread that takes it
+        self._word = threading.Event()  # there is something new for a thread that waits at the end
+        self._jump: float | None = None  # second to go on from
+        self._away = self._changed = False
+        self._closed = threading.Event()
+        self._error: Exception | None = None
+        self._xruns = self._bad_samples = 0  # of sources before this one
+        self._ring: RingBuffer
+        self._capture: Capture
+        self._heard: int  # samples handed on since the sound began, or began anew
+        self._prepare()
+
+    @property
+    def xruns(self) -> int:
+        """Times that sound was lost, of all sources so far."""
+        return self._xruns + self.source.xruns
+
+    @property
+    def bad_samples(self) -> int:
+        """Samples zeroed, of all sources so far."""
+        return self._bad_samples + self.source.bad_samples
+
+    @property
+    def jumping(self) -> bool:
+        """Whether what has been handed on last is not wanted any more."""
+        return self._jump is not None or self._changed
+
+    def age(self) -> float:
+        """Wall-clock seconds since the newest sound handed on was captured."""
+        return self._capture.age(self._heard)
+
+    def seek(self, time: float) -> None:
+        """Go on from another second of the file. Returns at once."""
+        assert self._clock is not None
+        with self._lock:
+            self._jump = time
+            self._clock.set(time)
+            self._end_capture()
+
+    def change_to(self, source: Source) -> None:
+        """Go on with another source, and let go of the old one. Returns once that is closed."""
+        with self._lock:
+            old, self.source = self.source, source
+            self._xruns, self._bad_samples = self._xruns + old.xruns, self._bad_samples + old.bad_samples
+            self._changed = True
+            self._end_capture()
+        old.close()
+        if self._closed.is_set():
+            source.close()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Let go of the source for a while: its end is not the end of the sound.
+
+        An error inside is, unless the sound goes on with another source.
+        """
+        self._away = True
+        try:
+            self.source.close()
+            yield
+        except Exception as error:
+            self._error = None if self._changed else error
+            raise
+        finally:
+            self._away = False
+            self._word.set()
+
+    def close(self) -> None:
+        """End the sounds soon, and let go of the source."""
+        self._closed.set()
+        self._end_capture()
+        self.source.close()
+        if self._clock is not None:
+            self._clock.close()
+        self._capture.join(_JOIN_WITHIN)
+
+    def sounds(self) -> Iterator[Sound | None]:
+        """Pieces of sound, until it ends or is closed; None when it has ended and may yet be sent elsewhere.
+
+        Raises:
+            InstrecError: what the source raises, after the sound before it.
+        """
+        begins: float | None = None
+        self._run()
+        while True:
+            for samples, skipped in self._pieces():
+                yield Sound(samples, skipped, begins)
+                begins = None
+            ended = False
+            while not self.jumping and not self._closed.is_set():
+                if self._away:
+                    self._word.wait()
+                elif (error := self._error or self._capture.error) is not None:
+                    raise error
+                elif not self._stay:
+                    return
+                elif not ended:
+                    ended = True
+                    self._stand()
+                    yield None
+                else:
+                    self._word.wait()
+                self._word.clear()
+            if self._closed.is_set():
+                return
+            begins = self._turn()
+
+    def _pieces(self) -> Iterator[tuple[FloatArray, int]]:
+        """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
+        ring, self._heard = self._ring, 0
+        while not self.jumping and not self._closed.is_set():
+            if ring.wait(self._heard + self._hop):
+                hops = (ring.written - self._heard) // self._hop
+                begin, self._heard = self._heard, self._heard + hops * self._hop
+                yield since(ring, begin, self._heard), hops - 1
+                continue
+            if self.jumping or self._away or self._closed.is_set() or self._capture.error is not None:
+                return
+            rest = last_piece(since(ring, self._heard, ring.written), self._heard)
+            self._heard += len(rest)
+            if len(rest):
+                yield rest, 0
+            return
+
+    def _turn(self) -> float:
+        """Begin where word says; returns that second."""
+        with self._lock:
+            time, self._jump = self._jump, None
+            changed, self._changed = self._changed, False
+        # Two threads must not read one file; a microphone that is closed reads no more.
+        self._capture.join(_JOIN_WITHIN if changed else None)
+        if time is not None and isinstance(self.source, FileSource):
+            self._start = self.source.seek(time)
+        else:
+            self._start += self._heard / SAMPLE_RATE
+            self._limit = None if self._limit is None else max(0.0, self._limit - self._heard / SAMPLE_RATE)
+        self._prepare()
+        self._run()
+        return self._start
+
+    def _prepare(self) -> None:
+        """A capture that has not begun yet."""
+        self._heard = 0
+        self._ring = RingBuffer(self._kept)
+        self._capture = Capture(Intake(self.source, self._limit), self._ring, self._clock, self._start)
+
+    def _run(self) -> None:
+        """Let the capture begin, unless it is out of date already."""
+        with self._lock:
+            if self.jumping or self._closed.is_set():
+                self._end_capture()
+                return
+            if self._clock is not None:
+                self._clock.set(self._start)
+                self._clock.run()
+            self._capture.start()
+
+    def _stand(self) -> None:
+        """Let the clock stand at the end."""
+        with self._lock:
+            if self._clock is not None and not self.jumping:
+                self._clock.set(self._start + self._heard / SAMPLE_RATE)
+
+    def _end_capture(self) -> None:
+        self._capture.stop()
+        self._ring.close()
+        self._word.set()
+
+
+def since(ring: RingBuffer, start: int, stop: int) -> FloatArray:
+    """Samples [start, stop) of the ring, float32; what a long stall lost is silence, so the clock stays true."""
+    try:
+        return ring.read(start, stop)
+    except Overrun:
+        oldest = min(stop, ring.written - ring.capacity + SAMPLE_RATE)
+        return np.concatenate([np.zeros(oldest - start, np.float32), ring.read(oldest, stop)])

@@ -1,0 +1,128 @@
+"""Updates as MIDI: a note while an instrument sounds, a controller with its probability."""
+
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from instrec_live.models.errors import UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.outputs.address import host_and_port, needs_control
+from instrec_live.realtime.outputs.sink import Sink, Summary
+from instrec_live.realtime.update import Update
+
+#: of each instrument, from middle C upwards
+NOTES: dict[str, int] = {name: 60 + row for row, name in enumerate(INSTRUMENTS)}
+#: of each instrument; those that MIDI leaves undefined
+CONTROLLERS: dict[str, int] = dict(zip(INSTRUMENTS, (*range(20, 32), *range(102, 110)), strict=True))
+_TCP = "tcp://"
+_PATIENCE = 2.0  # s; a receiver that takes longer is given up, for the sound does not wait
+
+
+class Port(Protocol):
+    """What is needed of a port of mido."""
+
+    def send(self, msg: object) -> None: ...
+    def close(self) -> None: ...
+
+
+class Midi(Sink):
+    """note_on when an instrument comes in (velocity: its probability), note_off when it goes, a controller of each.
+
+    Args:
+        port: the name of an output port or a part of it, or tcp://HOST:PORT.
+        channel: 1…16.
+
+    Raises:
+        UsageError: there is no such port, or what drives MIDI is not installed.
+    """
+
+    def __init__(self, port: str, channel: int = 1) -> None:
+        self._port: Port = _over_tcp(port) if port.startswith(_TCP) else _of_this_machine(port)
+        self._channel = channel - 1
+        self._on: tuple[str, ...] = ()
+        self._values: dict[str, int] = {}
+
+    def write(self, update: Update) -> None:
+        values = {name: level(p) for name, p in zip(INSTRUMENTS, map(float, update.probabilities), strict=True)}
+        for name in self._on:
+            if name not in update.active:
+                self._send("note_off", note=NOTES[name], velocity=0)
+        for name in update.active:
+            if name not in self._on:
+                self._send("note_on", note=NOTES[name], velocity=max(1, values[name]))  # 0 would mean off
+        for name, value in values.items():
+            if self._values.get(name) != value:
+                self._send("control_change", control=CONTROLLERS[name], value=value)
+        self._on, self._values = update.active, values
+
+    def close(self, summary: Summary) -> None:
+        try:
+            for name in self._on:
+                self._send("note_off", note=NOTES[name], velocity=0)
+        finally:
+            self._port.close()
+
+    def _send(self, kind: str, **content: int) -> None:
+        from mido import Message
+
+        try:
+            self._port.send(Message(kind, channel=self._channel, **content))
+        except (OSError, ValueError, IndexError) as error:  # what mido makes of a connection that has gone or hangs
+            raise OSError(f"its receiver has gone ({type(error).__name__})") from error
+
+
+def level(probability: float) -> int:
+    """0…1 -> 0…127."""
+    return round(127 * min(1.0, max(0.0, probability)))
+
+
+def chosen(name: str, names: Sequence[str]) -> str:
+    """The port that a user means: its name, or the only one with this part in its name, in any case.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    found = [each for each in names if each == name] or [each for each in names if name.lower() in each.lower()]
+    if len(set(found)) == 1:
+        return found[0]
+    problem = "several MIDI ports match" if found else "no MIDI port matches"
+    there = ", ".join(found or names) or "there are none; connect one, or use --midi tcp://HOST:PORT"
+    raise UsageError(f"--midi: {problem} {name!r}", f"choose one of: {there}" if names else there)
+
+
+def _of_this_machine(name: str) -> Port:
+    if sys.platform == "linux" and not Path("/dev/snd/seq").exists():  # ALSA would say so at length, on stderr
+        raise UsageError(
+            "--midi: this machine has no MIDI (/dev/snd/seq is missing)",
+            "load the kernel module snd-seq, or use --midi tcp://HOST:PORT",
+        )
+    try:
+        import mido
+        import rtmidi  # noqa: F401 - mido would look for it only later
+    except ImportError as error:
+        raise needs_control("--midi") from error
+    try:
+        port: Port = mido.open_output(chosen(name, mido.get_output_names()))
+    except UsageError:
+        raise
+    except Exception as error:  # rtmidi has errors of its own, which are no OSErrors
+        raise UsageError(f"--midi {name}: {error}") from error
+    return port
+
+
+def _over_tcp(address: str) -> Port:
+    host, port = host_and_port("--midi", address.removeprefix(_TCP))
+    try:
+        from mido.sockets import SocketPort
+    except ImportError as error:
+        raise needs_control("--midi") from error
+    try:
+        connection = socket.create_connection((host, port), timeout=_PATIENCE)
+    except OSError as error:
+        raise UsageError(f"--midi {address}: {error.strerror or error}", "is its receiver running?") from error
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # one that hangs is to be noticed soon
+    opened: Port = SocketPort(host, port, conn=connection)
+    return opened

@@ -1,0 +1,125 @@
+"""The picture of a run: instruments by time, as PNG or SVG. Only this file of the room draws with matplotlib."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+from numpy.typing import NDArray
+
+from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.realtime.outputs.history import History
+from instrec_live.realtime.outputs.sink import Summary
+
+_INCHES, _DPI = (14.0, 6.6), 120
+_INK, _EVENT, _UNHEARD = "#1b1b1b", "#D55E00", "#d9d9d9"
+_MOST_LABELS = 40  # texts beside each other on one picture
+_STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)  # s
+
+
+def draw(history: History, head: Mapping[str, Any], summary: Summary, kind: str) -> bytes:
+    """The timeline: the darker the surer, a bar where an instrument counts as sounding, a mark where it comes in.
+
+    `kind` is "png" or "svg". The same run gives the same bytes.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its font cache, to nobody's use
+    content = BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "instrec-live"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a label in a script the font lacks: boxes
+        figure = Figure(figsize=_INCHES, layout="constrained")
+        axes = figure.subplots()
+        _rows(axes)
+        if history.end > history.origin:
+            _shades(figure, axes, history)
+            _bars(axes, history)
+            _labels(axes, history)
+            _time_axis(axes, history)
+        else:
+            axes.set(xticks=[], xlabel="nothing was heard")
+        axes.set_title(_title(head, summary), loc="left", fontsize=12, parse_math=False)
+        figure.savefig(content, format=kind, dpi=_DPI, metadata=_metadata(kind))
+    return content.getvalue()
+
+
+def _metadata(kind: str) -> dict[str, Any]:
+    return {"Creator": "instrec-live", "Date": None} if kind == "svg" else {"Software": "instrec-live"}
+
+
+def _title(head: Mapping[str, Any], summary: Summary) -> str:
+    source, created = str(head.get("source", "")), str(head.get("created", ""))
+    source = source if len(source) <= 60 else source[:59] + "…"
+    words = summary.in_words
+    return f"{source}   {created}\n{words if len(words) <= 130 else words[:129] + '…'}"
+
+
+def _rows(axes: Axes) -> None:
+    axes.set_yticks(range(len(INSTRUMENTS)), [DISPLAY_NAMES[name] for name in INSTRUMENTS])
+    axes.set_ylim(len(INSTRUMENTS) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_facecolor(_UNHEARD)
+    for place in range(1, len(INSTRUMENTS)):
+        axes.axhline(place - 0.5, color="white", linewidth=0.8)
+
+
+def _shades(figure: Figure, axes: Axes, history: History) -> None:
+    extent = (history.origin, history.end, len(INSTRUMENTS) - 0.5, -0.5)
+    image = axes.imshow(
+        np.ma.masked_invalid(history.probabilities.T),
+        aspect="auto", extent=extent, vmin=0, vmax=1, cmap="Blues", interpolation="nearest", zorder=0,
+    )  # fmt: skip
+    bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.02, aspect=40)
+    bar.set_label("probability (grey: not heard)")
+
+
+def _bars(axes: Axes, history: History) -> None:
+    """A bar under the middle of the row as long as it sounds, and a triangle where it comes in."""
+    bars, onsets, rows = [], [], []
+    for row in range(len(INSTRUMENTS)):
+        for first, last in runs(history.active[:, row]):
+            start, stop = (history.origin + history.cell * at for at in (first, last))
+            bars.append([(start, row + 0.36), (stop, row + 0.36)])
+            onsets.append(start)
+            rows.append(row + 0.18)
+    axes.add_collection(LineCollection(bars, colors=_INK, linewidths=3.0, capstyle="butt"))
+    axes.plot(onsets, rows, linestyle="", marker=">", markersize=4.0, color=_EVENT, markeredgewidth=0)
+
+
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """[first, last) of each run of true ones."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
+
+
+def _labels(axes: Axes, history: History) -> None:
+    for number, (time, text) in enumerate(history.labels):
+        axes.axvline(time, color=_EVENT, linewidth=1.0, linestyle="--")
+        if number < _MOST_LABELS:
+            words = text if len(text) <= 40 else text[:39] + "…"
+            axes.annotate(words, (time, 0), (3, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
+                          rotation=90, fontsize=8, va="bottom", annotation_clip=False, parse_math=False,
+                          bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1})  # fmt: skip
+
+
+def _time_axis(axes: Axes, history: History) -> None:
+    length = history.end - history.origin
+    step = next((step for step in _STEPS if length / step <= 14), _STEPS[-1] * np.ceil(length / _STEPS[-1] / 14))
+    axes.set_xlim(history.origin, history.end)
+    axes.xaxis.set_major_locator(MultipleLocator(float(step)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: moment(seconds, step < 1)))
+    axes.set_xlabel("time; bar: it sounds, triangle: it comes in" + ("; dashed: a label" if history.labels else ""))
+
+
+def moment(seconds: float, tenths: bool = False) -> str:
+    """90 -> 1:30, 3723 -> 1:02:03."""
+    whole, tenth = divmod(round(seconds * 10), 10) if tenths else (round(seconds), 0)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{text}.{tenth}" if tenths else text

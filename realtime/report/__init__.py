@@ -1,0 +1,1 @@
+"""Pictures, reports and labels of an earlier run, from its JSON lines."""

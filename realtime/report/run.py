@@ -1,0 +1,136 @@
+"""An earlier run, read again from its JSON lines."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instrec_live.models.errors import InputFileError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import WINDOW_SECONDS
+from instrec_live.realtime.errors import printable
+from instrec_live.realtime.update import State, Update
+
+_LONGEST = 1_000_000  # bytes; no line of a run is as long
+_HINT = "give a file that --json or --output FILE.jsonl has made"
+
+
+class Run:
+    """Opens a file of JSON lines; iterate it once for its records after the header, as JSON has them.
+
+    Attributes:
+        head: the header.
+        hop: seconds between updates.
+        cut_off: how its last line, which was only begun, is to be spoken of; None where there is no such line.
+
+    Raises:
+        InputFileError: no such file, or not one of ours; while iterating, a line that is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._number = path, 0
+        self.cut_off: str | None = None
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 - closed after the last line
+        except OSError as error:
+            raise InputFileError(f"{path}: {error.strerror}", _HINT) from error
+        try:
+            self.head = self._header()
+        except BaseException:
+            self._file.close()
+            raise
+        self.hop = float(self.head["hop"])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self._file:
+            while line := self._line():
+                record = _object(line)
+                if record is not None:
+                    yield record
+                elif self._file.peek(1):
+                    raise self.damaged("it is not JSON")
+                else:
+                    self.cut_off = f"line {self._number}"
+
+    def damaged(self, why: str) -> InputFileError:
+        return InputFileError(f"{self._path}, line {self._number}: {why}", "what came before it was read")
+
+    def _line(self) -> bytes:
+        self._number += 1
+        return self._file.readline(_LONGEST)
+
+    def _header(self) -> dict[str, Any]:
+        try:
+            head = _object(self._line())
+        except OSError as error:  # a folder
+            raise InputFileError(f"{self._path}: {error.strerror}", _HINT) from error
+        if head is None or head.get("type") != "header" or head.get("program") != "instrec-live":
+            raise InputFileError(f"{self._path} is no run of instrec-live", _HINT)
+        if head.get("instruments") != list(INSTRUMENTS):
+            raise InputFileError(f"{self._path} tells of other instruments than this version knows")
+        hop = head.get("hop")
+        if isinstance(hop, bool) or not isinstance(hop, int | float) or not 0 < hop < 3600:
+            raise InputFileError(f"{self._path}: its header is damaged")
+        return head
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """The JSON object of a line, None if it holds none."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def update_of(record: Mapping[str, Any]) -> Update:
+    """An update as it was written; what was not written of it is as in a good run.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
+    """
+    active = [str(name) for name in record["active"]]
+    if not set(active) <= set(INSTRUMENTS):
+        raise ValueError("an unknown instrument is active")
+    return Update(
+        time=number(record["time"]),
+        probabilities=_probabilities(record["probabilities"]),
+        active=tuple(active),
+        by_model={str(name): _probabilities(p) for name, p in record["by_model"].items()},
+        level_db=number(record["level_db"]),
+        peak_db=number(record["peak_db"]),
+        state=State(record["state"]),
+        filled_s=WINDOW_SECONDS,
+        age_s=number(record["age_s"]),
+        inference_s=0.0,
+        skipped=int(record["skipped"]),
+        xruns=int(record["xruns"]),
+        bad_samples=int(record["bad_samples"]),
+        jumped=bool(record.get("jumped", False)),
+    )
+
+
+def number(value: object) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def line_of(text: object) -> str:
+    """A label's text, on one line whatever the file holds."""
+    return printable(str(text))
+
+
+def _probabilities(by_name: Mapping[str, Any]) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    p = np.array([number(by_name[name]) for name in INSTRUMENTS], np.float32)
+    if p.min() < 0 or p.max() > 1:
+        raise ValueError("a probability is not between 0 and 1")
+    return p

@@ -1,0 +1,71 @@
+"""The whole screen: its parts, where they stand, and how a picture is shown on all of them."""
+
+import math
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from instrec_live.realtime.tui.deck import Deck
+from instrec_live.realtime.tui.events import Events
+from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.realtime.tui.header import Header
+from instrec_live.realtime.tui.heading import Heading
+from instrec_live.realtime.tui.keys import Keys
+from instrec_live.realtime.tui.layout import SIDE, stack
+from instrec_live.realtime.tui.mel_strip import MelStrip
+from instrec_live.realtime.tui.picture import Picture
+from instrec_live.realtime.tui.prompt import Prompt
+from instrec_live.realtime.tui.rows import Rows
+from instrec_live.realtime.tui.seekbar import Seekbar
+from instrec_live.realtime.tui.status import Status
+from instrec_live.realtime.tui.view import View
+
+
+class Board(Vertical, can_focus=False):
+    """Header, status, rows and what a larger terminal has room for."""
+
+    def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.header = Header(picture, glyphs)
+        self.status = Status(picture, glyphs)
+        self.seekbar = Seekbar(glyphs)
+        self.heading = Heading(picture, glyphs)
+        self.rows = Rows(picture, glyphs)
+        self.mel = MelStrip(picture, glyphs)
+        self.below, self.beside = Events(picture, glyphs), Events(picture, glyphs)
+        self.prompt = Prompt()
+        self.keys = Keys(picture.info.live, glyphs)
+
+    def compose(self) -> ComposeResult:
+        yield from (self.header, self.status, self.seekbar)
+        with Horizontal():
+            with Vertical():
+                yield from (self.heading, self.rows, self.mel, self.below)
+            yield self.beside
+        yield from (self.prompt, self.keys)
+
+    def show(self, picture: Picture, view: View, deck: Deck, late: float = 0.0, since: float = math.inf) -> None:
+        """Draw a picture as it is looked at, `since` seconds after its update came."""
+        self.header.show(picture, deck)
+        self.status.show(picture, False, late, deck.paused, since)
+        self.seekbar.show(deck)
+        self.heading.show(picture, view)
+        self.rows.show(picture, view, since)
+        self.mel.show(picture)
+        self.below.show(picture)
+        self.beside.show(picture)
+        self.keys.show(view, deck)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Share the terminal out anew."""
+        lines = stack(event.size.width, event.size.height)
+        self.heading.display = lines.heading > 0
+        self.seekbar.display = lines.blank > 0
+        self.rows.group = lines.group
+        self.rows.styles.height = lines.rows if lines.mel or lines.events else "1fr"
+        for part, height in ((self.mel, lines.mel), (self.below, lines.events)):
+            part.display = height > 0
+            part.styles.height = max(1, height - 1)
+        self.beside.display = lines.side > 0
+        self.beside.styles.width = SIDE

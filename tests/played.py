@@ -1,0 +1,94 @@
+"""Runs made up of updates, for the tests of what is written of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from fakes import ArraySource, FakeTagger, music
+
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.journal import Journal
+from instrec_live.realtime.outputs import Sink, Tally, header
+from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.update import State, Update
+
+
+def an_update(time: float, *active: str, p: float = 0.123456, state: State = State.OK, jumped: bool = False) -> Update:
+    probabilities = np.full(20, p, np.float32)
+    return Update(
+        time=time,
+        probabilities=probabilities,
+        active=tuple(name for name in INSTRUMENTS if name in active),
+        by_model={"passt": probabilities},
+        level_db=-18.23,
+        peak_db=-6.02,
+        state=state,
+        filled_s=10.0,
+        age_s=0.1234,
+        inference_s=0.05,
+        skipped=0,
+        xruns=0,
+        bad_samples=0,
+        jumped=jumped,
+    )
+
+
+def a_stream(seconds: float = 3.0) -> Stream:
+    return Stream(source=ArraySource(music(seconds)), pace="max", tagger=FakeTagger())  # type: ignore[arg-type]
+
+
+def a_head() -> dict:
+    stream = a_stream()
+    return header(stream.info, stream.smoothing, -60.0)
+
+
+class Played:
+    """Updates made up beforehand, in the place of a stream; each with half a second of sound, of its number's value."""
+
+    def __init__(self, *updates: Update) -> None:
+        self.info = a_stream().info
+        self.updates = updates
+        self.listeners: list[Callable] = []
+        self.transport = None
+        self.levels: dict[str, float] = {}
+        self.devices: list[object] = []
+
+    def tap(self, listener: Callable) -> None:
+        self.listeners.append(listener)
+
+    def set_thresholds(self, levels: dict[str, float]) -> None:
+        self.levels |= levels
+
+    def listen_to(self, device: object) -> None:
+        self.devices.append(device)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for number, update in enumerate(self.updates):
+            for listener in self.listeners:
+                listener(np.full(16_000, (number + 1) / 1024, np.float32))
+            yield update
+
+    def close(self) -> None:
+        pass
+
+
+def journal_of(*updates: Update, strict: bool = False) -> Journal:
+    return Journal(Played(*updates), strict)  # type: ignore[arg-type]
+
+
+def play(journal: Journal) -> None:
+    try:
+        for _ in journal:
+            pass
+    finally:
+        journal.finish()
+
+
+def written(sink: Sink, *updates: Update, labels: dict[float, str] | None = None) -> None:
+    """Everything through a sink; each label right after the first update at or after its time."""
+    tally, left = Tally(0.5), dict(labels or {})
+    for update in updates:
+        sink.write(update)
+        tally.note(update)
+        for time in [time for time in left if time <= update.time]:
+            sink.label(time, left.pop(time))
+    sink.close(tally.summary("end"))

@@ -1,0 +1,340 @@
+"""One microphone for another while somebody listens: with a fake PortAudio, and with PulseAudio's real one."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ArraySource, FakeTagger, music
+from virtual_microphone import VirtualMicrophone, why_not
+
+from instrec_live.realtime import devices, exchange
+from instrec_live.realtime.devices import InputDevice, list_input_devices_fresh
+from instrec_live.realtime.errors import AudioDeviceError, UsageError
+from instrec_live.realtime.sources import microphone
+from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.update import Update
+
+
+class FakePortAudio:
+    """Microphones that hum, each at its own rate and loudness; a new one is known after the next start only."""
+
+    class PortAudioError(Exception):
+        pass
+
+    default = SimpleNamespace(device=[0, -1], hostapi=0)
+
+    def __init__(self) -> None:
+        self.connected = {"one": (48_000, 0.01), "two": (44_100, 0.1)}
+        self.known = dict(self.connected)
+        self.refused: set[str] = set()
+        self.open: dict[str, FakeStream] = {}
+        self.starts = 0
+
+    def query_hostapis(self) -> list[dict[str, object]]:
+        return [{"name": "Fake", "default_input_device": 0}]
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [
+            {"name": name, "max_input_channels": 2, "default_samplerate": float(rate), "hostapi": 0}
+            for name, (rate, _) in self.known.items()
+        ]
+
+    def InputStream(self, device: int, samplerate: int, blocksize: int, callback: Any, **_: Any) -> "FakeStream":  # noqa: N802
+        name = list(self.known)[device]
+        if name in self.refused or samplerate != self.connected[name][0]:
+            raise self.PortAudioError("Device unavailable")
+        return FakeStream(self, name, samplerate, blocksize, callback)
+
+    def _terminate(self) -> None:
+        assert not self.open, "a stream is open"
+
+    def _initialize(self) -> None:
+        self.known = dict(self.connected)
+        self.starts += 1
+
+    def _exit_handler(self) -> None: ...
+
+
+class FakeStream:
+    def __init__(self, driver: FakePortAudio, name: str, rate: int, block: int, callback: Any) -> None:
+        self.driver, self.name, self.rate, self.block, self.callback = driver, name, rate, block, callback
+        self.ended = threading.Event()
+
+    def start(self) -> None:
+        self.driver.open[self.name] = self
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self) -> None:
+        noise = np.random.default_rng(1).standard_normal((self.block, 2)) * self.driver.connected[self.name][1]
+        while not self.ended.wait(self.block / self.rate):
+            self.callback(noise.astype(np.float32), self.block, None, SimpleNamespace(input_overflow=False))
+
+    def abort(self, ignore_errors: bool) -> None:
+        self.ended.set()
+
+    def close(self, ignore_errors: bool) -> None:
+        self.driver.open.pop(self.name, None)
+
+
+class Listener:
+    """A stream of microphone "one", and its updates so far."""
+
+    def __init__(self, **options: Any) -> None:
+        self.stream = Stream(device="one", tagger=FakeTagger(), hop=0.1, **options)  # type: ignore[arg-type]
+        self.got: list[Update] = []
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self.listen)
+        self.thread.start()
+
+    def listen(self) -> None:
+        try:
+            self.got.extend(self.stream)
+        except Exception as error:
+            self.error = error
+
+    def until(self, jumps: int, updates: int) -> list[Update]:
+        """Wait for so many updates after so many jumps; returns those after the last jump."""
+        for _ in range(500):
+            starts = [0, *(n for n, update in enumerate(self.got) if update.jumped)]
+            if len(starts) > jumps and len(self.got) >= starts[jumps] + updates:
+                return self.got[starts[jumps] :]
+            time.sleep(0.01)
+        raise AssertionError("nothing comes")
+
+
+@pytest.fixture
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+    fake = FakePortAudio()
+    for module in (devices, microphone):
+        monkeypatch.setattr(module, "sounddevice", lambda: fake)
+
+    def fresh() -> list[InputDevice]:
+        return [
+            InputDevice(index, name, 2, rate, index == 0, "Fake")
+            for index, (name, (rate, _)) in enumerate(fake.connected.items())
+        ]
+
+    monkeypatch.setattr(exchange, "list_input_devices_fresh", fresh)
+    return fake
+
+
+@pytest.fixture
+def listener(portaudio: FakePortAudio) -> Iterator[Listener]:
+    it = Listener()
+    yield it
+    it.stream.close()
+    it.thread.join(5)
+    assert not it.thread.is_alive()
+    assert not portaudio.open
+
+
+def test_the_other_one_is_heard_and_the_clock_goes_on(listener, portaudio):
+    before = listener.until(0, 5)[-1]
+    listener.stream.listen_to("two")
+    info = listener.stream.info
+    assert (info.source, info.source_rate, info.source_channels) == ("[1] two", 44_100, 2)
+    assert list(portaudio.open) == ["two"]
+    after = listener.until(1, 5)
+    assert after[0].jumped
+    assert not any(update.jumped for update in after[1:])
+    assert before.level_db == pytest.approx(-44, abs=2)
+    assert all(update.level_db == pytest.approx(-24, abs=2) for update in after[1:5])
+    assert after[0].filled_s < 0.5
+    times = [update.time for update in listener.got]
+    steps = np.diff(times)
+    assert np.all(steps > 0)
+    assert max(steps) < 1.0
+    assert portaudio.starts == 0
+
+
+def test_the_same_one_is_left_alone(listener, portaudio):
+    stream = portaudio.open["one"]
+    listener.stream.listen_to("one")
+    assert portaudio.open == {"one": stream}
+    assert not any(update.jumped for update in listener.until(0, 8))
+
+
+@pytest.mark.parametrize("device", ["theremin", "two"])
+def test_if_it_cannot_be_opened_the_old_one_stays(device, listener, portaudio):
+    portaudio.refused.add("two")
+    info, stream = listener.stream.info, portaudio.open["one"]
+    with pytest.raises(AudioDeviceError, match=r"theremin|cannot be opened"):
+        listener.stream.listen_to(device)
+    assert (listener.stream.info, portaudio.open) == (info, {"one": stream})
+    assert not any(update.jumped for update in listener.until(0, 10))
+    assert listener.error is None
+
+
+def test_one_connected_since_is_found_by_its_name(listener, portaudio):
+    listener.until(0, 3)
+    portaudio.connected["three"] = (16_000, 1.0)
+    listener.stream.listen_to("three")
+    assert (portaudio.starts, list(portaudio.open)) == (1, ["three"])
+    assert listener.stream.info.source == "[2] three"
+    assert listener.until(1, 5)[3].level_db == pytest.approx(-4, abs=4)
+    assert listener.error is None
+
+
+def test_if_the_new_one_fails_after_all_the_old_one_is_opened_again(listener, portaudio):
+    listener.until(0, 3)
+    portaudio.connected["three"] = (16_000, 1.0)
+    portaudio.refused.add("three")
+    with pytest.raises(AudioDeviceError, match="three cannot be opened"):
+        listener.stream.listen_to("three")
+    assert list(portaudio.open) == ["one"]
+    assert listener.until(1, 5)[3].level_db == pytest.approx(-44, abs=2)
+    assert listener.stream.info.source == "[0] one"
+
+
+def test_if_neither_can_be_opened_the_listening_ends_with_an_error(listener, portaudio):
+    listener.until(0, 3)
+    portaudio.connected["three"] = (16_000, 1.0)
+    portaudio.refused.update(("one", "three"))
+    with pytest.raises(AudioDeviceError):
+        listener.stream.listen_to("three")
+    listener.thread.join(5)
+    assert isinstance(listener.error, AudioDeviceError)
+
+
+def test_overflows_of_both_are_counted(listener, portaudio):
+    listener.until(0, 2)
+    for _ in range(3):
+        portaudio.open["one"].callback(np.zeros((480, 2), np.float32), 480, None, SimpleNamespace(input_overflow=True))
+    listener.stream.listen_to("two")
+    assert listener.until(1, 2)[-1].xruns == 3
+
+
+def test_a_duration_counts_both(portaudio):
+    it = Listener(duration=1.5)
+    it.until(0, 5)
+    it.stream.listen_to("two")
+    it.thread.join(10)
+    assert it.got[-1].time == pytest.approx(1.5, abs=0.06)  # the resampler's last hundredths are lost in the change
+    assert not portaudio.open
+
+
+def test_only_a_microphone_can_be_changed():
+    stream = Stream(source=ArraySource(music(1)), tagger=FakeTagger())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="only a microphone"):
+        stream.listen_to(0)
+    stream.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import sys; sys.exit(print('instrec-live: error: no PortAudio', file=sys.stderr) or 3)", "no PortAudio"),
+        ("import sys; sys.exit(3)", "exit code 3"),
+        ("import time; time.sleep(20)", "does not tell"),
+    ],
+)
+def test_a_list_that_does_not_come_is_one_line(program, words, monkeypatch):
+    run = subprocess.run
+    monkeypatch.setattr(devices, "_LOOK_WITHIN", 1.0)
+    monkeypatch.setattr(devices.subprocess, "run", lambda _, **how: run([sys.executable, "-c", program], **how))
+    with pytest.raises(AudioDeviceError, match=words) as error:
+        list_input_devices_fresh()
+    assert str(error.value).isprintable()
+
+
+LISTEN = """
+import json, sys, threading, time
+from fakes import FakeTagger
+from instrec_live.realtime.devices import list_input_devices, list_input_devices_fresh
+from instrec_live.realtime.stream import Stream
+stream = Stream(device="studio_mic", tagger=FakeTagger(), hop=0.5)
+got = []
+thread = threading.Thread(target=lambda: got.extend(stream))
+thread.start()
+def wait(more):
+    wanted, deadline = len(got) + more, time.monotonic() + 15
+    while len(got) < wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+wait(4)
+with open(sys.argv[1], "a") as config:
+    config.write("pcm.second_mic { type pulse device vmic2 }\\n")
+fresh = [device.name for device in list_input_devices_fresh()]
+running = [device.name for device in list_input_devices()]
+before = len(got)
+stream.listen_to("second_mic")
+wait(8)
+middle = len(got)
+stream.listen_to("studio_mic")
+wait(4)
+stream.close()
+thread.join(5)
+levels = [[u.level_db for u in part] for part in (got[:before], got[before:middle], got[middle:])]
+print(json.dumps({"fresh": fresh, "running": running, "levels": levels, "source": stream.info.source,
+                  "jumped": sum(u.jumped for u in got), "xruns": got[-1].xruns,
+                  "steps": [b.time - a.time for a, b in zip(got, got[1:])]}))
+"""
+
+
+def test_a_real_driver(tmp_path):
+    """Two microphones: one hears silence, the other, connected while the program runs, noise."""
+    if reason := why_not():
+        pytest.skip(reason)
+    virtual = VirtualMicrophone()
+    try:
+        virtual.env["PYTHONPATH"] = str(Path(__file__).parent)
+        virtual._control("load-module", "module-null-sink", "sink_name=vspk2", "rate=44100", "channels=1")
+        virtual._control("load-module", "module-remap-source", "master=vspk2.monitor", "source_name=vmic2")
+        noise = np.random.default_rng(0).integers(-9_000, 9_000, 44_100 * 30, np.int16)
+        (tmp_path / "noise.raw").write_bytes(noise.tobytes())
+        player = subprocess.Popen(
+            ["paplay", "--raw", "--device=vspk2", "--rate=44100", "--channels=1", str(tmp_path / "noise.raw")],
+            env=virtual.env,
+        )
+        command = [sys.executable, "-c", LISTEN, str(virtual.folder / ".asoundrc")]
+        done = subprocess.run(command, env=virtual.env, capture_output=True, text=True, timeout=60, check=False)
+        player.terminate()
+        player.wait(10)
+    finally:
+        virtual.stop()
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert "second_mic" in said["fresh"]
+    assert "second_mic" not in said["running"]
+    silent, loud, again = said["levels"]
+    assert min(map(len, said["levels"])) >= 4
+    assert max(silent) < -90
+    assert min(loud[-4:]) > -30  # the server first gives what it has buffered
+    assert max(again[1:]) < -90
+    assert said["jumped"] == 2
+    assert said["source"].endswith("studio_mic")
+    assert said["xruns"] == 0
+    assert max(said["steps"]) < 2.0
+
+
+def test_from_a_microphone_to_what_the_computer_plays_and_back(listener, portaudio, monkeypatch):
+    """`system` means the monitor of an output, which is no device of PortAudio's."""
+
+    class Plays(ArraySource):
+        def __init__(self, monitor: Any, channels: int | None) -> None:
+            super().__init__(0 * music(60), live=True)
+            self.label = monitor.label
+
+        def read(self) -> np.ndarray | None:
+            time.sleep(0.1)
+            return super().read()
+
+    monitor = SimpleNamespace(label="the speakers")
+    monkeypatch.setattr(exchange, "monitor_meant", lambda device: monitor if device == "system" else None)
+    monkeypatch.setattr(exchange, "MonitorSource", Plays)
+    for _ in range(2):  # the second time it is left alone
+        listener.stream.listen_to("system")
+    assert listener.until(1, 4)[1].level_db == -120.0
+    assert sum(update.jumped for update in listener.got) == 1
+    assert listener.stream.info.source == "the speakers"
+    assert not portaudio.open
+    portaudio.connected["three"] = (16_000, 1.0)
+    listener.stream.listen_to("three")
+    assert listener.until(2, 5)[3].level_db == pytest.approx(-4, abs=4)

@@ -1,0 +1,493 @@
+"""Many files in one run: the same table whoever makes it and however often it is stopped, and every fault is named."""
+
+import csv
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fakes import FakeTagger, music
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_bundle import write_tiny
+
+from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.realtime.errors import InputFileError, UsageError
+from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.tagging.draft import beside
+from instrec_live.realtime.tagging.find import Item, find, name_of
+from instrec_live.realtime.tagging.formats import COLUMNS, FORMATS
+from instrec_live.realtime.tagging.job import Job
+from instrec_live.realtime.tagging.options import parse_tag
+from instrec_live.realtime.tagging.pool import Pool
+from instrec_live.realtime.tagging.results import ResultsFile
+from instrec_live.realtime.tagging.tally import Record, Tag
+
+TAG = [sys.executable, "-m", "instrec_live.realtime", "tag"]
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and an archive: five good files in folders, a broken one, one that breaks off, other things."""
+    here = tmp_path_factory.mktemp("tag")
+    write_tiny(here / "one", "one")
+    write_tiny(here / "two", "two", bias=0.3)
+    for number, name in enumerate(["b.wav", "a 1.flac", "deep/er/ü.ogg", "deep/c.wav", "deep.wav"]):
+        (here / "archive" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(here / "archive" / name, music(4 + number, 32_000, seed=number), 32_000)
+    (here / "archive" / "text.wav").write_text("no sound")
+    whole = (here / "archive" / "a 1.flac").read_bytes()
+    (here / "archive" / "cut.flac").write_bytes(whole[: len(whole) * 3 // 4])
+    for name in ("film.m4a", "notes.txt", "._b.wav"):
+        (here / "archive" / name).write_text("x")
+    return here
+
+
+NAMES = ["a 1.flac", "b.wav", "cut.flac", "deep/c.wav", "deep/er/ü.ogg", "deep.wav", "text.wav"]
+
+
+def run(place: Path, *argv: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TAG, "--models", "./one", *argv],
+        cwd=place, capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_an_archive_becomes_a_tidy_table_in_its_order(place: Path) -> None:
+    done = run(place, "archive", "--jobs", "2")
+    assert done.returncode == 4
+    table = rows(done.stdout)
+    assert tuple(table[0]) == COLUMNS
+    assert list(dict.fromkeys(row["file"] for row in table)) == NAMES
+    whole = [row for row in table if row["file"] == "b.wav"]
+    assert [row["instrument"] for row in whole] == list(INSTRUMENTS)
+    assert {row["duration_s"] for row in whole} == {"4.0"}
+    errors = {row["file"]: row["error"] for row in table if row["error"]}
+    assert errors["text.wav"].startswith("is not a sound file that can be read")
+    assert re.match(r"cannot be read beyond \d\.\d\d s", errors["cut.flac"])
+    assert len(errors) == 2
+    assert sum(row["file"] == "cut.flac" for row in table) == 20  # what was heard before it broke off is kept
+    assert sum(row["file"] == "text.wav" for row in table) == 1
+    for words in ("text.wav is not a sound file", "cut.flac cannot be read", "1 .m4a", "7 files, 2 with errors"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_process_and_several_write_the_same_bytes_as_does_stdout(place: Path) -> None:
+    for jobs, name in [(1, "one.csv"), (3, "three.csv")]:
+        assert run(place, "archive", "-q", "-o", name, "--jobs", str(jobs)).returncode == 4
+    printed = run(place, "archive", "-q").stdout
+    assert (place / "one.csv").read_text() == (place / "three.csv").read_text() == printed
+
+
+def test_the_figures_are_those_of_the_stream(place: Path, tmp_path: Path) -> None:
+    job = Job(models=("./one",), thresholds={"piano": 0.45}, labels=tmp_path / "tracks", per_hop=tmp_path / "hops")
+    item = Item("x", place / "archive" / "deep.wav", Path("deep.wav"))
+    record = job.tag(item, FakeTagger())  # type: ignore[arg-type]
+    with Stream(item.path, pace="max", tagger=FakeTagger(), thresholds={"piano": 0.45}) as stream:  # type: ignore[arg-type]
+        updates = list(stream)
+    p = np.stack([update.probabilities for update in updates]).astype(np.float64)
+    assert record.error is None
+    assert record.duration_s == 8.0
+    np.testing.assert_allclose([each.mean for each in record.tags], p.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose([each.peak for each in record.tags], p.max(axis=0), atol=1e-4)
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for line in (tmp_path / "tracks" / "deep.wav.txt").read_text().splitlines():
+        onset, offset, name = line.split("\t")
+        spans.setdefault(name, []).append((float(onset), float(offset)))
+    for each in record.tags:
+        found = spans.get(DISPLAY_NAMES[each.instrument], [])
+        assert each.first_s == (min(found)[0] if found else None)
+        assert each.last_s == (max(end for _, end in found) if found else None)
+        active = sum(0.5 for update in updates if each.instrument in update.active)
+        assert each.active_seconds == pytest.approx(active)
+    assert any(each.active_seconds for each in record.tags)
+    lines = [json.loads(line) for line in (tmp_path / "hops" / "deep.wav.jsonl").read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["header", *["update"] * 16, "summary"]
+
+
+def test_silence_does_not_lower_the_mean(tmp_path: Path) -> None:
+    sound = music(6)
+    soundfile.write(tmp_path / "short.wav", sound, 32_000)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([sound, np.zeros(20 * 32_000, np.float32)]), 32_000)
+    soundfile.write(tmp_path / "none.wav", np.zeros(5 * 32_000, np.float32), 32_000)
+    short, long, none = (
+        Job(models=()).tag(Item(name, tmp_path / name, Path(name)), FakeTagger())  # type: ignore[arg-type]
+        for name in ("short.wav", "long.wav", "none.wav")
+    )
+    assert long.silence_s == pytest.approx(19.0, abs=0.6)
+    assert (short.silence_s, long.duration_s) == (0.0, 26.0)
+    for one, other in zip(short.tags, long.tags, strict=True):
+        assert one.peak is not None
+        assert other.mean is not None
+        assert other.mean > 0.8 * (one.mean or 0)
+    silent_tags = [each for each in none.tags if each.mean is None]
+    assert len(silent_tags) in (0, 20)
+    assert not any(each.active_seconds for each in none.tags)
+
+
+@posix
+def test_a_killed_run_is_gone_on_with(place: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        soundfile.write(tmp_path / f"{number:02d}.wav", music(20, seed=number), 32_000)
+    argv = [*TAG, "--models", str(place / "one"), ".", "--jobs", "2", "-o", "r.csv"]
+    process = subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "r.csv").exists() and (tmp_path / "r.csv").read_text().count("\n") > 3 * 20)
+    children = [int(each) for each in subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()] if shutil.which("pgrep") else []  # fmt: skip
+    process.kill()
+    process.wait()
+    before = (tmp_path / "r.csv").read_text()
+    finished = len(before.splitlines()) // 20
+    assert finished < 12
+    with open(tmp_path / "r.csv", "a") as file:  # as a machine that lost its power may leave it
+        file.write("".join(f"11.wav,20.0,0.0,{name},0.5,0.5,0.0,,,\n" for name in INSTRUMENTS[:7]) + "11.wav,20.")
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))  # nobody works for the dead
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{finished} of 12 files are done already", done.stderr)
+    fresh = subprocess.run([*argv[:-2], "-q"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert (tmp_path / "r.csv").read_text() == fresh.stdout
+    again = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert "12 of 12" in again.stderr
+    assert (tmp_path / "r.csv").read_text() == fresh.stdout
+
+
+@posix
+def test_ctrl_c_ends_it_tidily_and_it_goes_on(place: Path, tmp_path: Path) -> None:
+    for number in range(8):
+        soundfile.write(tmp_path / f"{number}.wav", music(30, seed=number), 32_000)
+    argv = [*TAG, "--models", str(place / "one"), ".", "--jobs", "2", "-o", "r.jsonl"]
+    process = subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until(lambda: (tmp_path / "r.jsonl").exists() and (tmp_path / "r.jsonl").read_text().count("\n") > 1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes hear it
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert re.search(r"\d files? of 8: ", stderr.splitlines()[-1])
+    files = [json.loads(line)["file"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert files == sorted(files)
+    assert 1 < len(files) < 8
+    assert subprocess.run([*argv, "-q"], cwd=tmp_path, timeout=120, check=False).returncode == 0
+    files = [json.loads(line)["file"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert files == [f"{number}.wav" for number in range(8)]
+
+
+@posix
+def test_under_nohup_it_outlives_its_terminal(place: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", music(15, seed=number), 32_000)
+    argv = ["nohup", *TAG, "--models", str(place / "one"), ".", "--jobs", "1", "-o", "r.jsonl", "-q"]
+    process = subprocess.Popen(
+        argv, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    until(lambda: (tmp_path / "r.jsonl").exists())
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.wait(60) == 0
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 4
+
+
+def until(holds, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_results_of_another_job_are_not_mixed(place: Path) -> None:
+    argv = ["archive/b.wav", "-q", "-o", "mixed.csv"]
+    assert run(place, *argv).returncode == 0
+    before = (place / "mixed.csv").read_text()
+    done = run(place, "archive/deep.wav", *argv, "--threshold", "0.3")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert (
+        "another thresholds, another set of paths — choose another --output, or begin anew with --force" in done.stderr
+    )
+    assert (place / "mixed.csv").read_text() == before
+    assert run(place, *argv, "--hop", "1", "--force").returncode == 0
+    assert (place / "mixed.csv").read_text() != before
+    assert json.loads((place / "mixed.csv.json").read_text())["hop"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"hop": 1.0}, "another hop: 0.5, not 1.0"),
+        ({"version": "9"}, 'another version: "0.1", not "9"'),
+        ({"models": {"two": "abc"}}, "another models"),
+        ({"labels": "new"}, 'another --labels: null, not "new"'),
+        ({"engine": "other"}, "another engine"),
+    ],
+)
+def test_whatever_the_results_depend_on_must_be_the_same(other: dict, words: str, tmp_path: Path) -> None:
+    facts = {"version": "0.1", "hop": 0.5, "models": {"one": "abc"}, "labels": None, "engine": "some"}
+    first = ResultsFile(tmp_path / "r.csv", facts, force=False)
+    first.add(Record("a.wav", None, None, (), "is broken"))
+    first.close(["a.wav"])
+    before = (tmp_path / "r.csv").read_bytes()
+    with pytest.raises(UsageError, match=re.escape(words)):
+        ResultsFile(tmp_path / "r.csv", facts | other, force=False)
+    assert (tmp_path / "r.csv").read_bytes() == before
+    same = ResultsFile(tmp_path / "r.csv", facts, force=False)
+    assert same.done == frozenset()  # what has failed is tried again
+    same.close([])
+
+
+MISTAKES = [
+    (["nowhere"], 4, "nowhere does not exist"),
+    (["empty"], 4, "no sound file in empty"),
+    ([], 2, "PATH"),
+    (["archive", "-o", "r.txt"], 2, ".csv or .jsonl"),
+    (["archive", "-o", "no/where.csv"], 2, "no folder"),
+    (["archive", "-o", "precious.csv"], 2, "precious.csv.json"),
+    (["archive", "--hop", "0"], 2, "--hop"),
+    (["archive", "--jobs", "0"], 2, "--jobs"),
+    (["archive", "--device", "1"], 2, "--device"),
+    (["archive", "--labels", "archive"], 2, "not empty"),
+    (["archive", "--models", "./missing"], 5, "no such model folder"),
+    (["archive", "--engine", "abacus"], 2, "abacus"),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "words"), MISTAKES, ids=[" ".join(argv) for argv, _, _ in MISTAKES])
+def test_a_mistake_is_one_line(place: Path, argv: list[str], code: int, words: str) -> None:
+    (place / "empty").mkdir(exist_ok=True)
+    (place / "precious.csv").write_text("precious")
+    done = run(place, "-q", *argv)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert done.stderr.startswith("instrec-live: error: ")
+    assert words in done.stderr
+    assert (place / "precious.csv").read_text() == "precious"
+
+
+def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    first = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+    with pytest.raises(UsageError, match="another run"):
+        ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+    first.close([])
+    ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False).close([])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_any_name_is_one_line_and_its_own_file(place: Path, tmp_path: Path) -> None:
+    names = [b"a b.wav", b"line\nbreak.wav", b"\xff\xfe.wav", b"\\xff\\xfe.wav", "日本.wav".encode(), b'"quo,ted".wav']
+    for name in names:
+        shutil.copy(place / "archive" / "b.wav", os.path.join(os.fsencode(tmp_path), name))
+    argv = [*TAG, "--models", str(place / "one"), ".", "-o", "../names.csv", "--labels", "../names"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    table = rows((tmp_path.parent / "names.csv").read_text(encoding="utf-8"))
+    assert len(table) == 20 * len(names)
+    assert {row["file"] for row in table} == {
+        "a b.wav", "line\\x0abreak.wav", "\\xff\\xfe.wav", "\\x5cxff\\x5cxfe.wav", "日本.wav", '"quo,ted".wav',
+    }  # fmt: skip
+    assert set(os.listdir(os.fsencode(tmp_path.parent / "names"))) == {name + b".txt" for name in names}
+    assert "6 of 6" in subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60).stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_that_go_in_circles_end(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(place / "archive" / "b.wav", tmp_path / "in" / "b.wav")
+    (tmp_path / "in" / "loop").symlink_to("..")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "gone.wav").symlink_to("nowhere")
+    names = [item.name for item in find([tmp_path]).items]
+    assert names == ["gone.wav", "in/b.wav"]
+    record = Job(models=()).tag(find([tmp_path]).items[0], FakeTagger())  # type: ignore[arg-type]
+    assert record.error == "does not exist"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_is_named(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "archive" / "b.wav", tmp_path / "b.wav")
+    (tmp_path / "shut").mkdir(mode=0)
+    assert [(item.name, item.fault) for item in find([tmp_path]).items] == [
+        ("b.wav", None),
+        ("shut/", "cannot be read: Permission denied"),
+    ]
+
+
+def test_several_paths_are_told_apart_and_none_is_heard_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place / "archive")
+    names = [item.name for item in find([Path("deep"), Path("b.wav"), Path("./deep/c.wav")]).items]
+    assert names == ["deep/c.wav", "deep/er/ü.ogg", "b.wav"]
+    (place / "films").mkdir(exist_ok=True)
+    shutil.copy("film.m4a", place / "films")
+    with pytest.raises(InputFileError, match=r"1 \.m4a"):
+        find([place / "films"])
+
+
+PATHS = st.lists(st.sampled_from(["..", "_up", "__up", "_root", "a", "_upper"]), min_size=1, max_size=4).map(
+    lambda parts: Path(*parts, "x.wav")
+) | st.lists(st.sampled_from(["_root", "a"]), max_size=3).map(lambda parts: Path("/", *parts, "x.wav"))
+
+
+@given(PATHS, PATHS)
+def test_labels_stay_in_their_folder_and_apart(one: Path, other: Path) -> None:
+    target = beside(Path("tracks"), one, ".txt")
+    assert target.parts[0] == "tracks"
+    assert ".." not in target.parts
+    assert (target == beside(Path("tracks"), other, ".txt")) == (one == other)
+
+
+@given(st.binary(min_size=1).filter(lambda b: not set(b) & set(b"\0/")), st.binary(min_size=1))
+def test_names_are_one_line_and_apart(one: bytes, other: bytes) -> None:
+    first = name_of(Path(os.fsdecode(one)))
+    assert "\n" not in first
+    first.encode("utf-8")
+    back = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), first.encode())
+    assert back == os.fsencode(Path(os.fsdecode(one)))
+
+
+NUMBERS = st.none() | st.floats(0, 1e6).map(lambda x: round(x, 2))
+RECORDS = st.builds(
+    Record,
+    name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(lambda t: t + ".wav"),
+    duration_s=NUMBERS,
+    silence_s=NUMBERS,
+    tags=st.just(()) | st.builds(
+        lambda x: tuple(Tag(name, x, x, x or 0.0, x, x) for name in INSTRUMENTS), NUMBERS
+    ),
+    error=st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@given(records=st.lists(RECORDS, max_size=3), cut=st.integers(0, 400))
+def test_what_is_written_is_read_back_and_a_piece_is_left_out(suffix: str, records: list[Record], cut: int) -> None:
+    form = FORMATS[suffix]
+    written = [form.write(record) for record in records]
+    text = "".join(each.text for each in written)
+    assert list(form.read(text.split("\n")[:-1])) == written
+    kept = list(form.read(text[: max(0, len(text) - cut)].split("\n")[:-1]))
+    assert kept == written[: len(kept)]
+
+
+class Deadly(Job):
+    """A job whose process dies of some files."""
+
+    def load(self) -> FakeTagger:  # type: ignore[override]
+        return FakeTagger()
+
+    def tag(self, item: Item, tagger: object) -> Record:
+        tried = item.path.with_suffix(".tried")
+        if "deadly" in item.name or ("unlucky" in item.name and not tried.exists()):
+            tried.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().tag(item, tagger)  # type: ignore[arg-type]
+
+
+@posix
+def test_a_process_that_dies_costs_its_file_only(place: Path, tmp_path: Path) -> None:
+    for name in ("a.wav", "deadly.wav", "unlucky.wav", "z.wav"):
+        shutil.copy(place / "archive" / "b.wav", tmp_path / name)
+    with Pool(Deadly(models=()), 2) as pool:
+        records = {record.name: record for record in pool.records(find([tmp_path]).items)}
+    assert {name: record.error for name, record in records.items()} == {
+        "a.wav": None,
+        "deadly.wav": "makes the process that reads it die (signal 9)",
+        "unlucky.wav": None,
+        "z.wav": None,
+    }
+    assert records["unlucky.wav"].tags == records["z.wav"].tags
+
+
+def test_facts_are_the_same_after_json_and_tell_jobs_apart() -> None:
+    tagger = FakeTagger()
+    one = Job(models=("x",)).facts(tagger)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(one)) == one
+    assert one != Job(models=("x",), thresholds={"piano": 0.9}).facts(tagger)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_is_told_and_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+    tags = tuple(Tag(name, 0.5, 0.5, 0.0, None, None) for name in INSTRUMENTS)
+    results.add(Record("a.wav", 1.0, 0.0, tags))
+
+    def full(file: object, text: str) -> None:
+        results._file.write(text.encode()[:50])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("instrec_live.realtime.tagging.results._append", full)
+    with pytest.raises(UsageError, match="No space left"):
+        results.add(Record("b.wav", 1.0, 0.0, tags))
+    monkeypatch.undo()
+    results._file.close()
+    again = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+    assert again.done == {"a.wav"}
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 21
+
+
+def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "tracks").mkdir()
+    (tmp_path / "tracks" / "deep").write_text("a file where a folder should be")
+    job = Job(models=(), labels=tmp_path / "tracks")
+    item = Item("deep/c.wav", place / "archive" / "deep" / "c.wav", Path("deep/c.wav"))
+    record = job.tag(item, FakeTagger())  # type: ignore[arg-type]
+    assert record.error is not None
+    assert "cannot be written" in record.error
+
+
+def test_all_processors_are_used_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    assert parse_tag(["x"]).jobs == 3
+    assert parse_tag(["x", "-j", "2"]).jobs == 2
+    settings = parse_tag(
+        ["x", "y", "--hop", "2", "--models", "a,b", "--weights=1,2", "-vv", "--threads", "2"]
+    ).listening
+    assert (settings.hop, settings.models, settings.weights, settings.verbosity, settings.threads) == (
+        2.0, ("a", "b"), (1.0, 2.0), 2, 2,
+    )  # fmt: skip
+
+
+def test_the_settings_file_counts_here_too(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("hop = 2.0\nthreads = 3\n")
+    listening = parse_tag(["x", "--config", str(tmp_path / "c.toml"), "--threads", "2"]).listening
+    assert (listening.hop, listening.threads) == (2.0, 2)
+
+
+def test_help_is_quick_and_whole() -> None:
+    started = time.monotonic()
+    done = subprocess.run([*TAG, "--help"], capture_output=True, text=True, timeout=20, check=True)
+    assert time.monotonic() - started < 1.0
+    for words in ("--output", "--labels", "--jobs", "--hop", "--models", "--thresholds", "--quiet", "resumable"):
+        assert words in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 110
+
+
+@posix
+def test_a_terminal_sees_a_bar_and_errors_above_it(place: Path) -> None:
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*TAG, "--models", "./one", "archive"], cwd=place, stdout=subprocess.DEVNULL, stderr=theirs, close_fds=True,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(terminal, 65_536):
+            seen += piece
+    except OSError:  # so Linux says that nobody writes any more
+        pass
+    assert process.wait(60) == 4
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert "7/7" in text
+    assert "× real time" in text
+    assert "text.wav is not a sound file" in text

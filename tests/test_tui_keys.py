@@ -1,0 +1,372 @@
+"""What each key does: pressed by a pilot, and looked for on the screen and in the stream."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from fake_stream import FakeStream, FakeTransport, info, update
+from test_tui_app import feed, lines, settled
+
+from instrec_live.models.errors import AudioDeviceError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.devices import InputDevice
+from instrec_live.realtime.tui.app import InstrecApp
+from instrec_live.realtime.tui.device_picker import DevicePicker
+from instrec_live.realtime.tui.glyphs import UNICODE
+from instrec_live.realtime.tui.view import Minute
+
+MICROPHONES = [
+    InputDevice(0, "Built-in", 2, 44_100, True, "ALSA"),
+    InputDevice(2, "Scarlett 2i2", 2, 48_000, False, "ALSA"),
+]
+
+
+def play(body, size=(80, 24), file=False, refusal=None, **options):
+    """Run `body(app, pilot, stream)` against a microphone's screen, or that of a file that is played."""
+
+    async def go():
+        facts = {"live": False, "source": "concert.wav", "duration": 70.0} if file else {}
+        stream = FakeStream([update(60)], info(hop=3600.0, **facts), hold=True)
+        stream.transport, stream.refusal = FakeTransport() if file else None, refusal
+        app = InstrecApp(stream, glyphs=UNICODE, **options)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await settled(app, pilot, lambda: app.picture.update is not None)
+            await body(app, pilot, stream)
+
+    asyncio.run(go())
+
+
+def row_of(app, name):
+    return next(line for line in lines(app)[3:] if line[3:].startswith(name))
+
+
+def said(app):
+    """The notices on the screen."""
+    return [note.message for note in app._notifications]
+
+
+def test_plus_and_minus_move_the_selected_threshold_and_the_mark():
+    async def body(app, pilot, stream):
+        before = stream.info.thresholds["accordion"]
+        mark = row_of(app, "accordion").index("┊")
+        await pilot.press("down", *["plus"] * 4)
+        await pilot.pause()
+        assert stream.info.thresholds["accordion"] == pytest.approx(before + 0.2)
+        assert stream.info.thresholds["banjo"] == info().thresholds["banjo"]
+        assert row_of(app, "accordion").index("┊") > mark
+        assert "threshold .60" in lines(app)[2]
+        await pilot.press(*["minus"] * 30)
+        assert stream.info.thresholds["accordion"] == pytest.approx(0.05)
+
+    play(body)
+
+
+def test_plus_moves_all_where_no_row_is_selected_and_the_palette_undoes_it():
+    async def body(app, pilot, stream):
+        await pilot.press("plus")
+        moved = stream.info.thresholds
+        assert all(moved[name] == pytest.approx(info().thresholds[name] + 0.05) for name in INSTRUMENTS)
+        app.action_reset_thresholds()
+        assert stream.info.thresholds == info().thresholds
+
+    play(body)
+
+
+def test_m_opens_a_bar_for_every_network_below_the_selected_row():
+    async def body(app, pilot, stream):
+        await pilot.press("down", "m")
+        await pilot.pause()
+        names = [line[3:].split()[0] for line in lines(app)[3:8]]
+        assert names == ["accordion", "passt", "cbam_cnn", "ms_crnn", "banjo"]
+        await pilot.press("m")
+        await pilot.pause()
+        assert "passt" not in lines(app)[4]
+
+    play(body)
+
+
+def test_m_without_a_selection_opens_what_sounds_most_surely():
+    async def body(app, pilot, stream):
+        await pilot.press("m")
+        await pilot.pause()
+        assert app.view.selected == INSTRUMENTS[int(update(60).probabilities.argmax())]
+
+    play(body)
+
+
+def test_a_digit_shows_one_network_alone_and_again_all():
+    async def body(app, pilot, stream):
+        together = row_of(app, "piano")
+        await pilot.press("3")
+        await pilot.pause()
+        assert "ms_crnn alone" in lines(app)[2]
+        quieter = update(60).by_model["ms_crnn"][INSTRUMENTS.index("piano")]
+        assert f"{quieter:.2f}"[1:] in row_of(app, "piano")
+        await pilot.press("9")  # there is no ninth network
+        await pilot.pause()
+        assert "ms_crnn alone" in lines(app)[2]
+        await pilot.press("3")
+        await pilot.pause()
+        assert row_of(app, "piano") == together
+
+    play(body)
+
+
+def test_v_shows_the_last_minute_the_other_way():
+    async def body(app, pilot, stream):
+        assert any(sign in row_of(app, "piano") for sign in UNICODE.spark)
+        await pilot.press("v")
+        await pilot.pause()
+        assert app.view.minute is Minute.HEAT
+        assert row_of(app, "piano")[-2] == "█"  # over the threshold now
+        await pilot.press("v")
+        await pilot.pause()
+        assert row_of(app, "piano")[-2] in UNICODE.spark[:-1]
+
+    play(body)
+
+
+def test_slash_filters_while_it_is_typed_enter_keeps_it_and_esc_shows_all():
+    async def body(app, pilot, stream):
+        await pilot.press("slash", *"bass v")
+        await pilot.pause()
+        assert app.board.rows.order == ("bass", "violin", "voice")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.board.rows.order == ("bass", "violin", "voice")
+        await pilot.press("down", "down")
+        assert app.view.selected == "violin"
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert app.board.rows.order == INSTRUMENTS
+
+    play(body)
+
+
+def test_a_filter_that_is_given_up_or_fits_nothing_hides_nothing():
+    async def body(app, pilot, stream):
+        await pilot.press("slash", *"xyzzy")
+        await pilot.pause()
+        assert app.board.rows.order == INSTRUMENTS
+        await pilot.press("escape", "slash", *"harp", "escape")
+        await pilot.pause()
+        assert app.board.rows.order == INSTRUMENTS
+        assert not app.board.prompt.display
+
+    play(body)
+
+
+def test_l_writes_a_label_at_the_moment_of_asking():
+    async def body(app, pilot, stream):
+        await pilot.press("l")
+        await feed(app, pilot, update(70))
+        await pilot.press(*"solo", "enter")
+        await pilot.pause()
+        assert stream.labels == [(update(60).time, "solo")]
+        assert any("◆ solo" in line for line in lines(app))
+        await pilot.press("l", "escape")
+        assert len(stream.labels) == 1
+        await pilot.press("l", "enter")
+        assert stream.labels[1] == (update(70).time, "label at 35.5 s")
+
+    play(body, size=(80, 40))
+
+
+def test_r_records_and_says_so():
+    async def body(app, pilot, stream):
+        await pilot.press("r")
+        await pilot.pause()
+        assert stream.recording == Path("take.wav")
+        assert "● REC" in lines(app)[0]
+        assert said(app) == ["recording: take.wav"]
+        await pilot.press("r")
+        await pilot.pause()
+        assert "REC" not in lines(app)[0]
+
+    play(body)
+
+
+def test_a_recording_that_cannot_be_made_is_a_notice():
+    async def body(app, pilot, stream):
+        await pilot.press("r")
+        await pilot.pause()
+        assert said(app) == ["take.wav cannot be written: permission denied"]
+        assert "REC" not in lines(app)[0]
+
+    play(body, refusal=UsageError("take.wav cannot be written: permission denied"))
+
+
+def test_what_the_stream_has_to_say_is_a_notice():
+    async def body(app, pilot, stream):
+        stream.news.append("out.csv can be written no further: No space left on device")
+        await feed(app, pilot, update(61))
+        await pilot.pause()
+        assert said(app) == ["out.csv can be written no further: No space left on device"]
+
+    play(body)
+
+
+async def listed(app, pilot):
+    picker = app.screen
+    for _ in range(100):
+        await pilot.pause(0.02)
+        if picker.devices is not None:
+            return
+    raise AssertionError("no list of devices came")
+
+
+def test_d_lists_the_microphones_and_goes_on_with_another():
+    async def body(app, pilot, stream):
+        await pilot.press("d")
+        await listed(app, pilot)
+        shown = "\n".join(lines(app))
+        assert "▸ Scarlett 2i2   2 ch, 48000 Hz, ALSA" in shown  # what it listens to now
+        await pilot.press("up", "enter")
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if "Built-in" in stream.info.source:
+                break
+        await feed(app, pilot, update(61, jumped=True))
+        assert "Built-in" in lines(app)[0]
+
+    play(body, look=lambda: MICROPHONES)
+
+
+def test_the_list_of_microphones_follows_what_is_plugged_in(monkeypatch):
+    monkeypatch.setattr("instrec_live.realtime.tui.device_picker.LOOK_AGAIN", 0.05)
+    found = MICROPHONES[:1]
+
+    async def body(app, pilot, stream):
+        await pilot.press("d")
+        await listed(app, pilot)
+        assert "Scarlett 2i2   2 ch" not in "\n".join(lines(app))
+        found.append(MICROPHONES[1])
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if "Scarlett 2i2   2 ch" in "\n".join(lines(app)):
+                break
+        else:
+            raise AssertionError("the new microphone is not on the list")
+        await pilot.press("escape")
+        assert not isinstance(app.screen, DevicePicker)
+
+    play(body, look=lambda: list(found))
+
+
+def test_a_microphone_that_cannot_be_opened_is_a_notice_and_the_old_one_stays():
+    async def body(app, pilot, stream):
+        await pilot.press("d")
+        await listed(app, pilot)
+        await pilot.press("enter")
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if said(app):
+                break
+        assert said(app) == ["it is held by another program"]
+        assert "Scarlett" in lines(app)[0]
+
+    play(body, look=lambda: MICROPHONES, refusal=AudioDeviceError("it is held by another program"))
+
+
+def test_no_portaudio_is_said_on_the_list():
+    def look():
+        raise AudioDeviceError("PortAudio is not installed")
+
+    async def body(app, pilot, stream):
+        await pilot.press("d")
+        await listed(app, pilot)
+        await pilot.pause()
+        assert "PortAudio is not installed" in "\n".join(lines(app))
+
+    play(body, look=look)
+
+
+def test_a_visitor_may_look_but_not_write_or_open():
+    async def body(app, pilot, stream):
+        await pilot.press("r", "l", "d")
+        await pilot.pause()
+        assert stream.recording is None
+        assert not app.board.prompt.display
+        assert not isinstance(app.screen, DevicePicker)
+        assert len(said(app)) == 3
+
+    play(body, visitor=True)
+
+
+def test_a_file_is_paused_sought_in_and_sped_up():
+    async def body(app, pilot, stream):
+        deck = stream.transport
+        await pilot.press("p")
+        await pilot.pause()
+        assert deck.paused
+        assert "PAUSED" in lines(app)[0]
+        assert lines(app)[1].rstrip().endswith("PAUSED")
+        await pilot.press("p", "right")
+        assert not deck.paused
+        assert deck.position == 30.0
+        await pilot.press("left", "left", "left", "left")
+        assert deck.position == 0.0
+        await pilot.press("full_stop")
+        await pilot.pause()
+        assert deck.speed == 1.5
+        assert "1.5x" in lines(app)[0]
+        await pilot.press(*["comma"] * 9)
+        assert deck.speed == 0.25
+        await pilot.press("shift+right")
+        assert deck.position == 60.0
+        await pilot.press("home")
+        assert deck.position == 0.0
+
+    play(body, file=True)
+
+
+def test_a_click_on_the_line_seeks():
+    async def body(app, pilot, stream):
+        await pilot.click(app.board.seekbar, offset=(40, 0))
+        await pilot.pause()
+        assert stream.transport.position == pytest.approx(35, abs=1)
+
+    play(body, size=(80, 30), file=True)
+
+
+def test_a_microphone_cannot_be_paused_nor_a_file_exchanged_for_one():
+    async def live(app, pilot, stream):
+        await pilot.press("p")
+        await pilot.pause()
+        assert "only a file" in said(app)[0]
+
+    async def file(app, pilot, stream):
+        await pilot.press("d")
+        await pilot.pause()
+        assert "not a microphone" in said(app)[0]
+
+    play(live)
+    play(file, file=True)
+
+
+def test_a_frozen_picture_can_still_be_looked_at():
+    async def body(app, pilot, stream):
+        await pilot.press("space")
+        before = row_of(app, "piano")
+        await feed(app, pilot, update(90))
+        await pilot.press("s", "down")
+        await pilot.pause()
+        assert lines(app)[1].rstrip().endswith("FROZEN")
+        assert row_of(app, "piano")[3:] == before[3:]
+        assert app.view.selected is not None
+
+    play(body)
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (300, 80)])
+def test_every_key_on_every_size(size):
+    keys = ["down", "m", "1", "v", "plus", "s", "slash", "a", "enter", "l", "x", "enter", "r", "0", "p", "right",
+            "question_mark", "escape", "space", "t", "minus", "space", "escape", "escape", "escape"]  # fmt: skip
+
+    async def body(app, pilot, stream):
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+            assert all(len(line) == size[0] for line in lines(app))
+
+    play(body, size=size, file=True)
