@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.realtime.clock import Clock
+from instrec_live.realtime.playing.clock import Clock
 from instrec_live.realtime.resampler import Resampler
 from instrec_live.realtime.ring_buffer import RingBuffer
 from instrec_live.realtime.sources import Source

@@ -131,8 +131,11 @@ class Journal:
                 with self._lock:
                     if self._closed:
                         return
-                    self._tally.note(update)
-                    self._outlets.write(update)
+                    # A file that has ended, and may yet be sent elsewhere: that is no piece of sound.
+                    self._ended = "end" if update.state is State.ENDED else "stopped"
+                    if update.state is not State.ENDED:
+                        self._tally.note(update)
+                        self._outlets.write(update)
                 if self._outlets.hung_up:
                     raise BrokenPipeError
                 if self._strict and update.state is State.CATCHING_UP:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.capture import Capture, Intake
-from instrec_live.realtime.clock import Clock
 from instrec_live.realtime.hops import last_piece
+from instrec_live.realtime.playing.clock import Clock
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources import FileSource, Source
 

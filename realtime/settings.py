@@ -73,7 +73,7 @@ def parse(argv: Sequence[str]) -> Settings:
     Raises:
         UsageError: anything that makes no sense, in one line.
     """
-    from instrec_live.realtime.config import asked
+    from instrec_live.realtime.config.reading import asked
 
     both = asked(argv)
     if both.unknown:

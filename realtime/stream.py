@@ -15,15 +15,15 @@ from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples, warm_up
 from instrec_live.realtime.capture import Intake
-from instrec_live.realtime.clock import Clock, WallClock
 from instrec_live.realtime.devices import resolve
 from instrec_live.realtime.exchange import change_microphone
 from instrec_live.realtime.facts import facts_of
 from instrec_live.realtime.hops import all_hops, batched
 from instrec_live.realtime.live import LiveSound
-from instrec_live.realtime.loudspeaker import check_output
-from instrec_live.realtime.playback import Playback, checked_speed
-from instrec_live.realtime.player import Player
+from instrec_live.realtime.playing.clock import Clock, WallClock
+from instrec_live.realtime.playing.loudspeaker import check_output
+from instrec_live.realtime.playing.playback import Playback, checked_speed
+from instrec_live.realtime.playing.player import Player
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.sources import FileSource, MicrophoneSource, MonitorSource, PipeSource, Source
 from instrec_live.realtime.system_audio import Monitor, monitor_meant

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.completion import show
+from instrec_live.realtime.config.completion import show
 from instrec_live.realtime.options import parser
 from instrec_live.realtime.settings import parse
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.config import asked, default_path, keys
+from instrec_live.realtime.config.printing import written
+from instrec_live.realtime.config.reading import asked, default_path, keys
 from instrec_live.realtime.options import parser
-from instrec_live.realtime.print_config import written
 from instrec_live.realtime.settings import parse
 
 RUN = [sys.executable, "-m", "instrec_live.realtime"]

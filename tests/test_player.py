@@ -20,11 +20,11 @@ from virtual_microphone import VirtualMicrophone, why_not
 
 from instrec_live.realtime import clock, loudspeaker, player
 from instrec_live.realtime.errors import AudioDeviceError
-from instrec_live.realtime.loudspeaker import Fill, Loudspeaker
-from instrec_live.realtime.player import Player
+from instrec_live.realtime.playing.loudspeaker import Fill, Loudspeaker
+from instrec_live.realtime.playing.player import Player
+from instrec_live.realtime.playing.tape import Tape, spread
 from instrec_live.realtime.sources import FileSource
 from instrec_live.realtime.stream import Stream
-from instrec_live.realtime.tape import Tape, spread
 
 RATE, LATENCY = 32_000, 0.2
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.clock import WallClock
+from instrec_live.realtime.playing.clock import WallClock
 from instrec_live.realtime.sources import FileSource
 from instrec_live.realtime.stream import Stream
 from instrec_live.realtime.update import State, Update

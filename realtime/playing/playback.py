@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.clock import Clock
+from instrec_live.realtime.playing.clock import Clock
 from instrec_live.realtime.sources import FileSource
 
 MIN_SPEED, MAX_SPEED = 0.25, 4.0

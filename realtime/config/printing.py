@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from instrec_live.models.errors import UsageError
-from instrec_live.realtime.config import asked, default_path, holds_many, keys
+from instrec_live.realtime.config.reading import asked, default_path, holds_many, keys
 from instrec_live.realtime.options import parser
 
 _WIDTH = 100

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.errors import InstrecError
-from instrec_live.realtime.clock import WallClock
-from instrec_live.realtime.loudspeaker import Fill, Loudspeaker
+from instrec_live.realtime.playing.clock import WallClock
+from instrec_live.realtime.playing.loudspeaker import Fill, Loudspeaker
+from instrec_live.realtime.playing.tape import Piece, Tape
 from instrec_live.realtime.sources import FileSource
 from instrec_live.realtime.sources.block import BLOCK_SECONDS
-from instrec_live.realtime.tape import Piece, Tape
 
 FloatArray = NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""The settings file, read and printed, and the shell's completion of the options."""
