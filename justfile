@@ -77,9 +77,18 @@ training-speed phrases sounds:
 evaluate data *options:
     python -m training.evaluate --data "$@"
 
-# draw docs/screen.svg anew
+# draw docs/pictures/screen-*.svg anew
 screenshot:
     python docs/screenshot.py
+
+# record docs/session.svg anew: the demo as a film (pip install termtosvg setuptools, somewhere on the PATH)
+session:
+    termtosvg docs/session.svg -g 80x24 -m 800 -t gjm8 -c 'timeout -s TERM 40 instrec-live --demo'
+
+# what the screen itself costs (two minutes)
+screen-cost:
+    python benchmarks/screen_cost.py
+    python benchmarks/performance_page.py
 
 # more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
 # music of games in runs/free (half an hour; needs apt-get, dpkg-deb, npm and the FluidSynth library)

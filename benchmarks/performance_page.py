@@ -105,6 +105,21 @@ def passt_s(record: Record) -> list[str]:
     ]
 
 
+def screen(record: Record) -> list[str]:
+    """What the screen alone costs."""
+    kinds = list(dict.fromkeys(each["kind"] for each in record["screens"]))
+    lines = ["### The screen alone", "", f"| share of a core | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
+    for size in dict.fromkeys(each["size"] for each in record["screens"]):
+        shares = [each["share"] for each in record["screens"] if each["size"] == size]
+        lines.append(f"| {size} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    frames = max(each["frames"] for each in record["screens"])
+    return [
+        *lines,
+        "",
+        f"{_source(record)}. {frames:.0f} frames a second in a pseudo terminal, updates every 0.5 s.",
+    ]
+
+
 def _source(record: Record) -> str:
     return f"`{record['command']}`, {record['date'][:10]}, {record['machine']}, one thread"
 
@@ -114,6 +129,7 @@ PARTS: dict[str, Callable[[Record], list[str]]] = {
     "peers.json": peers,
     "cost.json": cost,
     "passt_s.json": passt_s,
+    "screen_cost.json": screen,
 }
 
 

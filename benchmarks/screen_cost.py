@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from instrec_live.realtime import Stream
+from instrec_live.realtime.benchmark.machine import processor
 from instrec_live.realtime.tui.app import InstrecApp
 from instrec_live.realtime.update import Update
 
@@ -139,6 +140,7 @@ def main() -> None:
     record = {
         "command": "python benchmarks/screen_cost.py" + f" --seconds {options.seconds:g}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": processor(),
         "seconds": options.seconds,
         "screens": found,
     }

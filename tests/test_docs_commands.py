@@ -118,6 +118,12 @@ def test_a_page_can_be_typed_from_top_to_bottom(
         pytest.skip("; ".join(reasons))
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = (CHECKOUT / "docs" / "README.md").read_text(encoding="utf-8")
+    others = [page.name for page in PAGES if page.parent.name == "docs" and page.name != "README.md"]
+    assert [page for page in others if f"({page})" not in index] == []
+
+
 def test_what_is_left_out_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new line is typed, unless it says otherwise; and no exception outlives its line."""
     monkeypatch.chdir(tmp_path)

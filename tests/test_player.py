@@ -18,8 +18,8 @@ from fakes import FakeTagger, music
 from tiny_bundle import write_tiny
 from virtual_microphone import VirtualMicrophone, why_not
 
-from instrec_live.realtime import clock, loudspeaker, player
 from instrec_live.realtime.errors import AudioDeviceError
+from instrec_live.realtime.playing import clock, loudspeaker, player
 from instrec_live.realtime.playing.loudspeaker import Fill, Loudspeaker
 from instrec_live.realtime.playing.player import Player
 from instrec_live.realtime.playing.tape import Tape, spread

@@ -289,6 +289,21 @@ def test_a_storm_of_sizes():
     play(body)
 
 
+@pytest.mark.parametrize("size", [(31, 24), (80, 6), (5, 2)])
+def test_a_terminal_that_is_too_small_says_so_and_recovers(size):
+    async def body(app, pilot, stream):
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        assert "too small: 32 x 7 at least"[: size[0]] in lines(app)[0]
+        await feed(app, pilot, update(61))
+        await pilot.resize_terminal(32, 7)
+        await pilot.pause()
+        assert "accordion" in "".join(lines(app))
+        assert "too small" not in "".join(lines(app))
+
+    play(body)
+
+
 def test_a_small_screen_scrolls_to_the_selected_row():
     async def body(app, pilot, stream):
         assert not any("voice" in line for line in lines(app))

@@ -6,6 +6,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
+from instrec_live.realtime.tui.bar import Run
 from instrec_live.realtime.tui.deck import Deck
 from instrec_live.realtime.tui.events import Events
 from instrec_live.realtime.tui.glyphs import Glyphs
@@ -13,6 +14,7 @@ from instrec_live.realtime.tui.header import Header
 from instrec_live.realtime.tui.heading import Heading
 from instrec_live.realtime.tui.keys import Keys
 from instrec_live.realtime.tui.layout import SIDE, stack
+from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.mel_strip import MelStrip
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.tui.prompt import Prompt
@@ -20,6 +22,15 @@ from instrec_live.realtime.tui.rows import Rows
 from instrec_live.realtime.tui.seekbar import Seekbar
 from instrec_live.realtime.tui.status import Status
 from instrec_live.realtime.tui.view import View
+
+LEAST_WIDTH, LEAST_HEIGHT = 32, 7  # below this nothing could be read
+
+
+class TooSmall(Line):
+    """What stands on a terminal that is too small for all else."""
+
+    def runs(self, width: int) -> list[Run]:
+        return [("", f"too small: {LEAST_WIDTH} x {LEAST_HEIGHT} at least")]
 
 
 class Board(Vertical, can_focus=False):
@@ -36,10 +47,12 @@ class Board(Vertical, can_focus=False):
         self.below, self.beside = Events(picture, glyphs), Events(picture, glyphs)
         self.prompt = Prompt()
         self.keys = Keys(picture.info.live, glyphs)
+        self.too_small = TooSmall()
+        self.middle = Horizontal()
 
     def compose(self) -> ComposeResult:
-        yield from (self.header, self.status, self.seekbar)
-        with Horizontal():
+        yield from (self.too_small, self.header, self.status, self.seekbar)
+        with self.middle:
             with Vertical():
                 yield from (self.heading, self.rows, self.mel, self.below)
             yield self.beside
@@ -59,9 +72,13 @@ class Board(Vertical, can_focus=False):
 
     def on_resize(self, event: events.Resize) -> None:
         """Share the terminal out anew."""
+        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self.too_small.display = small
+        for whole in (self.header, self.status, self.middle, self.keys):
+            whole.display = not small
         lines = stack(event.size.width, event.size.height)
         self.heading.display = lines.heading > 0
-        self.seekbar.display = lines.blank > 0
+        self.seekbar.display = lines.blank > 0 and not small
         self.rows.group = lines.group
         self.rows.styles.height = lines.rows if lines.mel or lines.events else "1fr"
         for part, height in ((self.mel, lines.mel), (self.below, lines.events)):

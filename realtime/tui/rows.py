@@ -48,13 +48,14 @@ class Rows(ScrollView, Palette, can_focus=False):
         self.since = math.inf  # seconds since the newest update came, as it is drawn
         self.group = 0  # a blank line after every so many rows; 0: none
         self.strips: list[Strip] = []
+        self.shape: tuple[int, int] | None = None  # what the strips were drawn for
         self.kept: dict[object, list[Segment]] = {}  # what is drawn now
         self.seen: dict[object, list[Segment]] = {}  # what was drawn before
         self.minute: tuple[object, NDArray[np.float32]] | None = None
 
     def show(self, picture: Picture, view: View, since: float = math.inf) -> None:
         """Draw a picture as it is looked at, `since` seconds after its update came."""
-        if picture is self.picture and view is self.view and self.strips:
+        if picture is self.picture and view is self.view and self.shape == self.fitting:
             self.since = since
             self.move()
             return
@@ -79,6 +80,11 @@ class Rows(ScrollView, Palette, can_focus=False):
         for name in moving.intersection(self.order):
             line = self.line_of(name)
             self.put(line, self.strips[line], self.drawn_row(name, cells, bars, width))
+
+    @property
+    def fitting(self) -> tuple[int, int]:
+        """The width and the grouping that strips must be drawn for now."""
+        return self.scrollable_content_region.width, self.group
 
     @property
     def voice(self) -> int:
@@ -171,7 +177,8 @@ class Rows(ScrollView, Palette, can_focus=False):
 
     def redraw(self) -> None:
         """Draw again the lines that are not as they were."""
-        width = self.scrollable_content_region.width
+        self.shape = self.fitting
+        width = self.shape[0]
         strips = self.drawn(width)
         old, self.strips = self.strips, strips
         if len(old) != len(strips):
@@ -190,7 +197,7 @@ class Rows(ScrollView, Palette, can_focus=False):
 
     def begin_anew(self) -> None:
         """Draw every line again."""
-        self.strips, self.kept = [], {}
+        self.strips, self.kept, self.shape = [], {}, None
         self.redraw()
 
     def on_resize(self) -> None:
