@@ -23,8 +23,9 @@ from tiny_bundle import write_tiny
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.outputs import Page, Picture, Tally
 from instrec_live.realtime.outputs.files import write_whole
+from instrec_live.realtime.outputs.head import day_of
 from instrec_live.realtime.outputs.history import CELLS, MOST_EVENTS, History
-from instrec_live.realtime.outputs.timeline import draw, moment, runs
+from instrec_live.realtime.outputs.timeline import draw, moment, runs, spells
 
 PIANO, VOICE = INSTRUMENTS.index("piano"), INSTRUMENTS.index("voice")
 CONCERT = [
@@ -89,6 +90,28 @@ def a_history() -> tuple[History, Tally]:
     history.label(15.0, NASTY)
     history.finish()
     return history, tally
+
+
+def test_the_bars_say_what_the_labels_say() -> None:
+    history = History(0.5)
+    for number in range(1, 9):
+        history.write(an_update(0.5 * number, *(["piano"] if 3 <= number < 6 else [])))
+    history.finish()
+    assert spells(history) == [(INSTRUMENTS.index("piano"), 1.5, 3.0)]
+
+
+def test_of_very_many_the_bars_are_those_of_the_grid() -> None:
+    history = History(0.5)
+    for number in range(1, 2 * MOST_EVENTS + 10):
+        history.write(an_update(0.5 * number, *(["piano"] if number % 2 else [])))
+    history.finish()
+    assert {row for row, _, _ in spells(history)} == {INSTRUMENTS.index("piano")}
+
+
+def test_the_day_of_a_run_is_for_people() -> None:
+    assert day_of({"created": "2026-11-24T21:13:50+01:00"}) == "2026-11-24 20:13 UTC"
+    assert day_of({"created": "once"}) == "once"
+    assert day_of({}) == ""
 
 
 def png(content: bytes) -> np.ndarray:

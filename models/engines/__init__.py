@@ -69,7 +69,8 @@ def available() -> list[tuple[str, bool, str]]:
         for precision in _file(name).PRECISIONS:
             reason = _file(name).why_not(precision)
             usual = precision == _file(name).PRECISIONS[0]
-            out.append((name if usual else f"{name}:{precision}", reason is None, reason or "ready"))
+            ready = "ready, for models that bring a network in 8 bits" if precision == "int8" else "ready"
+            out.append((name if usual else f"{name}:{precision}", reason is None, reason or ready))
     return out
 
 

@@ -1,5 +1,6 @@
 """All that a reader of the data needs to know about how it was made."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,3 +36,12 @@ def header(info: StreamInfo, smoothing: Smoothing, gate_db: float) -> dict[str, 
         "smoothing": asdict(smoothing),
         "instruments": list(INSTRUMENTS),
     }
+
+
+def day_of(head: Mapping[str, Any]) -> str:
+    """When the run began, for people: "2026-11-24 20:13 UTC"."""
+    created = str(head.get("created", ""))
+    try:
+        return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return created

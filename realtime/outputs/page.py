@@ -6,6 +6,7 @@ from typing import Any
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.outputs.changes import clock
+from instrec_live.realtime.outputs.head import day_of
 from instrec_live.realtime.outputs.history import MOST_EVENTS, History
 from instrec_live.realtime.outputs.sink import Summary
 
@@ -47,7 +48,7 @@ def page(picture: str, history: History, head: Mapping[str, Any], summary: Summa
 def _in_short(head: Mapping[str, Any], summary: Summary) -> str:
     ended = _ENDED.get(summary.ended, summary.ended)
     return (
-        f"{head.get('created', '')}; {summary.updates} updates, the last at {clock(summary.time)}; {ended}; "
+        f"{day_of(head)}; {summary.updates} updates, the last at {clock(summary.time)}; {ended}; "
         f"{summary.skipped} windows skipped, {summary.xruns} xruns, {summary.bad_samples} bad samples."
     )
 

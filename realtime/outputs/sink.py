@@ -46,7 +46,9 @@ class Sink(ABC):
         """A label that somebody set, at a time in s; `text` is one line."""
 
     def change(self, record: Mapping[str, Any]) -> None:  # noqa: B027
-        """Something about the run is different from now on: {"type": "thresholds" or "source", "time": s, …}."""
+        """Something about the run is different from now on: {"type": "thresholds", "source", "lost" or "found",
+        "time": s, …}.
+        """
 
     @abstractmethod
     def close(self, summary: Summary) -> None: ...

@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.outputs.history import History
+from instrec_live.realtime.outputs.head import day_of
+from instrec_live.realtime.outputs.history import MOST_EVENTS, History
 from instrec_live.realtime.outputs.sink import Summary
 
 _INCHES, _DPI = (14.0, 6.6), 120
@@ -53,7 +54,7 @@ def _metadata(kind: str) -> dict[str, Any]:
 
 
 def _title(head: Mapping[str, Any], summary: Summary) -> str:
-    source, created = str(head.get("source", "")), str(head.get("created", ""))
+    source, created = str(head.get("source", "")), day_of(head)
     source = source if len(source) <= 60 else source[:59] + "…"
     words = summary.in_words
     return f"{source}   {created}\n{words if len(words) <= 130 else words[:129] + '…'}"
@@ -80,15 +81,22 @@ def _shades(figure: Figure, axes: Axes, history: History) -> None:
 
 def _bars(axes: Axes, history: History) -> None:
     """A bar under the middle of the row as long as it sounds, and a triangle where it comes in."""
-    bars, onsets, rows = [], [], []
-    for row in range(len(INSTRUMENTS)):
-        for first, last in runs(history.active[:, row]):
-            start, stop = (history.origin + history.cell * at for at in (first, last))
-            bars.append([(start, row + 0.36), (stop, row + 0.36)])
-            onsets.append(start)
-            rows.append(row + 0.18)
+    stretches = spells(history)
+    bars = [[(start, row + 0.36), (stop, row + 0.36)] for row, start, stop in stretches]
     axes.add_collection(LineCollection(bars, colors=_INK, linewidths=3.0, capstyle="butt"))
+    onsets, rows = [start for _, start, _ in stretches], [row + 0.18 for row, _, _ in stretches]
     axes.plot(onsets, rows, linestyle="", marker=">", markersize=4.0, color=_EVENT, markeredgewidth=0)
+
+
+def spells(history: History) -> list[tuple[int, float, float]]:
+    """(row, from, to) of each time that an instrument sounded, s; of very many, as exactly as the grid has them."""
+    if len(history.stretches) < MOST_EVENTS:
+        return [(INSTRUMENTS.index(each.name), each.onset, each.offset) for each in history.stretches]
+    return [
+        (row, history.origin + history.cell * first, history.origin + history.cell * last)
+        for row in range(len(INSTRUMENTS))
+        for first, last in runs(history.active[:, row])
+    ]
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
