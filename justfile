@@ -54,6 +54,11 @@ cost *options:
     python benchmarks/performance_picture.py
     python benchmarks/performance_page.py
 
+# does damaged input end well, or in one line? what has been tried already is kept (ten minutes)
+fuzz *options:
+    python benchmarks/fuzz.py "$@"
+    python benchmarks/fuzz_page.py
+
 # do all engines say the same of a folder of labelled clips?
 engines clips:
     python benchmarks/engines.py "{{ clips }}"

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -33,13 +34,14 @@ SCHEMA = 1
 DEFAULT_MODELS = ("passt", "cbam_cnn", "ms_crnn")
 BUNDLES = Path(__file__).parent / "bundles"
 FRAMES = (200, 1000)  # 2 to 10 s
+_LARGEST_GOLDEN = 8 << 20  # bytes; 10 s of log-mel are half a million
 GOLDEN_TOLERANCE = 1e-3  # |difference| of logits that another engine or processor may show
 
 _INPUT = {"sample_rate": SAMPLE_RATE, "hop": HOP, "n_mels": N_MELS, "frames": list(FRAMES)}
 # What the readers of json, zip and npy raise when fed something else.
 _MALFORMED = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
-    NotImplementedError, zipfile.BadZipFile, zlib.error,
+    NotImplementedError, MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
 
@@ -97,7 +99,7 @@ class Bundle:
             ModelError: a file is missing, altered, malformed or not for this program.
         """
         path = Path(path)
-        if not path.is_dir():
+        if not os.path.isdir(path):  # of a name too long to be one, too
             raise ModelError(f"{path}: no such model folder", "give a bundled name or the folder of a bundle")
         try:
             return cls._verified(path)
@@ -121,8 +123,7 @@ class Bundle:
             raise ValueError(f"its input is {manifest['input']}, not {_INPUT}")
         sha256s = manifest["sha256"]
         onnx = _verified_onnx(path, "model.onnx", sha256s["model.onnx"])
-        with np.load(io.BytesIO(_verified(path, "golden.npz", sha256s["golden.npz"])), allow_pickle=False) as golden:
-            log_mel, logits = _finite(golden["log_mel"], "golden"), _finite(golden["logits"], "golden")
+        log_mel, logits = _golden(_verified(path, "golden.npz", sha256s["golden.npz"]))
         if log_mel.ndim != 2 or len(log_mel) != N_MELS or logits.shape != (len(INSTRUMENTS),):
             raise ValueError(f"golden.npz has shapes {log_mel.shape} and {logits.shape}")
         tolerance = float(manifest["golden_tolerance"])
@@ -150,7 +151,7 @@ def bundled(name: str) -> Path:
         ModelError: there is none of that name.
     """
     path = BUNDLES / name
-    if Path(name).name != name or not (path / "manifest.json").is_file():
+    if Path(name).name != name or not os.path.isfile(path / "manifest.json"):
         there = ", ".join(sorted(file.parent.name for file in BUNDLES.glob("*/manifest.json"))) or "none"
         raise ModelError(f"no bundled model {name!r}", f"bundled are: {there}; or give the folder of a bundle")
     return path
@@ -216,8 +217,18 @@ def checked_thresholds(values: ArrayLike) -> FloatArray:
     return thresholds
 
 
+def _golden(content: bytes) -> tuple[FloatArray, FloatArray]:
+    """Input and logits out of golden.npz; ValueError if it would unpack to far more than these."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        if sum(member.file_size for member in packed.infolist()) > _LARGEST_GOLDEN:
+            raise ValueError("golden.npz is too large")
+    with np.load(io.BytesIO(content), allow_pickle=False) as golden:
+        return _finite(golden["log_mel"], "golden"), _finite(golden["logits"], "golden")
+
+
 def _finite(values: ArrayLike, what: str) -> FloatArray:
-    array = np.array(values, np.float32)
+    with np.errstate(over="ignore"):  # it becomes infinite
+        array = np.array(values, np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{what}: not all numbers are finite")
     array.setflags(write=False)

@@ -40,7 +40,8 @@ class Platt:
 
     def __post_init__(self) -> None:
         for name in ("scale", "bias"):
-            values = np.array(getattr(self, name), np.float32)
+            with np.errstate(over="ignore"):  # it becomes infinite
+                values = np.array(getattr(self, name), np.float32)
             if values.shape != (len(INSTRUMENTS),):
                 raise ValueError(f"calibration {name} must have {len(INSTRUMENTS)} numbers, not {values.shape}")
             if not np.isfinite(values).all():

@@ -187,7 +187,7 @@ def folder_of(model: str | os.PathLike[str]) -> Path:
     try:
         return bundled(os.fspath(model))
     except ModelError as error:
-        if path.is_dir():
+        if os.path.isdir(path):
             return path
         if path.name != os.fspath(model):
             raise ModelError(f"{path}: no such model folder", "give a bundled name or a bundle folder") from None

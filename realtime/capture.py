@@ -76,11 +76,20 @@ class Capture:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def age(self, index: int) -> float:
-        """Wall-clock seconds since the sound up to sample `index` (at 32 kHz) was captured."""
+    @property
+    def heard_any(self) -> bool:
+        """Whether the source has given any sound."""
+        return self._newest[0] > 0.0
+
+    def age(self, index: int, now: float | None = None) -> float:
+        """Wall-clock seconds since the sound up to sample `index` (at 32 kHz) was captured.
+
+        `now`: of the monotonic clock, s; None for now.
+        """
         seconds, when = self._newest
         speed = self._clock.speed if self._clock else 1.0
-        return max(0.0, time.monotonic() - when + (seconds - index / SAMPLE_RATE) / speed)
+        now = time.monotonic() if now is None else now
+        return max(0.0, now - when + (seconds - index / SAMPLE_RATE) / speed)
 
     def _run(self) -> None:
         try:

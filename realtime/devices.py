@@ -2,9 +2,11 @@
 
 import atexit
 import json
+import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +162,32 @@ def choose(device: int | str | None, devices: list[InputDevice]) -> InputDevice:
     return found[0]
 
 
+def namesakes(device: InputDevice, devices: list[InputDevice]) -> list[InputDevice]:
+    """Those that are called as the device is, whatever number ALSA has for the card now, and reached as it is."""
+
+    def lasting(each: InputDevice) -> tuple[str, str]:
+        return re.sub(r"\(hw:\d+,", "(hw:,", each.name), each.host_api
+
+    return [each for each in devices if lasting(each) == lasting(device)]
+
+
+def found_again(device: InputDevice, before: list[InputDevice], devices: list[InputDevice]) -> InputDevice:
+    """The device among those of now, whose indices are others.
+
+    Args:
+        device: as it was.
+        before: its `namesakes` then.
+        devices: those of now.
+
+    Raises:
+        AudioDeviceError: it is not connected, or nobody can tell which of several it is.
+    """
+    found = namesakes(device, devices)
+    if len(found) != len(before):  # of two of one name the one that is left may be the other
+        raise AudioDeviceError(f"{device.name} ({device.host_api}) is not connected")
+    return found[before.index(device)]
+
+
 def _matching(words: str, devices: list[InputDevice]) -> list[InputDevice]:
     """Devices whose "name, host API" holds the words; a whole name beats a part, the default's API others."""
     words = " ".join(words.split()).casefold()
@@ -196,13 +224,15 @@ def rescan() -> None:
         raise AudioDeviceError("the audio driver does not answer any more", "restart the program")
     sd = sounddevice()
     try:
-        sd._terminate()
+        with suppress(sd.PortAudioError):  # it does not run, if it could not start the last time
+            sd._terminate()
         sd._initialize()
     except sd.PortAudioError as error:
         raise AudioDeviceError(f"PortAudio cannot start again: {error}") from error
 
 
 _driver_hangs = threading.Event()
+_shutting = threading.Lock()
 
 
 def give_up_on_driver() -> None:
@@ -212,14 +242,26 @@ def give_up_on_driver() -> None:
 
 
 def shut(stream: Any, seconds: float) -> None:
-    """Close a PortAudio stream. A driver whose device is gone may never return: it must not hold up the program."""
+    """Close a PortAudio stream. A driver whose device is gone may never return: it must not hold up the program.
+
+    If it returns after all, PortAudio can be used again.
+    """
+    closed, given_up = False, False
 
     def close() -> None:
+        nonlocal closed
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
+        with _shutting:
+            closed = True
+            if given_up:
+                _driver_hangs.clear()
+                atexit.register(sounddevice()._exit_handler)
 
     closer = threading.Thread(target=close, daemon=True, name="close-device")
     closer.start()
     closer.join(seconds)
-    if closer.is_alive():
-        give_up_on_driver()
+    with _shutting:
+        if not closed:
+            given_up = True
+            give_up_on_driver()

@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
     OK = 0, "done"
     INTERNAL = 1, "a defect of the program"
     USAGE = 2, "an option or setting that makes no sense"
-    AUDIO_DEVICE = 3, "no such microphone, no PortAudio, or a device that was lost"
+    AUDIO_DEVICE = 3, "no such microphone, no PortAudio, or a device that was lost (only with --on-loss exit)"
     INPUT_FILE = 4, "a sound file that is missing, unreadable or empty"
     MODEL = 5, "a model that is missing, damaged or does not fit"
     TOO_SLOW = 6, "the networks cannot keep up with the sound (only with --strict)"

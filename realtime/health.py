@@ -1,10 +1,12 @@
 """How the listening goes: level, lateness, and the one word that sums them up."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.update import State, Update
 
 FLOOR_DB = -120.0
@@ -61,6 +63,26 @@ def state(quiet: bool, skipped_fraction: float, filled_s: float, window_s: float
     return State.OK if filled_s >= window_s else State.WARMING
 
 
+def device_lost(time: float, models: Sequence[str], age_s: float) -> Update:
+    """The update of a device that has given no sound for `age_s` since sample time `time`, s: nothing is heard."""
+    nothing = np.zeros(len(INSTRUMENTS), np.float32)
+    return Update(
+        time=time,
+        probabilities=nothing,
+        active=(),
+        by_model=dict.fromkeys(models, nothing),
+        level_db=FLOOR_DB,
+        peak_db=FLOOR_DB,
+        state=State.DEVICE_LOST,
+        filled_s=0.0,
+        age_s=age_s,
+        inference_s=0.0,
+        skipped=0,
+        xruns=0,
+        bad_samples=0,
+    )
+
+
 def reason(update: Update) -> str:
     """Why the state is what it is, and what can be done, in at most 60 characters; "" where all is well."""
     match update.state:
@@ -71,6 +93,6 @@ def reason(update: Update) -> str:
         case State.CATCHING_UP:
             return "too slow: try fewer --models, or a longer --hop"
         case State.DEVICE_LOST:
-            return "the microphone gives no sound; is it unplugged?"
+            return "no sound comes any more; it is looked for. Unplugged?"
         case _:
             return ""

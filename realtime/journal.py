@@ -56,6 +56,7 @@ class Journal:
         self._lock = threading.Lock()  # the screen may end while its thread still hands on an update
         self._closed = self._stopping = False
         self._ended = "stopped"
+        self._lost_at: float | None = None  # s, while the device is lost
         stream.tap(self._takes.hear)
 
     @property
@@ -125,6 +126,19 @@ class Journal:
             if not self._closed:
                 self._outlets.change({"type": kind, "time": round(self._tally.time, 3), **content})
 
+    def _tell_of_loss(self, update: Update) -> None:
+        """Write down that the device is lost, or that there is sound again."""
+        lost, before = update.state is State.DEVICE_LOST, self._lost_at
+        if lost and before is None:
+            self._lost_at = update.time
+            self._outlets.change({"type": "lost", "time": round(update.time, 3)})
+        elif not lost and before is not None:
+            self._lost_at = None
+            times = {"time": round(update.time, 3), "after_s": round(update.time - before, 3)}
+            info = self.info
+            device = {"source": info.source, "rate": info.source_rate, "channels": info.source_channels}
+            self._outlets.change({"type": "found", **times, **device})
+
     def __iter__(self) -> Iterator[Update]:
         try:
             for update in self._stream:
@@ -134,6 +148,7 @@ class Journal:
                     # A file that has ended, and may yet be sent elsewhere: that is no piece of sound.
                     self._ended = "end" if update.state is State.ENDED else "stopped"
                     if update.state is not State.ENDED:
+                        self._tell_of_loss(update)
                         self._tally.note(update)
                         self._outlets.write(update)
                 if self._outlets.hung_up:

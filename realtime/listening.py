@@ -109,6 +109,7 @@ def _stream(settings: Settings, pipe: BinaryIO | None, ui: bool) -> "Stream":
         play=settings.play,
         stay=ui,
         keep_mel=ui,
+        on_loss=settings.on_loss,
         rate=settings.rate,
         channels=settings.channels,
         sample_format=settings.sample_format,

@@ -1,38 +1,32 @@
 """A source's sound as it comes, hop by hop, which can be sent to another second or come from another source."""
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from math import inf
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.capture import Capture, Intake
+from instrec_live.realtime.devices import give_up_on_driver
+from instrec_live.realtime.errors import AudioDeviceError
 from instrec_live.realtime.hops import last_piece
 from instrec_live.realtime.playing.clock import Clock
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.search import Search
+from instrec_live.realtime.sound import Lost, Sound
 from instrec_live.realtime.sources import FileSource, Source
 
 FloatArray = NDArray[np.float32]
 
 _JOIN_WITHIN = 1.0  # s; a thread may be stuck in a driver
+_TELL_EVERY = 1.0  # s, while there is no sound
 
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """What came since the last piece, up to the newest whole hop.
-
-    Attributes:
-        samples: float32 [m], mono at 32 kHz.
-        skipped: hops in it that nobody was told of.
-        begins: second at which the sound begins anew, after a jump; None where it goes on.
-    """
-
-    samples: FloatArray
-    skipped: int
-    begins: float | None
+log = logging.getLogger(__name__)
 
 
 class LiveSound:
@@ -40,6 +34,10 @@ class LiveSound:
 
     One thread iterates `sounds`, and alone begins and ends captures; each capture has its own resampler, ring and
     thread. `seek`, `change_to` and `close` come from any thread: they only leave word and end the present capture.
+    While a source is lost, a `Search` has a thread of its own, in which `bring_back` may call `change_to`.
+
+    A source that takes a lost one's place begins as much later as wall-clock time (of the monotonic clock) passed
+    since the last sound: so the seconds stay true however long it was away. They count for the limit too.
 
     Args:
         source: where the sound comes from.
@@ -49,6 +47,7 @@ class LiveSound:
         limit: seconds to listen, or None.
         start: the second at which the source begins.
         stay: wait at the end for another jump.
+        bring_back: one attempt to go on with the source, once it is lost; None: that is the end.
     """
 
     def __init__(
@@ -60,14 +59,17 @@ class LiveSound:
         limit: float | None = None,
         start: float = 0.0,
         stay: bool = False,
+        bring_back: Callable[[], None] | None = None,
     ) -> None:
         self.source = source
         self._hop, self._kept, self._clock, self._limit = hop, kept, clock, limit
-        self._start, self._stay = start, stay
+        self._start, self._stay, self._bring_back = start, stay, bring_back
         self._lock = threading.Lock()  # between those who leave word, and the thread that takes it
         self._word = threading.Event()  # there is something new for a thread that waits at the end
         self._jump: float | None = None  # second to go on from
-        self._away = self._changed = False
+        self._away = self._changed = self._lost = False
+        self._again_at: float | None = None  # when another source took the place of a lost one, monotonic s
+        self._search: Search | None = None
         self._closed = threading.Event()
         self._error: Exception | None = None
         self._xruns = self._bad_samples = 0  # of sources before this one
@@ -91,6 +93,11 @@ class LiveSound:
         """Whether what has been handed on last is not wanted any more."""
         return self._jump is not None or self._changed
 
+    @property
+    def lost(self) -> bool:
+        """Whether the source gives no sound any more, and somebody waits for it."""
+        return self._lost and not self._closed.is_set()
+
     def age(self) -> float:
         """Wall-clock seconds since the newest sound handed on was captured."""
         return self._capture.age(self._heard)
@@ -103,9 +110,15 @@ class LiveSound:
             self._clock.set(time)
             self._end_capture()
 
-    def change_to(self, source: Source) -> None:
-        """Go on with another source, and let go of the old one. Returns once that is closed."""
+    def change_to(self, source: Source, begun: float | None = None) -> None:
+        """Go on with another source, and let go of the old one. Returns once that is closed.
+
+        `begun`: when its sound began, s of the monotonic clock; None for now.
+        """
         with self._lock:
+            if self._lost or self._again_at is not None:
+                self._again_at = monotonic() if begun is None else begun
+            self._lost, self._error = False, None
             old, self.source = self.source, source
             self._xruns, self._bad_samples = self._xruns + old.xruns, self._bad_samples + old.bad_samples
             self._changed = True
@@ -125,7 +138,7 @@ class LiveSound:
             self.source.close()
             yield
         except Exception as error:
-            self._error = None if self._changed else error
+            self._error = None if self._changed or self._lost else error
             raise
         finally:
             self._away = False
@@ -138,10 +151,16 @@ class LiveSound:
         self.source.close()
         if self._clock is not None:
             self._clock.close()
+        if (search := self._search) is not None:
+            search.stop()
+            if not search.join(_JOIN_WITHIN):
+                give_up_on_driver()
         self._capture.join(_JOIN_WITHIN)
 
-    def sounds(self) -> Iterator[Sound | None]:
+    def sounds(self) -> Iterator[Sound | Lost | None]:
         """Pieces of sound, until it ends or is closed; None when it has ended and may yet be sent elsewhere.
+
+        While the source is lost and looked for, a `Lost` at once and then one a second.
 
         Raises:
             InstrecError: what the source raises, after the sound before it.
@@ -157,7 +176,11 @@ class LiveSound:
                 if self._away:
                     self._word.wait()
                 elif (error := self._error or self._capture.error) is not None:
-                    raise error
+                    if not self._can_return(error):
+                        raise error
+                    yield from self._until_found(error)
+                    if not self.jumping:  # closed, or its time is over
+                        return
                 elif not self._stay:
                     return
                 elif not ended:
@@ -188,18 +211,53 @@ class LiveSound:
                 yield rest, 0
             return
 
+    def _can_return(self, error: BaseException) -> bool:
+        """Whether to wait for the source: for one that never gave any sound that would be in vain."""
+        return self._bring_back is not None and isinstance(error, AudioDeviceError) and self._capture.heard_any
+
+    def _until_found(self, error: BaseException) -> Iterator[Lost]:
+        """Word that the source is lost, until the sound goes on, its time is over or it is closed."""
+        assert self._bring_back is not None
+        with self._lock:
+            self._error, self._lost = None, not self.jumping
+        if not self.lost:
+            return
+        log.warning("%s; it is looked for until it is back", getattr(error, "message", error))
+        search = self._search = Search(self._bring_back, lambda: self.lost, self._word.set)
+        search.start()
+        try:
+            while self.lost and (left := self._left()) > 0.0:
+                if search.defect is not None:
+                    raise search.defect
+                yield Lost(self.age())
+                self._word.wait(min(_TELL_EVERY, left))
+                self._word.clear()
+        finally:
+            search.stop()
+            self._lost = False
+
+    def _left(self) -> float:
+        """Seconds until the limit, those without sound counted."""
+        return inf if self._limit is None else self._limit - self._heard / SAMPLE_RATE - self.age()
+
     def _turn(self) -> float:
         """Begin where word says; returns that second."""
         with self._lock:
             time, self._jump = self._jump, None
             changed, self._changed = self._changed, False
+            again_at, self._again_at = self._again_at, None
         # Two threads must not read one file; a microphone that is closed reads no more.
         self._capture.join(_JOIN_WITHIN if changed else None)
         if time is not None and isinstance(self.source, FileSource):
             self._start = self.source.seek(time)
         else:
-            self._start += self._heard / SAMPLE_RATE
-            self._limit = None if self._limit is None else max(0.0, self._limit - self._heard / SAMPLE_RATE)
+            passed = self._heard / SAMPLE_RATE
+            if again_at is not None:
+                silent = self._capture.age(self._heard, again_at)
+                log.warning("%s: sound again, after %.1f s without", self.source.label, silent)
+                passed += silent
+            self._start += passed
+            self._limit = None if self._limit is None else max(0.0, self._limit - passed)
         self._prepare()
         self._run()
         return self._start

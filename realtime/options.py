@@ -16,6 +16,8 @@ examples:
   instrec-live --file song.flac --pace max --json > song.jsonl
   instrec-live --file song.flac --pace max --no-ui --output song.csv --output labels.txt
   ffmpeg -nostdin -v error -i URL -f wav - | instrec-live --stdin
+  instrec-live tag archive --output results.csv       whole folders, on all processors; tag --help
+  instrec-live report song.jsonl                      picture and report of an earlier run; report --help
 
 exit codes:
 """
@@ -27,6 +29,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ")
         raise UsageError(message, "instrec-live --help shows all options")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does, which before Python 3.13 makes an empty list of a value that is "--"."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            value = getattr(found, action.dest, action.default)
+            if isinstance(value, list) and value is not action.default and [] in (value, *value):
+                self.error(f"{'/'.join(action.option_strings)}: expected one argument")
+        return found, unknown
 
 
 class _Version(argparse.Action):
@@ -46,7 +57,8 @@ def parser() -> Parser:
     """The options, their ranges and their help."""
     p = Parser(
         prog="instrec-live",
-        usage="instrec-live [--device N|NAME | --file FILE | --stdin | --demo] [options]",
+        usage="instrec-live [--device N|NAME | --file FILE | --stdin | --demo] [options]\n"
+        "       instrec-live tag PATH…    or    instrec-live report RUN.jsonl",
         description="Listens and shows live which of 20 musical instruments are sounding.",
         epilog=_EPILOG + "\n".join(f"  {int(code):3d}  {code.words}" for code in ExitCode),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,14 +77,18 @@ def parser() -> Parser:
     one.add_argument("--stdin", action="store_true", help="sound piped in: WAV, or raw PCM as described below")
     one.add_argument("--demo", action="store_true", help="a short clip that comes with the program")
     one.add_argument("-l", "--list-devices", action="store_true", help="list the microphones and exit")
+    group.add_argument(
+        "--on-loss",
+        choices=("wait", "exit"),
+        default="wait",
+        help="when the microphone is lost: wait until it is back, or exit with 3 (wait)",
+    )
     group.add_argument("--rate", type=_whole(1_000, 768_000), metavar="HZ", help="of raw PCM (44100)")
     group.add_argument("--channels", type=_whole(1, 64), metavar="N", help="of raw PCM (1), or to record (2)")
     group.add_argument("--format", choices=("s16le", "s24le", "s32le", "f32le"), help="of raw PCM's samples (s16le)")
     group.add_argument("--start", type=_number(0, 1e9), default=0.0, metavar="S", help="skip into the file")
     group.add_argument("--play", action="store_true", help="also play the file on the default output device")
-    group.add_argument(
-        "--speed", type=_number(0.25, 4), default=1.0, metavar="X", help="of a file, 0.25 to 4; its pitch follows (1)"
-    )
+    group.add_argument("--speed", type=_number(0.25, 4), default=1.0, metavar="X", help="of a file, 0.25 to 4 (1)")
     group.add_argument("--duration", type=_number(0.01, 1e9), metavar="S", help="listen for so long")
 
     group = p.add_argument_group("listening")

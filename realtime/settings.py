@@ -23,6 +23,7 @@ class Settings:
     file: Path | None
     device: str | None
     stdin: bool
+    on_loss: str  # wait or exit
     demo: bool
     rate: int
     channels: int | None
@@ -109,6 +110,7 @@ def _checked(given: Namespace, config: Path | None) -> Settings:
         file=given.file,
         device=given.device,
         stdin=given.stdin,
+        on_loss=given.on_loss,
         demo=given.demo,
         rate=given.rate or 44_100,
         channels=given.channels,
@@ -168,7 +170,7 @@ def _unknown(word: str, options: Sequence[str]) -> UsageError:
     help_hint = "instrec-live --help shows all options"
     if word.startswith("-"):
         return UsageError(f"no such option: {word}", nearest(word.split("=")[0], options) or help_hint)
-    hint = f"did you mean --file {word}?" if Path(word).exists() else help_hint
+    hint = f"did you mean --file {word}?" if os.path.exists(word) else help_hint
     return UsageError(f"{word!r} belongs to no option", hint)
 
 

@@ -16,15 +16,18 @@ from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples, warm_up
 from instrec_live.realtime.capture import Intake
 from instrec_live.realtime.devices import resolve
-from instrec_live.realtime.exchange import change_microphone
+from instrec_live.realtime.exchange import bring_back, change_microphone
 from instrec_live.realtime.facts import facts_of
+from instrec_live.realtime.health import device_lost
 from instrec_live.realtime.hops import all_hops, batched
 from instrec_live.realtime.live import LiveSound
 from instrec_live.realtime.playing.clock import Clock, WallClock
 from instrec_live.realtime.playing.loudspeaker import check_output
 from instrec_live.realtime.playing.playback import Playback, checked_speed
 from instrec_live.realtime.playing.player import Player
+from instrec_live.realtime.silence import Silence
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
+from instrec_live.realtime.sound import Lost
 from instrec_live.realtime.sources import FileSource, MicrophoneSource, MonitorSource, PipeSource, Source
 from instrec_live.realtime.system_audio import Monitor, monitor_meant
 from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
@@ -74,6 +77,9 @@ class Stream:
         play: also play the file on the default output device, with its updates in step.
         stay: at the end of a file give one more update, ENDED, and wait to be sent elsewhere, or closed.
         keep_mel: give `mel` in each update.
+        on_loss: of a microphone that gives no sound any more: "wait" until it is back, with updates that say
+            DEVICE_LOST at once and every second, or "exit" with an AudioDeviceError. It is looked for by its name, no
+            other one is taken. When it is back, the time without it is added to the clock, and listening begins anew.
 
     Attributes:
         info: the facts; another one takes its place when they change.
@@ -111,11 +117,14 @@ class Stream:
         play: bool = False,
         stay: bool = False,
         keep_mel: bool = False,
+        on_loss: str = "wait",
     ) -> None:
         if sum(given is not None for given in (file, device, stdin, source)) > 1:
             raise UsageError("a stream has one source: a file, a device, stdin or a source")
         if pace not in ("realtime", "max"):
             raise UsageError(f"the pace is realtime or max, not {pace}")
+        if on_loss not in ("wait", "exit"):
+            raise UsageError(f"when a microphone is lost, a stream waits or exits; not {on_loss}")
         if (play or speed != 1.0) and (file is None or pace == "max"):
             raise UsageError("only a file can be played or have a speed, and only at the pace realtime")
         checked_speed(speed)
@@ -166,7 +175,8 @@ class Stream:
         self.transport: Transport | None = None
         if pace == "realtime":
             kept = self._hop + _KEPT_SECONDS * SAMPLE_RATE
-            self._live = LiveSound(source, self._hop, kept, clock, limit, begins, stay and file is not None)
+            again = self._bring_back if self._records and on_loss == "wait" else None
+            self._live = LiveSound(source, self._hop, kept, clock, limit, begins, stay and file is not None, again)
             if file is not None and clock is not None and isinstance(source, FileSource):
                 self.transport = Playback(clock, source, self._live.seek)
         self._stopped = threading.Event()
@@ -220,11 +230,22 @@ class Stream:
         if self._live is None or not self._records:
             raise UsageError("only a microphone can be changed for another one, not a file or a pipe")
         with self._switching:
-            source = change_microphone(self._live, device, self._channels)
-            with self._changing:
-                self.info = replace(
-                    self.info, source=source.label, source_rate=source.rate, source_channels=source.channels
-                )
+            self._tell_of(change_microphone(self._live, device, self._channels))
+
+    def _bring_back(self) -> None:
+        assert self._live is not None
+        if self._switching.acquire(blocking=False):  # else somebody is about to choose one
+            try:
+                if (source := bring_back(self._live, self._channels)) is not None:
+                    self._tell_of(source)
+            finally:
+                self._switching.release()
+
+    def _tell_of(self, source: Source) -> None:
+        with self._changing:
+            self.info = replace(
+                self.info, source=source.label, source_rate=source.rate, source_channels=source.channels
+            )
 
     def __iter__(self) -> Iterator[Update]:
         if self._begun:
@@ -245,13 +266,21 @@ class Stream:
     def _heard_live(self, live: LiveSound) -> Iterator[Update]:
         jumped, skipped = False, 0
         last: Update | None = None
+        silence = Silence(self._hand_on)
         for sound in live.sounds():
+            if isinstance(sound, Lost):
+                silence.goes_on(sound.age)
+                lost = device_lost(self._analysis.time, self.info.models, sound.age)
+                so_far = skipped + self._analysis.lateness.skipped
+                yield replace(lost, skipped=so_far, xruns=live.xruns, bad_samples=live.bad_samples)
+                continue
             if sound is None:
                 if last is None:
                     return
                 yield replace(last, state=State.ENDED, age_s=0.0, inference_s=0.0, jumped=False, mel=None)
                 continue
             if sound.begins is not None:
+                silence.ends(sound.begins - self._analysis.time)
                 jumped, skipped = True, skipped + self._analysis.lateness.skipped
                 self._analysis = self._fresh(sound.begins)
             self._hand_on(sound.samples)

@@ -210,6 +210,7 @@ def test_signals_end_it_with_everything_written(place: Path, number: int, code: 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup SIGHUP would be ignored
     )
     assert process.stdout is not None
     process.stdout.readline()

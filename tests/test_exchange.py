@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,117 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_portaudio import FakePortAudio, Listener, use
 from fakes import ArraySource, FakeTagger, music
 from virtual_microphone import VirtualMicrophone, why_not
 
-from instrec_live.realtime import devices, exchange
-from instrec_live.realtime.devices import InputDevice, list_input_devices_fresh
+from instrec_live.realtime import devices, exchange, search
+from instrec_live.realtime.devices import list_input_devices_fresh
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
-from instrec_live.realtime.sources import microphone
 from instrec_live.realtime.stream import Stream
-from instrec_live.realtime.update import Update
-
-
-class FakePortAudio:
-    """Microphones that hum, each at its own rate and loudness; a new one is known after the next start only."""
-
-    class PortAudioError(Exception):
-        pass
-
-    default = SimpleNamespace(device=[0, -1], hostapi=0)
-
-    def __init__(self) -> None:
-        self.connected = {"one": (48_000, 0.01), "two": (44_100, 0.1)}
-        self.known = dict(self.connected)
-        self.refused: set[str] = set()
-        self.open: dict[str, FakeStream] = {}
-        self.starts = 0
-
-    def query_hostapis(self) -> list[dict[str, object]]:
-        return [{"name": "Fake", "default_input_device": 0}]
-
-    def query_devices(self) -> list[dict[str, object]]:
-        return [
-            {"name": name, "max_input_channels": 2, "default_samplerate": float(rate), "hostapi": 0}
-            for name, (rate, _) in self.known.items()
-        ]
-
-    def InputStream(self, device: int, samplerate: int, blocksize: int, callback: Any, **_: Any) -> "FakeStream":  # noqa: N802
-        name = list(self.known)[device]
-        if name in self.refused or samplerate != self.connected[name][0]:
-            raise self.PortAudioError("Device unavailable")
-        return FakeStream(self, name, samplerate, blocksize, callback)
-
-    def _terminate(self) -> None:
-        assert not self.open, "a stream is open"
-
-    def _initialize(self) -> None:
-        self.known = dict(self.connected)
-        self.starts += 1
-
-    def _exit_handler(self) -> None: ...
-
-
-class FakeStream:
-    def __init__(self, driver: FakePortAudio, name: str, rate: int, block: int, callback: Any) -> None:
-        self.driver, self.name, self.rate, self.block, self.callback = driver, name, rate, block, callback
-        self.ended = threading.Event()
-
-    def start(self) -> None:
-        self.driver.open[self.name] = self
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self) -> None:
-        noise = np.random.default_rng(1).standard_normal((self.block, 2)) * self.driver.connected[self.name][1]
-        while not self.ended.wait(self.block / self.rate):
-            self.callback(noise.astype(np.float32), self.block, None, SimpleNamespace(input_overflow=False))
-
-    def abort(self, ignore_errors: bool) -> None:
-        self.ended.set()
-
-    def close(self, ignore_errors: bool) -> None:
-        self.driver.open.pop(self.name, None)
-
-
-class Listener:
-    """A stream of microphone "one", and its updates so far."""
-
-    def __init__(self, **options: Any) -> None:
-        self.stream = Stream(device="one", tagger=FakeTagger(), hop=0.1, **options)  # type: ignore[arg-type]
-        self.got: list[Update] = []
-        self.error: Exception | None = None
-        self.thread = threading.Thread(target=self.listen)
-        self.thread.start()
-
-    def listen(self) -> None:
-        try:
-            self.got.extend(self.stream)
-        except Exception as error:
-            self.error = error
-
-    def until(self, jumps: int, updates: int) -> list[Update]:
-        """Wait for so many updates after so many jumps; returns those after the last jump."""
-        for _ in range(500):
-            starts = [0, *(n for n, update in enumerate(self.got) if update.jumped)]
-            if len(starts) > jumps and len(self.got) >= starts[jumps] + updates:
-                return self.got[starts[jumps] :]
-            time.sleep(0.01)
-        raise AssertionError("nothing comes")
 
 
 @pytest.fixture
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     fake = FakePortAudio()
-    for module in (devices, microphone):
-        monkeypatch.setattr(module, "sounddevice", lambda: fake)
-
-    def fresh() -> list[InputDevice]:
-        return [
-            InputDevice(index, name, 2, rate, index == 0, "Fake")
-            for index, (name, (rate, _)) in enumerate(fake.connected.items())
-        ]
-
-    monkeypatch.setattr(exchange, "list_input_devices_fresh", fresh)
+    use(fake, monkeypatch)
     return fake
 
 
@@ -194,14 +96,21 @@ def test_if_the_new_one_fails_after_all_the_old_one_is_opened_again(listener, po
     assert listener.stream.info.source == "[0] one"
 
 
-def test_if_neither_can_be_opened_the_listening_ends_with_an_error(listener, portaudio):
-    listener.until(0, 3)
+@pytest.mark.parametrize("on_loss", ["exit", "wait"])
+def test_if_neither_can_be_opened_the_old_one_is_lost(on_loss, portaudio, monkeypatch):
+    monkeypatch.setattr(search, "FIRST_PAUSE", 0.05)
+    it = Listener(on_loss=on_loss)
+    it.until(0, 3)
     portaudio.connected["three"] = (16_000, 1.0)
     portaudio.refused.update(("one", "three"))
     with pytest.raises(AudioDeviceError):
-        listener.stream.listen_to("three")
-    listener.thread.join(5)
-    assert isinstance(listener.error, AudioDeviceError)
+        it.stream.listen_to("three")
+    if on_loss == "wait":
+        portaudio.refused.remove("one")
+        assert it.until(1, 3)[0].level_db == pytest.approx(-44, abs=2)
+        it.stream.close()
+    it.thread.join(5)
+    assert isinstance(it.error, AudioDeviceError) == (on_loss == "exit")
 
 
 def test_overflows_of_both_are_counted(listener, portaudio):

@@ -258,17 +258,20 @@ def test_closing_ends_a_waiting_read_and_releases_the_device_once(portaudio):
 def test_a_driver_that_hangs_holds_up_neither_closing_nor_the_exit(portaudio, monkeypatch):
     monkeypatch.setattr(microphone, "CLOSE_WITHIN", 0.1)
     monkeypatch.setattr(devices, "_driver_hangs", threading.Event())
-    release, unregistered = threading.Event(), []
+    release, unregistered, registered = threading.Event(), [], threading.Event()
     portaudio.abort = lambda ignore_errors: release.wait(20)
     portaudio._exit_handler = lambda: None
     monkeypatch.setattr(devices.atexit, "unregister", unregistered.append)
+    monkeypatch.setattr(devices.atexit, "register", lambda handler: registered.set())
     began = time.monotonic()
     MicrophoneSource().close()
     assert time.monotonic() - began < 2
     assert unregistered == [portaudio._exit_handler]
     with pytest.raises(AudioDeviceError, match="does not answer"):
         devices.rescan()
-    release.set()
+    release.set()  # it answers after all
+    assert registered.wait(5)
+    assert not devices._driver_hangs.is_set()
 
 
 def test_a_device_that_refuses_its_own_rate_is_opened_at_a_common_one(monkeypatch):

@@ -18,6 +18,12 @@ pcm.{NAME} {{ type pulse device vmic }}
 """
 
 
+_DEVICES = (
+    "module-null-sink sink_name=vspk rate=48000 channels=1",
+    "module-remap-source master=vspk.monitor source_name=vmic",
+)
+
+
 class VirtualMicrophone:
     """A sound server of its own in a folder of its own, until `stop`.
 
@@ -31,11 +37,7 @@ class VirtualMicrophone:
         (self.folder / ".asoundrc").write_text(_ALSA)
         home = {"HOME": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)}
         self.env = {**os.environ, **home, "PULSE_RUNTIME_PATH": str(self.folder / "pulse")}
-        modules = [
-            "module-native-protocol-unix",
-            "module-null-sink sink_name=vspk rate=48000 channels=1",
-            "module-remap-source master=vspk.monitor source_name=vmic",
-        ]
+        modules = ["module-native-protocol-unix", *_DEVICES]
         self._server = subprocess.Popen(
             ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *(f"--load={each}" for each in modules)],
             env=self.env,
@@ -68,9 +70,20 @@ class VirtualMicrophone:
         """Take the microphone away."""
         self._control("unload-module", "module-null-sink")
 
+    def plug(self) -> None:
+        """Bring it back."""
+        for module in _DEVICES:
+            self._control("load-module", *module.split())
+        self._control("set-default-source", "vmic")
+        self._control("set-default-sink", "vspk")
+
     def freeze(self) -> None:
         """Let the sound server hang, as a driver may."""
         self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._server.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End the sound server and forget its folder."""

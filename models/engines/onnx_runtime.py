@@ -44,7 +44,9 @@ class OnnxRuntimeEngine:
         self.name = f"onnxruntime {version} cpu" + ("" if precision == "fp32" else f" {precision}")
         self._model = bundle.name
         try:
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # which has nothing to fall back to, and says so on stdout
         except Exception as e:  # onnxruntime's exceptions have no common base but this
             raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
         # It keeps the file's bytes to fall back to other providers; there are none, and they are 20 MB.

@@ -1,6 +1,8 @@
 """OpenVINO on the CPU: the engine that can calculate in bfloat16 where the processor does."""
 
 import re
+import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,7 @@ _PLACE = re.compile(r"Exception from |Check '|FrontEnd API failed|Model wasn't f
 def why_not(precision: str) -> str | None:
     """Why OpenVINO cannot be used here in this precision; None if it can."""
     try:
-        import openvino
-
-        capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capable = _library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except ModuleNotFoundError as e:
         return f"{e.name or 'openvino'} is not installed: pip install 'instrec-live[openvino]'"
     except Exception as e:  # a wheel for another processor or libc raises what it likes
@@ -38,8 +38,7 @@ class OpenVinoEngine:
     """One network, compiled once for every shape; see `Engine`."""
 
     def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
-        import openvino
-
+        openvino = _library()
         version = ".".join(openvino.__version__.split(".")[:2])
         self.name = f"openvino {version} cpu" + ("" if precision == "fp32" else f" {precision}")
         self._model = bundle.name
@@ -113,6 +112,21 @@ def _check_faces(bundle: Bundle, compiled) -> None:  # type: ignore[no-untyped-d
             f"it must map log_mel float [B, {N_MELS}, T] to logits float [B, {len(INSTRUMENTS)}]"
             + (f", heard float [K, {bundle.width}] to embeddings" if bundle.width else ""),
         )
+
+
+def _library() -> Any:
+    """OpenVINO, without its telemetry: unasked, that puts an id into the home folder and calls Google Analytics."""
+    telemetry = "openvino_telemetry"
+    if "openvino" in sys.modules or telemetry in sys.modules:
+        import openvino
+
+        return openvino
+    sys.modules[telemetry] = None  # type: ignore[assignment]  # as if not installed: it has a stub for that
+    try:
+        import openvino
+    finally:
+        del sys.modules[telemetry]
+    return openvino
 
 
 def _reason(error: Exception) -> str:

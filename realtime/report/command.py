@@ -92,7 +92,7 @@ def replay(run: "Run", outlets: "Outlets") -> None:
         InputFileError: a line is damaged; the sinks have been closed after what came before.
     """
     from instrec_live.realtime.outputs import Tally
-    from instrec_live.realtime.report.run import line_of, number, update_of
+    from instrec_live.realtime.report.run import line_of, moment, update_of
 
     tally, ended = Tally(run.hop), "failed"
     try:
@@ -104,7 +104,7 @@ def replay(run: "Run", outlets: "Outlets") -> None:
                         tally.note(update)
                         outlets.write(update)
                     case "label":
-                        outlets.label(number(record["time"]), line_of(record["text"]))
+                        outlets.label(moment(record["time"]), line_of(record["text"]))
                     case "summary":
                         ended = str(record["ended"])
                     case "header":

@@ -15,6 +15,7 @@ from instrec_live.realtime.errors import printable
 from instrec_live.realtime.update import State, Update
 
 _LONGEST = 1_000_000  # bytes; no line of a run is as long
+_LAST = 1e9  # s, as --start and --duration
 _HINT = "give a file that --json or --output FILE.jsonl has made"
 
 
@@ -80,10 +81,20 @@ class Run:
 def _object(line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line, None if it holds none."""
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """A number of the file; what is too large for one would come out as Infinity, which is not JSON."""
+    value = float(text)
+    return value if math.isfinite(value) else _refused(text)
 
 
 def update_of(record: Mapping[str, Any]) -> Update:
@@ -96,7 +107,7 @@ def update_of(record: Mapping[str, Any]) -> Update:
     if not set(active) <= set(INSTRUMENTS):
         raise ValueError("an unknown instrument is active")
     return Update(
-        time=number(record["time"]),
+        time=moment(record["time"]),
         probabilities=_probabilities(record["probabilities"]),
         active=tuple(active),
         by_model={str(name): _probabilities(p) for name, p in record["by_model"].items()},
@@ -106,9 +117,9 @@ def update_of(record: Mapping[str, Any]) -> Update:
         filled_s=WINDOW_SECONDS,
         age_s=number(record["age_s"]),
         inference_s=0.0,
-        skipped=int(record["skipped"]),
-        xruns=int(record["xruns"]),
-        bad_samples=int(record["bad_samples"]),
+        skipped=_count(record["skipped"]),
+        xruns=_count(record["xruns"]),
+        bad_samples=_count(record["bad_samples"]),
         jumped=bool(record.get("jumped", False)),
     )
 
@@ -124,13 +135,30 @@ def number(value: object) -> float:
     return float(value)
 
 
+def moment(value: object) -> float:
+    """A time, s.
+
+    Raises:
+        ValueError: it is none, or beyond all that could have been heard.
+    """
+    if not 0 <= number(value) <= _LAST:
+        raise ValueError(f"{value!r} is no time")
+    return number(value)
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
 def line_of(text: object) -> str:
     """A label's text, on one line whatever the file holds."""
     return printable(str(text))
 
 
 def _probabilities(by_name: Mapping[str, Any]) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    p = np.array([number(by_name[name]) for name in INSTRUMENTS], np.float32)
-    if p.min() < 0 or p.max() > 1:
+    p = [number(by_name[name]) for name in INSTRUMENTS]
+    if min(p) < 0 or max(p) > 1:
         raise ValueError("a probability is not between 0 and 1")
-    return p
+    return np.array(p, np.float32)

@@ -1,12 +1,13 @@
 """A microphone, or anything else that PortAudio can record from."""
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.realtime.devices import InputDevice, resolve, shut, sounddevice
+from instrec_live.realtime.devices import InputDevice, choose, list_input_devices, namesakes, shut, sounddevice
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
@@ -15,6 +16,7 @@ LOST_AFTER = 1.0  # s without a callback; PortAudio often does not say that a de
 CLOSE_WITHIN = 2.0  # s
 START_WITHIN = 5.0  # s; some sound servers first give the two seconds they have buffered
 HELD_SECONDS = 4  # sound kept for a reader that is late
+_BURST = 0.05  # s; what a server has buffered comes at once
 COMMON_RATES = (48_000, 44_100)  # tried when a device refuses the rate it calls its own
 _HELD = "another program may hold it, or the system forbids this one to record"
 
@@ -29,13 +31,19 @@ class MicrophoneSource:
     Raises:
         AudioDeviceError: no such device, or it cannot be opened.
         UsageError: it has not that many channels.
+
+    Attributes:
+        device: that one.
+        namesakes: all devices of its name when this was made, itself among them.
     """
 
     live = True
     duration = None
 
     def __init__(self, device: int | str | None = None, channels: int | None = None) -> None:
-        self.device = resolve(device)
+        devices = list_input_devices()
+        self.device = choose(device, devices)
+        self.namesakes = namesakes(self.device, devices)
         self.label = self.device.label
         if channels is not None and not 1 <= channels <= self.device.channels:
             raise UsageError(f"{self.label} has {self.device.channels} channels, not {channels}")
@@ -84,6 +92,16 @@ class MicrophoneSource:
     def xruns(self) -> int:
         """Times that sound was lost: by the device's driver, or because `read` came too late."""
         return self._overflows + self._dropped
+
+    def begins(self, timeout: float) -> float | None:
+        """When the sound that is there to `read` began, s of the monotonic clock.
+
+        Waits for at most `timeout` seconds until there is some; None if there is none.
+        """
+        if not self._ring.wait(self._position + 1, timeout):
+            return None
+        time.sleep(_BURST)
+        return time.monotonic() - (self._ring.written - self._position) / self.channels / self.rate
 
     def read(self) -> NDArray[np.float32] | None:
         """What was heard since the last call, float32 [m, channels]; waits for the next 0.1 s if nothing was.

@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import threading
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ class MonitorSource:
     Raises:
         AudioDeviceError: parec is missing.
         UsageError: channels the server cannot have.
+
+    Attributes:
+        monitor: that output.
     """
 
     live = True
@@ -40,6 +44,7 @@ class MonitorSource:
     def __init__(self, monitor: Monitor, channels: int | None = None) -> None:
         if channels is not None and not 1 <= channels <= 32:
             raise UsageError(f"a sound server gives from 1 to 32 channels, not {channels}")
+        self.monitor = monitor
         self.label, self.channels, self.bad_samples = monitor.label, channels or 2, 0
         words = ["--raw", "--format=float32le", f"--rate={RATE}", f"--channels={self.channels}"]
         try:
@@ -57,6 +62,19 @@ class MonitorSource:
         self._pending = b""
         self._healthy = False
         self._closed = threading.Event()
+
+    def begins(self, timeout: float) -> float | None:
+        """When the sound that is there to `read` began, s of the monotonic clock.
+
+        Waits for at most `timeout` seconds until there is some; None if there is none.
+
+        Raises:
+            AudioDeviceError: the sound server gives none.
+        """
+        assert self._process.stdout is not None
+        if not self._pending and select.select([self._process.stdout], [], [], timeout)[0]:
+            self._pending = self._some(self._frame_bytes)
+        return time.monotonic() - LATENCY_MS / 1000 if self._pending else None
 
     def read(self) -> NDArray[np.float32] | None:
         """What was played since the last call, up to 0.1 s, float32 [m, channels]; waits for it. None once closed.

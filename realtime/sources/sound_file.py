@@ -1,5 +1,6 @@
 """Opening a sound file with libsndfile, and what must be known to read the right sound from it."""
 
+import ctypes
 import io
 import os
 import stat
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from instrec_live.realtime.errors import InputFileError
+from instrec_live.realtime.errors import InputFileError, printable
 
 FORMATS = "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, CAF, AU, W64 and RF64 are read"
-OPEN_SECONDS = 4.0  # libsndfile can hang on a hostile header (its issue 1118)
+_CONVERT = f"{FORMATS}; convert others, e.g. ffmpeg -i INPUT output.wav"
+_SAMPLE_DUMP = (b"\xf0\x7e", b"\x01")  # first two bytes and fourth
+OPEN_SECONDS = 3.0  # libsndfile can hang on a hostile header (its issue 1118)
 SCAN_RATE = 50e6  # bytes/s allowed on top, for a format whose length is found by reading it all
 
 
@@ -76,6 +79,11 @@ class _LongFile(io.FileIO):
 
 
 def _open(path: Path) -> SequentialSoundFile:
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if (head[:2], head[3:]) == _SAMPLE_DUMP:
+        # libsndfile writes on stdout, among the data, what is wrong with one, and makes up sound that is not there.
+        raise InputFileError(f"{printable(str(path))} is a MIDI sample dump (SDS), which is not read", _CONVERT)
     # As bytes, where names are bytes: soundfile would fail to encode one that is not UTF-8.
     sound = SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
     if sound.format == "MP3":
@@ -113,16 +121,19 @@ def open_sound_file(path: Path, name: str) -> SequentialSoundFile:
         opener.start()
         opener.join(OPEN_SECONDS + size / SCAN_RATE)
     if not opened:
+        _keep_libsndfile()
         raise InputFileError(f"{name} cannot be opened in reasonable time", "is the file damaged?")
     if not isinstance(opened[0], Exception):
         return opened[0]
     if not isinstance(opened[0], soundfile.SoundFileError):
         raise opened[0]
     reason = getattr(opened[0], "error_string", str(opened[0])).rstrip(".")
-    raise InputFileError(
-        f"{name} is not a sound file that can be read: {reason}",
-        f"{FORMATS}; convert others, e.g. ffmpeg -i INPUT output.wav",
-    ) from opened[0]
+    raise InputFileError(f"{name} is not a sound file that can be read: {reason}", _CONVERT) from opened[0]
+
+
+def _keep_libsndfile() -> None:
+    """Leave the library loaded when the interpreter ends: the thread that was given up is still in its code."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(soundfile._snd))
 
 
 def _size_of(path: Path, name: str) -> int:

@@ -168,7 +168,7 @@ class InstrecApp(Actions):
             return
         since = self.since
         self.board.show(self.picture, self.view, Deck.of(self.stream), self.late, since)
-        if math.isfinite(since):
+        if math.isfinite(since) and self.picture.lively:
             self.draw_soon()
 
     def look_at(self, view: View) -> None:

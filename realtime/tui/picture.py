@@ -168,6 +168,12 @@ class Picture:
         way = np.abs(self.origin - np.nan_to_num(self.trail[-1]))
         return np.asarray((way >= LEAST).any(axis=0))
 
+    @property
+    def lively(self) -> bool:
+        """Whether anything is on its way; else a frame would look like the one before."""
+        rise = 0.0 if self.update is None else abs(self.update.level_db - self.db_origin)
+        return bool(rise >= 1.0 or self.moving.any())
+
     def level_db(self, since: float) -> float:
         """Where the level meter stands, dBFS, `since` seconds after the newest update."""
         if self.update is None:
