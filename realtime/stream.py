@@ -15,21 +15,17 @@ from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples, warm_up
 from instrec_live.realtime.capture import Intake
-from instrec_live.realtime.devices import resolve
 from instrec_live.realtime.exchange import bring_back, change_microphone
 from instrec_live.realtime.facts import facts_of
 from instrec_live.realtime.health import device_lost
 from instrec_live.realtime.hops import all_hops, batched
 from instrec_live.realtime.live import LiveSound
-from instrec_live.realtime.playing.clock import Clock, WallClock
-from instrec_live.realtime.playing.loudspeaker import check_output
-from instrec_live.realtime.playing.playback import Playback, checked_speed
-from instrec_live.realtime.playing.player import Player
+from instrec_live.realtime.opening import Opening
+from instrec_live.realtime.playing.playback import Playback
 from instrec_live.realtime.silence import Silence
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.sound import Lost
-from instrec_live.realtime.sources import FileSource, MicrophoneSource, MonitorSource, PipeSource, Source
-from instrec_live.realtime.system_audio import Monitor, monitor_meant
+from instrec_live.realtime.sources import FileSource, Source
 from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
 from instrec_live.realtime.transport import Transport
 from instrec_live.realtime.update import State, StreamInfo, Update
@@ -42,8 +38,6 @@ Tap = Callable[[FloatArray], None]
 
 _KEPT_SECONDS = 30  # how long inference may stall before sound is lost
 _BATCH = 16  # hops of a file that go through the networks together
-# A pipe may run a little fast of our clock; held to exactly real time its sound would pile up in the pipe.
-_PIPE_SPEED = 1.01
 
 
 class Stream:
@@ -119,31 +113,11 @@ class Stream:
         keep_mel: bool = False,
         on_loss: str = "wait",
     ) -> None:
-        if sum(given is not None for given in (file, device, stdin, source)) > 1:
-            raise UsageError("a stream has one source: a file, a device, stdin or a source")
-        if pace not in ("realtime", "max"):
-            raise UsageError(f"the pace is realtime or max, not {pace}")
         if on_loss not in ("wait", "exit"):
             raise UsageError(f"when a microphone is lost, a stream waits or exits; not {on_loss}")
-        if (play or speed != 1.0) and (file is None or pace == "max"):
-            raise UsageError("only a file can be played or have a speed, and only at the pace realtime")
-        checked_speed(speed)
+        opening = Opening(file, device, stdin, source, pace, start, duration, speed, play)
         self._hop = hop_samples(hop)
         self.smoothing = smoothing = smoothing or Smoothing()
-
-        monitor: Monitor | None = None
-        # Before the networks are loaded: a bad file or device is told at once. A microphone is opened after
-        # them, because it would fill up meanwhile.
-        if file is not None:
-            source = FileSource(file, start=start, duration=duration)
-            if play:
-                check_output()
-        elif stdin is None and source is None:
-            if pace == "max":
-                raise UsageError("a microphone cannot be hurried: pace max is for files and pipes")
-            monitor = monitor_meant(device)
-            if monitor is None:
-                resolve(device)
         if tagger is None:
             from instrec_live.models.tagger import Tagger
 
@@ -152,31 +126,19 @@ class Stream:
         if pace == "realtime":
             warm_up(tagger, self._hop, smoothing)
 
-        begins = start if file is not None else 0.0
-        limit = None if file is not None else duration
-        clock: Clock | None = None
-        self._records = False  # from a device that another can take the place of
-        if stdin is not None:
-            source, clock = PipeSource(stdin, rate, channels or 1, sample_format), WallClock(0.0, _PIPE_SPEED)
-        elif source is None and monitor is not None:
-            source, self._records = MonitorSource(monitor, channels), True
-        elif source is None:
-            source, self._records = MicrophoneSource(device, channels), True
-        elif play and file is not None:
-            clock = Player(FileSource(file, start=start, duration=duration), start, speed)
-        elif not source.live:
-            clock = WallClock(begins, speed)
-
+        source, clock = opening.open(rate, channels, sample_format)
+        self._records = opening.records
         self._tagger, self._levels, self._gate_db = tagger, levels, gate_db
         self._keep_mel, self._channels = keep_mel, channels
-        self._analysis = self._fresh(begins)
-        self._source, self._limit = source, limit  # for the pace max
+        self._analysis = self._fresh(opening.begins)
+        self._source, self._limit = source, opening.limit  # for the pace max
         self._live: LiveSound | None = None
         self.transport: Transport | None = None
         if pace == "realtime":
             kept = self._hop + _KEPT_SECONDS * SAMPLE_RATE
             again = self._bring_back if self._records and on_loss == "wait" else None
-            self._live = LiveSound(source, self._hop, kept, clock, limit, begins, stay and file is not None, again)
+            stays = stay and file is not None
+            self._live = LiveSound(source, self._hop, kept, clock, opening.limit, opening.begins, stays, again)
             if file is not None and clock is not None and isinstance(source, FileSource):
                 self.transport = Playback(clock, source, self._live.seek)
         self._stopped = threading.Event()

@@ -239,8 +239,8 @@ class LiveDriver(Driver):
 
 
 def test_updates_keep_step_with_what_is_heard(path, monkeypatch):
-    monkeypatch.setattr("instrec_live.realtime.stream.Player", partial(Player, output=LiveDriver))
-    monkeypatch.setattr("instrec_live.realtime.stream.check_output", lambda: None)
+    monkeypatch.setattr("instrec_live.realtime.opening.Player", partial(Player, output=LiveDriver))
+    monkeypatch.setattr("instrec_live.realtime.opening.check_output", lambda: None)
     stream = Stream(file=path, play=True, tagger=FakeTagger(), hop=0.25)  # type: ignore[arg-type]
     transport = stream.transport
     assert transport is not None

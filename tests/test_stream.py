@@ -209,8 +209,8 @@ def test_channels_reach_the_microphone(channels: int | None, monkeypatch: pytest
         opened.append((device, channels))
         return ArraySource(music(1), live=True)
 
-    monkeypatch.setattr("instrec_live.realtime.stream.resolve", lambda device: None)
-    monkeypatch.setattr("instrec_live.realtime.stream.MicrophoneSource", open_microphone)
+    monkeypatch.setattr("instrec_live.realtime.opening.resolve", lambda device: None)
+    monkeypatch.setattr("instrec_live.realtime.opening.MicrophoneSource", open_microphone)
     Stream(device=3, channels=channels, tagger=FakeTagger()).close()  # type: ignore[arg-type]
     assert opened == [(3, channels)]
 

@@ -93,7 +93,7 @@ def test_what_comes_after_a_seek_is_what_comes_from_there(
 ) -> None:
     """Nothing of the sound before leaks: windows, hysteresis, resampler, decoder, all begin anew."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("instrec_live.realtime.stream.WallClock", StepClock)
+        patch.setattr("instrec_live.realtime.opening.WallClock", StepClock)
         stream = listen(folder / name, stay=True)
         transport = stream.transport
         assert transport is not None
@@ -117,7 +117,7 @@ def test_what_comes_after_a_seek_is_what_comes_from_there(
 
 
 def test_warming_counts_up_again_after_a_seek(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("instrec_live.realtime.stream.WallClock", StepClock)
+    monkeypatch.setattr("instrec_live.realtime.opening.WallClock", StepClock)
     stream = listen(folder / "a.wav")
     assert stream.transport is not None
     got = list(step(stream, {3: lambda: stream.transport.seek(1.0)}))  # type: ignore[union-attr]
@@ -222,7 +222,7 @@ def test_without_that_the_end_is_the_end(folder: Path) -> None:
 def test_it_is_held_within_the_file(
     wanted: float, time: float, updates: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("instrec_live.realtime.stream.WallClock", StepClock)
+    monkeypatch.setattr("instrec_live.realtime.opening.WallClock", StepClock)
     stream = listen(folder / "a.wav")
     transport = stream.transport
     assert transport is not None
