@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -18,3 +19,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
             environment.setenv(name, folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_before() -> None:
+    """What a test before this one has done to the program's logger, as a run of the program does, is undone."""
+    log = logging.getLogger("instrec_live")
+    log.propagate = True
+    log.setLevel(logging.NOTSET)
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()

@@ -88,6 +88,12 @@ def write_fake_nsynth(to: Path, split: str, notes_per_family: int, seed: int = 0
     return archive
 
 
+def unpack(archive: Path, to: Path) -> None:
+    """Unpack an archive of ours; older Pythons 3.11 know no filter yet, and newer ones complain without."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(to, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]
+
+
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)

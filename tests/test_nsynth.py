@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +35,7 @@ from instrec_live.training.datasets.sounds import load, read_sources
 def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A train split of 6 notes a family."""
     to = tmp_path_factory.mktemp("nsynth")
-    with tarfile.open(fake_nsynth.write_fake_nsynth(to, "train", 6)) as tar:
-        tar.extractall(to, filter="data")
+    fake_nsynth.unpack(fake_nsynth.write_fake_nsynth(to, "train", 6), to)
     return to / "nsynth-train"
 
 
@@ -80,8 +78,7 @@ def test_the_fake_has_every_field_of_the_real_one(folder: Path) -> None:
 def test_splits_share_no_instrument_and_synth_lead_is_in_train_only(tmp_path: Path) -> None:
     parts = {}
     for split in ("train", "valid", "test"):
-        with tarfile.open(fake_nsynth.write_fake_nsynth(tmp_path, split, 3)) as tar:
-            tar.extractall(tmp_path, filter="data")
+        fake_nsynth.unpack(fake_nsynth.write_fake_nsynth(tmp_path, split, 3), tmp_path)
         parts[split] = read_nsynth(tmp_path / f"nsynth-{split}", subset=True)
     assert sum(len(set(p.instrument)) for p in parts.values()) == len(
         set().union(*(set(p.instrument) for p in parts.values()))

@@ -5,7 +5,6 @@ import errno
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import fake_nsynth
@@ -27,8 +26,7 @@ CHECKOUT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def nsynth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("nsynth")
-    with tarfile.open(fake_nsynth.write_fake_nsynth(to, "train", 6)) as tar:
-        tar.extractall(to, filter="data")
+    fake_nsynth.unpack(fake_nsynth.write_fake_nsynth(to, "train", 6), to)
     return to / "nsynth-train"
 
 

@@ -37,7 +37,7 @@ def close(a, b, atol=1e-4):
 
 def test_faces(tagger, folders):
     assert tagger.models == ("a", "b")
-    assert tagger.engine_name.startswith("onnxruntime")
+    assert tagger.engine_name.startswith(("onnxruntime", "openvino"))  # whichever is faster here
     assert set(tagger.sha256s) == {"a", "b"}
     assert (tagger.thresholds.shape, tagger.thresholds.dtype) == ((20,), np.float32)
     assert (tagger.thresholds_of("a").shape, tagger.thresholds_of("a").dtype) == ((20,), np.float32)
