@@ -4,7 +4,8 @@ A network that hears patch by patch (patchwise.py) also gives what it made of th
 it made of earlier ones back, "heard", an input that may be left out.
 
 `python -m instrec_live.models.export CHECKPOINT --to FOLDER` writes FOLDER/model.onnx from a checkpoint,
-a .pt file of {"name", "config", "state_dict", "provenance"}.
+a .pt file of {"name", "config", "state_dict", "provenance"}. `--triton DIR` writes the repository of
+a Triton server, from bundles.
 """
 
 import argparse
@@ -230,6 +231,16 @@ def _build_engines(models: Sequence[str]) -> int:
     return 0
 
 
+def _write_repository(folder: str, models: Sequence[str]) -> int:
+    from instrec_live.models.engines.triton_repository import write_repository
+
+    bundles = [Bundle.load(m if Path(m).is_dir() else bundled(m)) for m in models]
+    names = write_repository(bundles, folder)
+    size = sum(file.stat().st_size for file in Path(folder).rglob("*.onnx"))
+    print(f"{folder}: {', '.join(names)}; {size / 1e6:.1f} MB", file=sys.stderr)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m instrec_live.models.export", description=__doc__)
     parser.add_argument("checkpoint", nargs="?", help="a .pt file that training wrote")
@@ -241,11 +252,21 @@ def main(argv: list[str] | None = None) -> int:
         metavar="BUNDLE",
         help="instead: build the engines of these bundles, by name or folder (the defaults), for this machine's GPU",
     )
+    parser.add_argument(
+        "--triton",
+        nargs="+",
+        metavar=("DIR", "BUNDLE"),
+        help="instead: write a Triton server's model repository, of these bundles, by name or folder (the defaults)",
+    )
     arguments = parser.parse_args(argv)
     given = [arguments.checkpoint, arguments.to]
-    if None in given if arguments.tensorrt is None else given != [None, None]:
-        parser.error("give a checkpoint and --to, or --tensorrt")
+    instead = [option for option in (arguments.tensorrt, arguments.triton) if option is not None]
+    if len(instead) > 1 or (None in given if not instead else given != [None, None]):
+        parser.error("give a checkpoint and --to, or --tensorrt, or --triton")
     try:
+        if arguments.triton is not None:
+            folder, *models = arguments.triton
+            return _write_repository(folder, models or DEFAULT_MODELS)
         if arguments.tensorrt is not None:
             return _build_engines(arguments.tensorrt or DEFAULT_MODELS)
         network = network_of(load_checkpoint(arguments.checkpoint))

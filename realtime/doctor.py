@@ -43,7 +43,7 @@ def examine(settings: Settings) -> int:
     ]
     names = settings.models or DEFAULT_MODELS
     choice = _choice(names, settings.threads)
-    findings += _guarded("engines", lambda: _engines(choice))
+    findings += _guarded("engines", lambda: _engines(choice, settings.engine))
     engine = choice.engine if choice and settings.engine == "auto" else settings.engine
     models = [
         finding
@@ -99,8 +99,8 @@ def _choice(names: Sequence[str], threads: int) -> Choice | None:
         return None
 
 
-def _engines(choice: Choice | None) -> list[Finding]:
-    found = available()
+def _engines(choice: Choice | None, asked: str) -> list[Finding]:
+    found = available(asked)
     any_usable = any(usable for _, usable, _ in found)
     findings = [
         Finding(f"engine {name}", usable, reason + _measured(name, choice), needed=not any_usable)

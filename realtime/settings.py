@@ -47,7 +47,7 @@ class Settings:
     play: bool
     speed: float  # of a file
     models: tuple[str, ...] | None
-    engine: str
+    engine: str  # with a server's address, as `open_engine` takes it
     threads: int
     weights: tuple[float, ...] | None
     thresholds: Mapping[str, float] | None
@@ -134,7 +134,7 @@ def _checked(given: Namespace, config: Path | None) -> Settings:
         play=given.play,
         speed=given.speed,
         models=models,
-        engine=given.engine,
+        engine=_engine(given),
         threads=given.threads,
         weights=_weights(given.weights, models),
         thresholds=_thresholds(given.threshold, given.thresholds, config),
@@ -154,6 +154,19 @@ def _checked(given: Namespace, config: Path | None) -> Settings:
         log_file=given.log_file,
         verbosity=-1 if given.quiet else given.verbose,
     )
+
+
+def _engine(given: Namespace) -> str:
+    """The engine, and behind it the address of its server."""
+    engine: str = given.engine
+    remote = engine.partition(":")[0] == "triton"
+    if given.url is not None and not remote:
+        raise UsageError("--url is a Triton server's, and that was not asked for", "add --engine triton")
+    if remote and given.url is None:
+        raise UsageError(f"--engine {engine} needs a server's address", "as in --engine triton --url 127.0.0.1:8001")
+    if remote and given.benchmark:
+        raise UsageError("--benchmark measures this machine, and --engine triton is of another one")
+    return f"{engine}@{given.url}" if remote else engine
 
 
 def _check_playing(given: Namespace) -> None:

@@ -52,8 +52,9 @@ class Recalling(Engine, Protocol):
 
 # From the plainest on. A file has `PRECISIONS`, of which the first is usual, `why_not(precision) -> str | None`, the
 # reason why it cannot be used here, and `open_engine(bundle, threads, precision) -> Engine`. It may have
-# `ON_GPU = True`, and `is_built(bundle, precision) -> bool` if opening takes minutes the first time.
-_FILES = {"onnx": "onnx_runtime", "openvino": "openvino", "tensorrt": "tensorrt"}
+# `ON_GPU = True`, and `is_built(bundle, precision) -> bool` if opening takes minutes the first time. One that has
+# `REMOTE = True` runs networks on a server, whose address `open_engine` takes as its last argument.
+_FILES = {"onnx": "onnx_runtime", "openvino": "openvino", "tensorrt": "tensorrt", "triton": "triton"}
 
 ENGINES: tuple[str, ...] = ("auto", *_FILES)
 
@@ -61,15 +62,16 @@ ENGINES: tuple[str, ...] = ("auto", *_FILES)
 AGREEMENT = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2, "int8": 3e-2}
 
 
-def available() -> list[tuple[str, bool, str]]:
+def available(asked: str = "auto") -> list[tuple[str, bool, str]]:
     """(name, usable, why or why not) of every engine in every precision: "onnx", and "onnx:int8" where it is not the
-    usual one."""
+    usual one. What runs on a server is usable only where its address is asked for."""
     out = []
     for name in _FILES:
         for precision in _file(name).PRECISIONS:
-            reason = _file(name).why_not(precision)
+            reason = reason_against("@".join((f"{name}:{precision}", *(_address(asked) if is_remote(name) else ()))))
             usual = precision == _file(name).PRECISIONS[0]
             ready = "ready, for models that bring a network in 8 bits" if precision == "int8" else "ready"
+            ready += f", if the server at {_address(asked)[0]} is" if is_remote(name) and reason is None else ""
             out.append((name if usual else f"{name}:{precision}", reason is None, reason or ready))
     return out
 
@@ -78,7 +80,8 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engin
     """An engine that has loaded the bundle's network.
 
     Args:
-        engine: one of `ENGINES`, or with a precision: "onnx:int8"; "auto" is what `probe.choose` finds.
+        engine: one of `ENGINES`, or with a precision: "onnx:int8"; "auto" is what `probe.choose` finds; one that runs
+            on a server with its address: "triton@HOST:PORT", "triton:fp16@HOST:PORT".
         threads: that one network may use.
 
     Raises:
@@ -95,19 +98,21 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int = 1) -> Engin
     reason = reason_against(engine)
     if reason:
         raise ModelError(f"engine {engine} cannot be used: {reason}", "try --engine auto, or --doctor")
-    opened: Engine = _file(name).open_engine(bundle, threads, precision)
+    opened: Engine = _file(name).open_engine(bundle, threads, precision, *_address(engine))
     return opened
 
 
 def parsed(engine: str) -> tuple[str, str]:
-    """ "onnx:int8" -> ("onnx", "int8"); without a precision, the engine's usual one.
+    """ "onnx:int8" -> ("onnx", "int8"); without a precision, the engine's usual one. An address is left aside.
 
     Raises:
-        UsageError: unknown engine or precision.
+        UsageError: unknown engine or precision, or an address for an engine that runs here.
     """
-    name, colon, precision = engine.partition(":")
+    name, colon, precision = engine.partition("@")[0].partition(":")
     if name not in _FILES:
         raise UsageError(f"no engine {name!r}", f"choose from {', '.join(ENGINES)}")
+    if _address(engine) and not is_remote(name):
+        raise UsageError(f"engine {name} runs here, not at {_address(engine)[0]}", "leave the address out")
     precisions: tuple[str, ...] = _file(name).PRECISIONS
     if colon and precision not in precisions:
         raise UsageError(f"engine {name} has no precision {precision!r}", f"choose from {', '.join(precisions)}")
@@ -126,6 +131,8 @@ def reason_against(engine: str) -> str | None:
     """Why an engine cannot be used here; None if it can."""
     name, precision = parsed(engine)
     reason: str | None = _file(name).why_not(precision)
+    if reason is None and is_remote(name) and not _address(engine):
+        return "it needs the address of a server: --url HOST:PORT"
     return reason
 
 
@@ -138,6 +145,11 @@ def is_built(bundle: Bundle, engine: str) -> bool:
 
 def on_gpu(engine: str) -> bool:
     return bool(getattr(_file(parsed(engine)[0]), "ON_GPU", False))
+
+
+def is_remote(name: str) -> bool:
+    """Whether it runs networks on a server."""
+    return bool(getattr(_file(name), "REMOTE", False))
 
 
 def verify_golden(engine: Engine, bundle: Bundle, precision: str = "fp32") -> float:
@@ -161,6 +173,11 @@ def verify_golden(engine: Engine, bundle: Bundle, precision: str = "fp32") -> fl
             "try another --engine, and please report this",
         )
     return difference
+
+
+def _address(engine: str) -> tuple[str, ...]:
+    """What stands behind the @, if there is one."""
+    return tuple(engine.split("@", 1)[1:])
 
 
 def _file(name: str):  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ _PLACE = re.compile(r"Exception from |Check '|FrontEnd API failed|Model wasn't f
 def why_not(precision: str) -> str | None:
     """Why OpenVINO cannot be used here in this precision; None if it can."""
     try:
-        capable = _library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capable = _core(_library()).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except ModuleNotFoundError as e:
         return f"{e.name or 'openvino'} is not installed: pip install 'instrec-live[openvino]'"
     except Exception as e:  # a wheel for another processor or libc raises what it likes
@@ -42,8 +43,7 @@ class OpenVinoEngine:
         version = ".".join(openvino.__version__.split(".")[:2])
         self.name = f"openvino {version} cpu" + ("" if precision == "fp32" else f" {precision}")
         self._model = bundle.name
-        core = openvino.Core()
-        core.set_property({"ENABLE_MMAP": False})  # weights are the bytes that were verified, never a file again
+        core = _core(openvino)
         options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -127,6 +127,18 @@ def _library() -> Any:
     finally:
         del sys.modules[telemetry]
     return openvino
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    """OpenVINO's core, one for as long as the process lives.
+
+    A core's CPU plugin gives the thread a stack of its own for signal handlers, and at its end the one that was there
+    before: of two cores, that of the first, which may be gone. Then the next signal, Ctrl-C, would kill Python.
+    """
+    core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # weights are the bytes that were verified, never a file again
+    return core
 
 
 def _reason(error: Exception) -> str:

@@ -169,6 +169,8 @@ def fitting(kept: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]
     }[source]
     if not typed.get("serve"):
         away |= {"host", "port", "public_url", "viewers"}
+    if not str(both.get("engine")).startswith("triton"):
+        away.add("url")
     return {name: value for name, value in kept.items() if name not in away}
 
 
