@@ -252,7 +252,7 @@ MISTAKES = [
     (["nowhere"], 4, "nowhere does not exist"),
     (["empty"], 4, "no sound file in empty"),
     ([], 2, "PATH"),
-    (["archive", "-o", "r.txt"], 2, ".csv or .jsonl"),
+    (["archive", "-o", "r.txt"], 2, ".csv, .jsonl or .parquet"),
     (["archive", "-o", "no/where.csv"], 2, "no folder"),
     (["archive", "-o", "precious.csv"], 2, "precious.csv.json"),
     (["archive", "--hop", "0"], 2, "--hop"),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING
 from instrec_live.realtime.errors import ExitCode, UsageError, printable
 from instrec_live.realtime.narration import narrate
 from instrec_live.realtime.tagging.find import Item, find, kinds
+from instrec_live.realtime.tagging.formats import PARQUET
 from instrec_live.realtime.tagging.options import TagSettings, parse_tag
 
 if TYPE_CHECKING:
+    from instrec_live.realtime.tagging.cluster import Cluster
     from instrec_live.realtime.tagging.job import Job
+    from instrec_live.realtime.tagging.pool import Pool
     from instrec_live.realtime.tagging.tally import Record
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,8 @@ def run(argv: Sequence[str]) -> int:
     """
     settings = parse_tag(argv)
     narrate(settings.listening, screen=False)
+    if any(isinstance(path, str) for path in settings.paths):
+        _check_there("fsspec", next(path for path in settings.paths if isinstance(path, str)))
     found = find(settings.paths)
     if found.unread:
         log.warning("left out, for they are not read here: %s (docs/archive.md says what to do)", kinds(found.unread))
@@ -33,18 +39,20 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _tag(settings: TagSettings, items: Sequence[Item]) -> int:
-    from instrec_live.realtime.tagging.pool import Pool
     from instrec_live.realtime.tagging.progress import progress
     from instrec_live.realtime.tagging.results import Printed, Results, ResultsFile
 
     order = [item.name for item in items]
     job = _job(settings)
-    with Pool(job, settings.jobs) as pool:
+    if settings.output is not None and settings.output.suffix.lower() == PARQUET:
+        _check_there("pyarrow", f"--output {settings.output}")
+    with _workers(job, settings, items) as workers:
         results: Results
         if settings.output is None:
             results = Printed(order)
         else:
-            facts = {**pool.facts, "paths": [path.as_posix() for path in settings.paths]}
+            paths = [path if isinstance(path, str) else path.as_posix() for path in settings.paths]
+            facts = {**workers.facts, "paths": paths}
             results = ResultsFile(settings.output, facts, settings.force)
         left = [item for item in items if item.name not in results.done]
         if len(left) < len(items):
@@ -52,7 +60,7 @@ def _tag(settings: TagSettings, items: Sequence[Item]) -> int:
         count = _Count()
         try:
             with progress(len(left), settings.listening.verbosity < 0) as shown:
-                for record in pool.records(left):
+                for record in workers.records(left):
                     results.add(record)
                     count.note(record)
                     shown.note(record)
@@ -61,6 +69,25 @@ def _tag(settings: TagSettings, items: Sequence[Item]) -> int:
             if left:
                 log.info("%s", count.in_words(len(left)))
     return ExitCode.INPUT_FILE if count.failed else ExitCode.OK
+
+
+def _workers(job: "Job", settings: TagSettings, items: Sequence[Item]) -> "Pool | Cluster":
+    """Processes here, or those of a cluster."""
+    if settings.ray is None:
+        from instrec_live.realtime.tagging.pool import Pool
+
+        return Pool(job, settings.jobs or 1)
+    _check_there("ray", "--ray")
+    from instrec_live.realtime.tagging.cluster import Cluster
+
+    beside = settings.labels is not None or settings.per_hop is not None
+    here = Path.cwd() if beside or any(item.url is None for item in items) else None
+    return Cluster(job, settings.ray, settings.jobs, here)
+
+
+def _check_there(package: str, what: str) -> None:
+    if find_spec(package) is None:
+        raise UsageError(f"{what} needs {package}, which is not installed", "pip install 'instrec-live[cluster]'")
 
 
 class _Count:

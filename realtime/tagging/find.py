@@ -1,10 +1,12 @@
-"""Which sound files are meant: those named, and those in the folders named."""
+"""Which sound files are meant: those named, those in the folders named, and those in lists."""
 
 import os
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from instrec_live.realtime.errors import InputFileError, printable
 
@@ -18,6 +20,9 @@ UNREAD = frozenset((
     ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".ape", ".wv", ".mpc", ".tta", ".dsf", ".dff", ".ac3", ".dts",
     ".amr", ".ra", ".mka", ".mkv", ".mov", ".webm", ".avi", ".wmv",
 ))  # fmt: skip
+LISTS = (".txt", ".lst")  # files of paths, one a line
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # no drive has a name of two letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,14 @@ class Item:
         path: where it is.
         place: its path as the results know it: below the folder given, or as given.
         fault: why it cannot even be tried (a folder that may not be read), or None.
+        url: where it is if that is no path: it must be fetched from there.
     """
 
     name: str
     path: Path
     place: Path
     fault: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +57,107 @@ class Found:
     unread: Counter[str]
 
 
-def find(paths: Sequence[Path]) -> Found:
+def path_of(text: str) -> Path | str:
+    """A path as somebody typed it; one like s3://bucket/folder stays as it is."""
+    return text if _URL.match(text) else Path(text)
+
+
+def find(paths: Sequence[Path | str]) -> Found:
     """The sound files among and below `paths`, by their suffixes; hidden ones are left out.
 
-    A single folder's files are named as seen from it; those of several paths begin with the path as it was given.
+    A single folder's files are named as seen from it; those of several paths begin with the path as it was given. A
+    file that ends in .txt or .lst is a list of paths, one a line, as is standard input, "-".
 
     Raises:
         InputFileError: a path does not exist, or there is no sound file at all.
+        UsageError: an address that cannot be reached.
     """
-    alone = len(paths) == 1
-    items: dict[str, Item] = {}
-    unread: Counter[str] = Counter()
-    seen: set[tuple[int, int]] = set()
+    search = _Search(alone=len(paths) == 1)
     for path in paths:
-        if not os.path.lexists(path):
+        if isinstance(path, Path) and (str(path) == "-" or path.suffix.lower() in LISTS):
+            listed = _lines(path)
+            search.alone = False
+            for each in listed:
+                search.take(each)
+        elif isinstance(path, Path) and not os.path.lexists(path):
             raise InputFileError(f"{path} does not exist", "check the path")
-        if not path.is_dir():
-            items.setdefault(name_of(path), Item(name_of(path), path, path))
-            continue
-        for found, fault in sorted(_below(path, seen), key=lambda pair: pair[0].parts):
-            if fault is None and found.suffix.lower() not in SUFFIXES:
-                unread[found.suffix.lower()] += 1
-                continue
-            place = found.relative_to(path) if alone else found
-            name = name_of(place) + ("/" if fault else "")
-            items.setdefault(name, Item(name, found, place, fault))
-    if not items:
+        else:
+            search.take(path)
+    if not search.items:
+        unread = search.unread
         raise InputFileError(
             f"there is no sound file in {', '.join(map(str, paths))}" + (f", but {kinds(unread)}" if unread else ""),
             "looked for: " + " ".join(sorted(SUFFIXES)),
         )
-    return Found(tuple(items.values()), unread)
+    return Found(tuple(search.items.values()), search.unread)
+
+
+class _Search:
+    """What has been found so far.
+
+    Attributes:
+        alone: whether names are to be as seen from the path given.
+        items: by name, each once.
+        unread: see `Found`.
+    """
+
+    def __init__(self, alone: bool) -> None:
+        self.alone = alone
+        self.items: dict[str, Item] = {}
+        self.unread: Counter[str] = Counter()
+        self._seen: set[tuple[int, int]] = set()
+
+    def take(self, path: Path | str) -> None:
+        """A file, which may be called anything, or all below a folder."""
+        if isinstance(path, str):
+            self._take_url(path)
+        elif path.is_dir():
+            self._take_folder(path)
+        else:
+            self._add(Item(name_of(path), path, path))
+
+    def _take_folder(self, folder: Path) -> None:
+        for found, fault in sorted(_below(folder, self._seen), key=lambda pair: pair[0].parts):
+            if fault is None and not self._meant(found):
+                continue
+            place = found.relative_to(folder) if self.alone else found
+            self._add(Item(name_of(place) + ("/" if fault else ""), found, place, fault))
+
+    def _take_url(self, url: str) -> None:
+        from instrec_live.realtime.tagging.remote import listed
+
+        for below in listed(url):
+            whole = f"{url.rstrip('/')}/{below}" if below else url
+            if below and not self._meant(PurePosixPath(below)):
+                continue
+            seen = below if below and self.alone else whole
+            self._add(Item(line_of(seen), Path(whole), Path(seen), url=whole))
+
+    def _meant(self, path: PurePath) -> bool:
+        """Whether it is sound that is read; what is not read is counted."""
+        suffix = path.suffix.lower()
+        if suffix in UNREAD:
+            self.unread[suffix] += 1
+        return suffix in SUFFIXES
+
+    def _add(self, item: Item) -> None:
+        self.items.setdefault(item.name, item)
+
+
+def _lines(path: Path) -> list[Path | str]:
+    """The paths in a list.
+
+    Raises:
+        InputFileError: it cannot be read, or there is none in it.
+    """
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read: {error.strerror}", "a list has a path on every line") from error
+    lines = [os.fsdecode(line) for line in data.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+    if not lines or any("\0" in line for line in lines):
+        raise InputFileError(f"{path} is no list of paths, one a line")
+    return [path_of(line) for line in lines]
 
 
 def kinds(unread: Counter[str]) -> str:
@@ -89,11 +166,16 @@ def kinds(unread: Counter[str]) -> str:
 
 
 def name_of(path: Path) -> str:
-    """A path as one line of text that no two paths share: with slashes, and `\\x0a` for each byte that no line holds.
+    """A path, with slashes, as one line of text that no two paths share."""
+    return line_of(path.as_posix())
+
+
+def line_of(text: str) -> str:
+    """A name as one line of text that no two names share: with `\\x0a` for each byte that no line holds.
 
     Those are control characters and what is not UTF-8; the `\\x` of a name that really has one becomes `\\x5cx`.
     """
-    text = path.as_posix().replace("\\x", "\\x5cx")
+    text = text.replace("\\x", "\\x5cx")
     safe = "".join(f"\\x{ord(c):02x}" if c < " " or c == "\x7f" else c for c in text)
     return os.fsencode(safe).decode("utf-8", "backslashreplace")
 

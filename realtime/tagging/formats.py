@@ -93,3 +93,4 @@ class TaggedJsonLines:
 
 
 FORMATS: dict[str, Format] = {".csv": TaggedCsv(), ".jsonl": TaggedJsonLines()}
+PARQUET = ".parquet"  # made of JSON lines at the end

@@ -1,23 +1,28 @@
 """The work on one file: a pure function of the file and the job, whoever runs it and wherever."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.tagger import Tagger
-from instrec_live.realtime.errors import InstrecError, printable
-from instrec_live.realtime.journal import Journal
-from instrec_live.realtime.outputs import JsonLines, Labels, header
+from instrec_live.realtime import outputs
+from instrec_live.realtime.errors import InputFileError, InstrecError, printable
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.tagging import part
 from instrec_live.realtime.tagging.draft import draft
 from instrec_live.realtime.tagging.find import Item
 from instrec_live.realtime.tagging.tally import Record, Tally
+from instrec_live.realtime.tagging.task import Cut, Joined, Part, Task, Whole
 from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
+from instrec_live.realtime.update import StreamInfo, Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,12 @@ class Job:
         """
         return Tagger.load(self.models, self.engine, self.threads, self.weights)
 
+    def levels(self, tagger: Tagger) -> NDArray[np.float32]:
+        """The thresholds in force, float32 [20]."""
+        return merged_thresholds(live_thresholds(tagger.thresholds, self.smoothing), self.thresholds)
+
     def facts(self, tagger: Tagger) -> dict[str, Any]:
         """All that the results depend on beside the files, ready for JSON; the same wherever it is the same self."""
-        levels = merged_thresholds(live_thresholds(tagger.thresholds, self.smoothing), self.thresholds)
         return {
             "program": "instrec-live",
             "version": version("instrec-live"),
@@ -60,7 +68,7 @@ class Job:
             "models": dict(tagger.sha256s),
             "weights": dict(tagger.weights),
             "hop": self.hop,
-            "thresholds": {name: round(level, 4) for name, level in by_instrument(levels).items()},
+            "thresholds": {name: round(level, 4) for name, level in by_instrument(self.levels(tagger)).items()},
             "gate_db": self.gate_db,
             "smoothing": asdict(self.smoothing),
             "instruments": list(INSTRUMENTS),
@@ -68,54 +76,136 @@ class Job:
             "per_hop": None if self.per_hop is None else str(self.per_hop),
         }
 
+    def do(self, task: Task, tagger: Tagger) -> Record | Cut | part.Heard:
+        """What comes of a task; of a whole file nearly always a record. Nothing is raised for a file's sake."""
+        match task:
+            case Whole(item, share):
+                spans = self._spans(item, share)
+                return Cut(spans) if spans else self.tag(item, tagger)
+            case Part(item, span=span):
+                return self._part(item, span, tagger)
+            case Joined(item, parts):
+                return _recorded(item, lambda tally: self._joined(item, parts, tagger, tally))
+
     def tag(self, item: Item, tagger: Tagger) -> Record:
         """Hear a file from beginning to end. What is wrong with it stands in the record; nothing is raised for it."""
-        tally, fault = Tally(), item.fault
+        return _recorded(item, lambda tally: self._heard(item, tagger, tally))
+
+    def _spans(self, item: Item, share: int) -> tuple[part.Span, ...]:
+        if share < 2 or item.fault is not None:
+            return ()
         try:
-            if fault is None:
-                fault = _heard(item, self, tagger, tally)
+            with _at_hand(item) as path:
+                return part.spans(path, self.hop, share)
+        except Exception:  # whoever hears it as a whole will say what is wrong
+            return ()
+
+    def _heard(self, item: Item, tagger: Tagger, tally: Tally) -> str | None:
+        """What is wrong with the sound, from some point on, or None; the sound before is in the tally."""
+        if item.fault is not None:
+            return item.fault
+        with _at_hand(item) as path:
+            stream = Stream(
+                path,
+                hop=self.hop,
+                pace="max",
+                tagger=tagger,
+                thresholds=self.thresholds,
+                gate_db=self.gate_db,
+                smoothing=self.smoothing,
+            )
+            with stream:
+                fault = self._written(item, stream.info, stream, tally)
+            return fault and _without(fault, path)
+
+    def _part(self, item: Item, span: part.Span, tagger: Tagger) -> part.Heard:
+        try:
+            with _at_hand(item) as path:
+                heard = part.heard(path, self, tagger, span)
+                return replace(heard, fault=heard.fault and _without(heard.fault, path))
         except InstrecError as error:
-            fault = error.message
-        except OSError as error:  # of the files written beside
-            fault = f"is heard, but its {error.filename or 'labels'} cannot be written: {error.strerror or error}"
-        except Exception as error:  # a file that finds a defect of ours must not end the run of the others
-            fault = f"finds a defect of the program: {printable(repr(error))}"
-        return tally.record(item.name, fault and _without(item.path, fault))
+            return part.Heard(None, (), {}, error.message)
 
+    def _joined(self, item: Item, parts: tuple[part.Heard, ...], tagger: Tagger, tally: Tally) -> str | None:
+        info = parts[0].info
+        if info is None:
+            return parts[0].fault
+        return self._written(item, info, part.updates(parts, self, tagger), tally)
 
-def _heard(item: Item, job: Job, tagger: Tagger, tally: Tally) -> str | None:
-    """What is wrong with the sound, from some point on, or None; the sound before is in the tally."""
-    stream = Stream(
-        item.path,
-        hop=job.hop,
-        pace="max",
-        tagger=tagger,
-        thresholds=job.thresholds,
-        gate_db=job.gate_db,
-        smoothing=job.smoothing,
-    )
-    with stream, ExitStack() as drafts:
-        head = header(stream.info, stream.smoothing, job.gate_db)
-        journal = Journal(stream)
-        if job.labels is not None:
-            journal.add("labels", Labels(drafts.enter_context(draft(job.labels, item.place, ".txt")), head))
-        if job.per_hop is not None:
-            journal.add("JSON lines", JsonLines(drafts.enter_context(draft(job.per_hop, item.place, ".jsonl")), head))
+    def _written(self, item: Item, info: StreamInfo, updates: Iterable[Update], tally: Tally) -> str | None:
+        """Updates into the tally and the files beside it; what is wrong with the sound after the last, or None.
+
+        Raises:
+            OSError: a file beside it cannot be written.
+        """
+        outlets, count = outputs.Outlets(), outputs.Tally(info.hop)
         fault = None
-        try:
-            for update in journal:
-                tally.write(update)
-        except InstrecError as error:
-            fault = error.message
-        finally:
-            tally.close(journal.finish())
-        if journal.failed:
-            raise OSError("no room or no right to write")
-    return fault
+        with ExitStack() as drafts:
+            head = outputs.header(info, self.smoothing, self.gate_db)
+            if self.labels is not None:
+                file = drafts.enter_context(draft(self.labels, item.place, ".txt"))
+                outlets.add("labels", outputs.Labels(file, head))
+            if self.per_hop is not None:
+                file = drafts.enter_context(draft(self.per_hop, item.place, ".jsonl"))
+                outlets.add("JSON lines", outputs.JsonLines(file, head))
+            ended = "failed"
+            try:
+                for update in updates:
+                    count.note(update)
+                    outlets.write(update)
+                    tally.write(update)
+                ended = "end"
+            except InstrecError as error:
+                fault = error.message
+            finally:
+                summary = count.summary(ended)
+                outlets.close(summary)
+                tally.close(summary)
+            if outlets.failed:
+                raise OSError("no room or no right to write")
+        return fault
 
 
-def _without(path: Path, message: str) -> str:
-    """A message without the path at its beginning, which differs from machine to machine and stands beside it."""
-    for name in (printable(str(path)), printable(path.name)):
+def _recorded(item: Item, hear: Callable[[Tally], str | None]) -> Record:
+    """What is heard of a file, and what is wrong with it, whatever that is."""
+    tally = Tally()
+    try:
+        fault = hear(tally)
+    except InstrecError as error:
+        fault = error.message
+    except OSError as error:  # of the files written beside
+        fault = f"is heard, but its {error.filename or 'labels'} cannot be written: {error.strerror or error}"
+    except Exception as error:  # a file that finds a defect of ours must not end the run of the others
+        fault = f"finds a defect of the program: {printable(repr(error))}"
+    return tally.record(item.name, fault)
+
+
+@contextmanager
+def _at_hand(item: Item) -> Iterator[Path]:
+    """The file on this machine. An error that ends the block does not begin with its path, which stands beside it and
+    may be another on every machine.
+
+    Raises:
+        InputFileError: it cannot be fetched.
+    """
+    path = item.path
+    try:
+        with _fetched(item) as path:
+            yield path
+    except InstrecError as error:
+        raise InputFileError(_without(error.message, path, item.url)) from error
+
+
+def _fetched(item: Item) -> AbstractContextManager[Path]:
+    if item.url is None:
+        return nullcontext(item.path)
+    from instrec_live.realtime.tagging.remote import fetched
+
+    return fetched(item.url)
+
+
+def _without(message: str, path: Path, url: str | None = None) -> str:
+    """A message without the path, or address, at its beginning."""
+    for name in (url or "", printable(str(path)), printable(path.name)):
         message = message.removeprefix(name)
     return message.removeprefix(":").strip()

@@ -3,6 +3,7 @@
 import argparse
 import copy
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 from instrec_live.realtime.errors import UsageError
 from instrec_live.realtime.options import Parser, parser
 from instrec_live.realtime.settings import Settings, parse
+from instrec_live.realtime.tagging.find import path_of
 
 _LISTENING = (
     "--hop",
     "--models",
     "--weights",
     "--engine",
+    "--url",
     "--threads",
     "--threshold",
     "--thresholds",
@@ -23,7 +26,8 @@ _LISTENING = (
     "--smoothing",
 )
 _PROGRAM = ("--config", "--no-config", "--log-file", "--verbose", "--quiet", "--version", "--help")
-_SUFFIXES = (".csv", ".jsonl")
+_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_ADDRESS = re.compile(r"auto|local|[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _EPILOG = """\
 The results have, for each file and instrument, its mean and peak probability, the seconds it was active,
 and when it came in first and went out last. With --output the run is resumable: stopped at any time, the same
@@ -33,6 +37,7 @@ examples:
   instrec-live tag song.flac                        the table on stdout
   instrec-live tag archive --output results.csv     a folder and all below it, resumable
   instrec-live tag a b.wav -o r.jsonl --labels tracks --jobs 4
+  instrec-live tag list.txt -o results.parquet --ray the paths in a list, on a local Ray
 
 The exit code is 4 if a file could not be heard to its end (the results name it), else as of instrec-live.
 """
@@ -43,17 +48,19 @@ class TagSettings:
     """What to tag, and how.
 
     Attributes:
-        paths: files and folders.
+        paths: files, folders and lists; addresses like s3://bucket/folder as str.
         output: the results, or None for stdout.
-        jobs: how many processes.
+        jobs: how many processes; None: as many as the cluster has processors.
+        ray: where the processes run: a Ray cluster's address, "" for one to be found or begun; None without Ray.
         labels, per_hop: folders for a file's label track and JSON lines.
         force: begin anew.
         listening: everything else, as the main command has it.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path | str, ...]
     output: Path | None
-    jobs: int
+    jobs: int | None
+    ray: str | None
     labels: Path | None
     per_hop: Path | None
     force: bool
@@ -70,9 +77,18 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
     given = grammar.parse_intermixed_args(argv)
     if given.jobs is not None and not 1 <= given.jobs <= 1_000:
         raise UsageError(f"--jobs must be a whole number from 1 to 1000, not {given.jobs}")
+    if given.ray and not _ADDRESS.fullmatch(given.ray):
+        raise UsageError(
+            f"--ray {given.ray}: that is no address of a cluster",
+            "HOST:PORT, or auto; without one, name the paths first",
+        )
+    if not given.paths:
+        raise UsageError("no PATH to tag", "instrec-live tag --help shows all options")
     output: Path | None = given.output
     if output is not None and output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--output {output}: the kind of output is told by the name", "end it in .csv or .jsonl")
+        raise UsageError(
+            f"--output {output}: the kind of output is told by the name", "end it in .csv, .jsonl or .parquet"
+        )
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder", "name a file in it")
     if output is not None and not output.parent.is_dir():
@@ -83,7 +99,8 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
     return TagSettings(
         paths=tuple(given.paths),
         output=output,
-        jobs=given.jobs or cores(),
+        jobs=given.jobs or (cores() if given.ray is None else None),
+        ray=given.ray,
         labels=given.labels,
         per_hop=given.per_hop,
         force=given.force,
@@ -109,13 +126,22 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
         allow_abbrev=False,
         add_help=False,
     )
-    p.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="sound files, and folders with all below them")
+    p.add_argument(
+        "paths", nargs="*", type=path_of, metavar="PATH",
+        help="sound files, folders with all below them, lists (.txt, or - for stdin), s3://BUCKET/FOLDER and the like",
+    )  # fmt: skip
     group = p.add_argument_group("results")
-    group.add_argument("-o", "--output", type=Path, metavar="FILE", help="FILE.csv or FILE.jsonl, instead of stdout")
+    group.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="FILE.csv, .jsonl or .parquet, instead of stdout"
+    )
     group.add_argument("--labels", type=Path, metavar="DIR", help="also write an Audacity label track of each file")
     group.add_argument("--per-hop", type=Path, metavar="DIR", help="also write JSON lines of each file, large")
     group.add_argument("--force", action="store_true", help="begin anew, replacing what is there")
     group.add_argument("-j", "--jobs", type=int, metavar="N", help="processes (as many as there are processors)")
+    group.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS",
+        help="on a Ray cluster: HOST:PORT, or auto for the one that runs here; without, RAY_ADDRESS, or one of its own",
+    )  # fmt: skip
     main = {name: action for action in parser()._actions for name in action.option_strings}
     shared = []
     for title, names in (("listening", _LISTENING), ("the program itself", _PROGRAM)):

@@ -1,7 +1,6 @@
 """Processes that share files among them; one that dies costs nobody else's work."""
 
 import logging
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from instrec_live.realtime.errors import ModelError
 from instrec_live.realtime.tagging.find import Item
+from instrec_live.realtime.tagging.plan import Plan
 from instrec_live.realtime.tagging.tally import Record
 from instrec_live.realtime.tagging.worker import Worker
 
@@ -67,29 +67,32 @@ class Pool:
         Raises:
             ModelError: the processes die as soon as they are started.
         """
-        waiting, tried = deque(items), Counter[str]()
-        while waiting or any(worker.item for worker in self._workers):
-            lacking = min(self._jobs - len(self._workers), len(waiting) - self._free())
+        plan = Plan(items, _TRIES)
+        while plan.waiting or any(worker.task for worker in self._workers):
+            lacking = min(self._jobs - len(self._workers), plan.waiting - self._free())
             self._workers += [Worker(self._job) for _ in range(lacking)]
             for worker in self._workers:
-                if worker.idle and waiting:
-                    worker.give(waiting.popleft())
+                if worker.idle and plan.waiting:
+                    worker.give(plan.take(self._jobs))
             ready = wait([worker.pipe for worker in self._workers])
             for worker in [each for each in self._workers if each.pipe in ready]:
+                task = worker.task
                 try:
-                    record = worker.take()
+                    result = worker.take()
                 except EOFError:
-                    record = self._bury(worker, waiting, tried)
+                    record = self._bury(worker, plan)
+                else:
+                    record = plan.done(task, result) if task is not None and result is not None else None
                 if record is not None:
                     yield record
 
     def _free(self) -> int:
         """How many processes have nothing to do, or will have when they are loaded."""
-        return sum(worker.item is None for worker in self._workers)
+        return sum(worker.task is None for worker in self._workers)
 
-    def _bury(self, worker: Worker, waiting: deque[Item], tried: Counter[str]) -> Record | None:
+    def _bury(self, worker: Worker, plan: Plan) -> Record | None:
         """Without a process that died; its file gets another try, or the record that says so."""
-        death, item = worker.death(), worker.item
+        death, task = worker.death(), worker.task
         worker.stop()
         self._workers.remove(worker)
         if worker.facts is None:
@@ -97,11 +100,4 @@ class Pool:
             if not self._jobs:
                 raise ModelError(f"the processes that load the networks die ({death})", "is there memory enough?")
             log.warning("a process died while it loaded the networks (%s); going on with %d", death, self._jobs)
-        if item is None:
-            return None
-        tried[item.name] += 1
-        if tried[item.name] < _TRIES:
-            log.warning("%s: the process that read it died (%s); trying once more", item.name, death)
-            waiting.appendleft(item)
-            return None
-        return Record(item.name, None, None, (), f"makes the process that reads it die ({death})")
+        return None if task is None else plan.lost(task, death)

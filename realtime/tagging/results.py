@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from instrec_live.realtime.errors import UsageError, printable
-from instrec_live.realtime.tagging.formats import FORMATS, TaggedCsv, Written
+from instrec_live.realtime.tagging.formats import FORMATS, PARQUET, TaggedCsv, Written
 from instrec_live.realtime.tagging.tally import Record
 
 _WORDS = {"paths": "set of paths", "gate_db": "gate", "per_hop": "--per-hop", "labels": "--labels"}
@@ -74,7 +74,8 @@ class ResultsFile:
     of a record at the end is cut off.
 
     Args:
-        path: ends in .csv or .jsonl.
+        path: ends in .csv, .jsonl or .parquet. A Parquet file cannot grow: the records stand in FILE.jsonl meanwhile,
+            and stay there to go on from.
         facts: all that the results depend on, ready for JSON.
         force: begin anew, whatever is there.
 
@@ -84,9 +85,14 @@ class ResultsFile:
     """
 
     def __init__(self, path: Path, facts: Mapping[str, Any], force: bool) -> None:
-        self.path = path
-        self._format = FORMATS[path.suffix.lower()]
         self._facts = path.with_name(path.name + ".json")
+        self._table: Path | None = None  # to be made of the records at the end
+        if path.suffix.lower() == PARQUET:
+            self._table, path = path, path.with_name(path.name + ".jsonl")
+        self.path = path
+        if self._table is not None and self._table.exists() and not path.exists() and not force:
+            raise self._foreign(f"there is no {path.name} to go on from", self._table)
+        self._format = FORMATS[path.suffix.lower()]
         try:
             self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - open until `close`
         except OSError as error:
@@ -124,6 +130,10 @@ class ResultsFile:
         texts = [written.text for written in (first | self._written).values()]
         try:
             _replace(self.path, "".join([self._format.head, *texts]))
+            if self._table is not None:
+                from instrec_live.realtime.tagging import parquet
+
+                parquet.write(self._table, texts)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -172,9 +182,9 @@ class ResultsFile:
         else:
             self._file.truncate(len("".join([self._format.head, *(each.text for each in written)]).encode()))
 
-    def _foreign(self, why: str) -> UsageError:
+    def _foreign(self, why: str, path: Path | None = None) -> UsageError:
         return UsageError(
-            f"{self.path} exists and cannot be gone on with: {why}",
+            f"{path or self.path} exists and cannot be gone on with: {why}",
             "choose another --output, or replace it with --force",
         )
 

@@ -1,4 +1,4 @@
-"""A process that tags one file after another: what runs in it, and the end of the pipe that leads to it."""
+"""A process that does one task after another: what runs in it, and the end of the pipe that leads to it."""
 
 import logging
 import multiprocessing
@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from instrec_live.realtime.errors import InstrecError, ModelError
-from instrec_live.realtime.tagging.find import Item
+from instrec_live.realtime.tagging.task import Task
 
 if TYPE_CHECKING:
     from instrec_live.realtime.tagging.job import Job
-    from instrec_live.realtime.tagging.tally import Record
+    from instrec_live.realtime.tagging.plan import Result
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class Said:
 
 
 class Worker:
-    """A process with the networks loaded, and the one file that it works on.
+    """A process with the networks loaded, and the one task that it works on.
 
     Attributes:
         facts: what the results depend on, None until it is ready.
-        item: the file that it has in work, None if none.
+        task: what it has in work, None if nothing.
         pipe: to wait for, beside others.
     """
 
     def __init__(self, job: "Job") -> None:
         self.facts: dict[str, Any] | None = None
-        self.item: Item | None = None
+        self.task: Task | None = None
         self.pipe, end = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_work, args=(end, job), name="instrec-live tag", daemon=True)
         with _without_interrupts():
@@ -58,16 +58,16 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        return self.facts is not None and self.item is None
+        return self.facts is not None and self.task is None
 
-    def give(self, item: Item) -> None:
-        """Let it work on a file. If it has died meanwhile, `take` will say so."""
-        self.item = item
+    def give(self, task: Task) -> None:
+        """Let it do a task. If it has died meanwhile, `take` will say so."""
+        self.task = task
         with suppress(OSError):
-            self.pipe.send(item)
+            self.pipe.send(task)
 
-    def take(self) -> "Record | None":
-        """Wait for what it says next: a record, or None for what is no record.
+    def take(self) -> "Result | None":
+        """Wait for what it says next: what has come of its task, or None for anything else.
 
         Raises:
             EOFError: it has died.
@@ -85,9 +85,9 @@ class Worker:
             case InstrecError():
                 raise said
             case _:
-                self.item = None
-                record: Record = said
-                return record
+                self.task = None
+                result: Result = said
+                return result
         return None
 
     def death(self) -> str:
@@ -134,7 +134,7 @@ class _Tell(logging.Handler):
 
 
 def _work(pipe: Connection, job: "Job") -> None:
-    """What the process does: load, then a record for each item, until the pipe ends."""
+    """What the process does: load, then one task after another, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held off before
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logger = logging.getLogger("instrec_live")
@@ -151,10 +151,10 @@ def _work(pipe: Connection, job: "Job") -> None:
     while True:
         pipe.send(told)
         try:
-            item = pipe.recv()
+            task = pipe.recv()
         except EOFError:
             return
-        told = job.tag(item, tagger)
+        told = job.do(task, tagger)
 
 
 def _die_with_parent() -> None:
