@@ -1,10 +1,13 @@
 """What the screen itself costs, in a real (pseudo) terminal: for docs/performance.md.
 
-    python benchmarks/screen_cost.py [--seconds 20]
+    python benchmarks/screen_cost.py [--seconds 20] [--list]
 
 The demo clip is heard once beforehand; its updates are then given to the screen every half second, as a stream gives
 them, so that all CPU time is the screen's own. "music": the clip's updates, with all bars in motion. "nothing changes":
 the same update again and again, as in a pause. Writes benchmarks/results/screen_cost.json.
+
+With --list, the list of `instrec-live watch` in its place: 60 sources, each of which gives the clip's updates twice a
+second, at moments of its own. Writes benchmarks/results/list_cost.json.
 """
 
 import argparse
@@ -22,18 +25,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 from instrec_live.realtime import Stream
 from instrec_live.realtime.benchmark.machine import processor
 from instrec_live.realtime.tui.app import InstrecApp
+from instrec_live.realtime.tui.onlooker import Onlooker
+from instrec_live.realtime.tui.watch.app import WatchApp
 from instrec_live.realtime.update import Update
 
 CHECKOUT = Path(__file__).parent.parent
 DEMO = CHECKOUT / "realtime" / "demo" / "demo.ogg"
-RESULTS = CHECKOUT / "benchmarks" / "results" / "screen_cost.json"
+RESULTS = CHECKOUT / "benchmarks" / "results"
 SIZES = ("80x24", "120x40", "200x60")
+MANY = 60
 KINDS = ("music", "nothing changes")
+LIST = f"{MANY} sources"
 WARM = 3.0  # s before measuring
 
 
@@ -62,8 +71,31 @@ class Given:
         return []
 
 
-class Watched(InstrecApp):
-    """The screen, and what it costs once it has begun; written to `to` after so many `seconds`."""
+class ManyGiven:
+    """A hub of sources, each of which gives the clip's updates every half second, begun at another one."""
+
+    engine_name = "onnxruntime cpu"
+
+    def __init__(self) -> None:
+        given = Given("music")
+        self.updates, self.closed = given.updates, given.closed
+        self.channels = {f"channel {number + 1}": SimpleNamespace(journal=given) for number in range(MANY)}
+
+    def __iter__(self) -> Iterator[tuple[str, Update]]:
+        start = time.monotonic()
+        for turn in count():
+            for number, name in enumerate(self.channels):
+                if self.closed.wait(max(0.0, start + 0.5 * (turn + number / MANY) - time.monotonic())):
+                    return
+                newest = self.updates[(turn + 7 * number) % len(self.updates)]
+                yield name, replace(newest, time=0.5 * (turn + 1))
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Watched(Onlooker):
+    """A screen, and what it costs once it has begun; written to `to` after so many `seconds`."""
 
     seconds: float
     to: Path
@@ -90,9 +122,17 @@ class Watched(InstrecApp):
         self.exit()
 
 
+class WatchedStream(Watched, InstrecApp):
+    """The screen of one."""
+
+
+class WatchedList(Watched, WatchApp):
+    """The list of many."""
+
+
 def measure(kind: str, seconds: float, to: Path) -> None:
     """Run the screen on this process's terminal, and write what it cost."""
-    app = Watched(Given(kind))
+    app = WatchedList(ManyGiven()) if kind == LIST else WatchedStream(Given(kind))
     app.seconds, app.to = seconds, to
     app.run()
     if app._exception is not None:
@@ -124,6 +164,7 @@ def main() -> None:
     """Measure all sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--list", action="store_true", help="the list of many sources")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -131,20 +172,21 @@ def main() -> None:
         measure(options.child, options.seconds, options.to)
         return
     found = []
-    scratch = RESULTS.with_suffix(".part")
+    results = RESULTS / ("list_cost.json" if options.list else "screen_cost.json")
+    scratch = results.with_suffix(".part")
     for size in SIZES:
-        for kind in KINDS:
+        for kind in (LIST,) if options.list else KINDS:
             found.append({"size": size, "kind": kind, **in_terminal(size, kind, options.seconds, scratch)})
             print(f"{size:>7}  {kind:<16} {found[-1]['share']:.1%} of a core, {found[-1]['frames']} frames a second")
     scratch.unlink()
     record = {
-        "command": "python benchmarks/screen_cost.py" + f" --seconds {options.seconds:g}",
+        "command": "python benchmarks/screen_cost.py" + f" --seconds {options.seconds:g}" + " --list" * options.list,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processor(),
         "seconds": options.seconds,
         "screens": found,
     }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    results.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float32]
 Window = tuple[int, int]  # absolute index after its last sample, samples
 
 _MOST = int(WINDOW_SECONDS * SAMPLE_RATE) // HOP // PATCH  # patches of a window
+_ONCE = 16  # patches that are heard at once: more save no time and take more memory, for good
 _OFF = 16  # frames by which patches may lie apart, or over one another
 
 
@@ -88,23 +89,7 @@ class Follower:
 
     def prepare(self, windows: Sequence[Window]) -> None:
         """Hear windows that `calibrated` will be asked for, in batches."""
-        self._prepared = {window: {} for window in windows}
-        for name, listener in self._listeners.items():
-            engine = listener.engine
-            if not (listener.patchwise and isinstance(engine, Recalling)):
-                continue
-            ends = {window: self._patch_ends(*window) for window in windows}
-            self._embed(listener, engine, sorted({end for each in ends.values() for end in each}))
-            if not all(end in listener.known for each in ends.values() for end in each):
-                continue  # something was not a number: window by window, then
-            for count in {len(each) for each in ends.values()}:
-                alike = [window for window in windows if len(ends[window]) == count]
-                heard = np.concatenate([_recalled(listener, ends[window]) for window in alike])
-                silence = np.empty((len(alike), N_MELS, 0), np.float32)
-                for window, logits in zip(alike, engine.recall(silence, heard)[0], strict=True):
-                    self._prepared[window][name] = logits
-        complete = {w: logits for w, logits in self._prepared.items() if logits.keys() == self._listeners.keys()}
-        self._prepared = complete
+        prepare([(self, windows)])
 
     def _patch_ends(self, end: int, length: int) -> list[int]:
         """The frames after the last of a window's patches, oldest first."""
@@ -122,7 +107,7 @@ class Follower:
         if not isinstance(engine, Recalling):
             return np.asarray(engine.logits(_joined(self._mel.patches(ends, PATCH)))[0])
         if any(end in listener.known for end in ends[_known(listener, ends) :]):
-            self._embed(listener, engine, ends)  # not only the newest are missing
+            _embed(engine, [(listener, self._mel, ends)])  # not only the newest are missing
         known = _known(listener, ends)
         new = ends[known:]
         heard = _recalled(listener, ends[:known]) if known else np.empty((0, engine.width), np.float32)
@@ -130,12 +115,59 @@ class Follower:
         _remember(listener, new, embeddings)
         return np.asarray(logits[0])
 
-    def _embed(self, listener: Listener, engine: Recalling, ends: Iterable[int]) -> None:
-        """Hear those of the patches that are not known yet, as one batch."""
-        new = [end for end in ends if end not in listener.known]
-        if new:
-            nothing = np.empty((0, engine.width), np.float32)
-            _remember(listener, new, engine.recall(self._mel.patches(new, PATCH), nothing)[1])
+
+def prepare(wanted: Sequence[tuple[Follower, Sequence[Window]]]) -> None:
+    """Hear windows that each follower's `calibrated` will be asked for, those of all of them in one batch.
+
+    Args:
+        wanted: followers of one tagger, each once, and their windows.
+    """
+    followers = [follower for follower, _ in wanted]
+    ends = [{window: follower._patch_ends(*window) for window in windows} for follower, windows in wanted]
+    for follower, windows in wanted:
+        follower._prepared = {window: {} for window in windows}
+    for name in followers[0]._listeners if followers else ():
+        listeners = [follower._listeners[name] for follower in followers]
+        engine = listeners[0].engine
+        if not (listeners[0].patchwise and isinstance(engine, Recalling)):
+            continue
+        _embed(
+            engine,
+            [(listener, f._mel, _together(each)) for listener, f, each in zip(listeners, followers, ends, strict=True)],
+        )
+        asked = [
+            (follower._prepared[window], _recalled(listener, patches))
+            for follower, listener, each in zip(followers, listeners, ends, strict=True)
+            for window, patches in each.items()
+            if all(end in listener.known for end in patches)  # else something was not a number: that window alone, then
+        ]
+        for count in {len(heard) for _, heard in asked}:
+            alike = [(answers, heard) for answers, heard in asked if len(heard) == count]
+            silence = np.empty((len(alike), N_MELS, 0), np.float32)
+            logits, _ = engine.recall(silence, np.concatenate([heard for _, heard in alike]))
+            for (answers, _), each_logits in zip(alike, logits, strict=True):
+                answers[name] = each_logits
+    for follower in followers:
+        names = follower._listeners.keys()
+        follower._prepared = {w: logits for w, logits in follower._prepared.items() if logits.keys() == names}
+
+
+def _together(ends: Mapping[Window, Sequence[int]]) -> list[int]:
+    return sorted({end for each in ends.values() for end in each})
+
+
+def _embed(engine: Recalling, wanted: Iterable[tuple[Listener, StreamingLogMel, Sequence[int]]]) -> None:
+    """Hear those of the patches of each sound that are not known yet, as one batch."""
+    new = [(listener, mel, [end for end in ends if end not in listener.known]) for listener, mel, ends in wanted]
+    patches = np.concatenate([mel.patches(ends, PATCH) for _, mel, ends in new])
+    if not len(patches):
+        return
+    nothing = np.empty((0, engine.width), np.float32)
+    parts = [engine.recall(patches[at : at + _ONCE], nothing)[1] for at in range(0, len(patches), _ONCE)]
+    rest = np.concatenate(parts)
+    for listener, _, ends in new:
+        _remember(listener, ends, rest[: len(ends)])
+        rest = rest[len(ends) :]
 
 
 def _known(listener: Listener, ends: Sequence[int]) -> int:

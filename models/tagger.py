@@ -15,7 +15,7 @@ from instrec_live.models.engines import Engine, open_engine
 from instrec_live.models.engines.probe import choose
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
-from instrec_live.models.follower import Follower, Listener
+from instrec_live.models.follower import Follower, Listener, Window, prepare
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import MIN_SECONDS, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel, bounded, log_mel
 from instrec_live.models.public import CHECKPOINTS, TAGGERS, public_bundle
@@ -131,6 +131,15 @@ class Tagger:
         """The same of window after window of a growing sound, `hop` samples apart, with less work."""
         listeners = {name: Listener(member.engine, member.patchwise) for name, member in self._members.items()}
         return Follower(listeners, self._judged, mel, hop)
+
+    @staticmethod
+    def prepare(wanted: Sequence[tuple[Follower, Sequence[Window]]]) -> None:
+        """Hear windows of many sounds in one batch; their followers, each given once, then have the answers ready.
+
+        Raises:
+            ModelError: a network failed; each follower may still try its own.
+        """
+        prepare(wanted)
 
     def _judged(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Logits [20] by model -> calibrated, without those that are not finite."""

@@ -59,7 +59,7 @@ def hop_samples(hop: float) -> int:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """A piece of sound taken in: up to `end`, and what is to be seen of it before the networks are asked."""
 
     end: int
@@ -110,7 +110,7 @@ class Analysis:
         self._mel = StreamingLogMel(WINDOW_SECONDS + AHEAD_SECONDS)
         self._mel.reset(-_MIN)
         self._mel.push(np.zeros(_MIN, np.float32))
-        self._follower = tagger.follow(self._mel, hop)
+        self.follower = tagger.follow(self._mel, hop)
 
     @property
     def time(self) -> float:
@@ -130,19 +130,21 @@ class Analysis:
         Raises:
             ModelError: no network gave numbers.
         """
-        return self._update(self._take(samples, skipped))
+        return self.answer(self.take(samples, skipped))
 
     def hear_all(self, pieces: Sequence[FloatArray]) -> Iterator[Update]:
         """The same of several pieces, together at most 8 s, whose windows go through the networks in batches."""
         began = perf_counter()
-        taken = [self._take(samples, 0) for samples in pieces]
-        self._follower.prepare([window for piece in taken for window in piece.windows])
+        taken = [self.take(samples, 0) for samples in pieces]
+        self.follower.prepare([window for piece in taken for window in piece.windows])
         shared = (perf_counter() - began) / len(taken)
         for piece in taken:
-            update = self._update(piece)
+            update = self.answer(piece)
             yield update if piece.quiet else replace(update, inference_s=update.inference_s + shared)
 
-    def _take(self, samples: FloatArray, skipped: int) -> _Piece:
+    def take(self, samples: FloatArray, skipped: int) -> Piece:
+        """The first half of `hear`; `answer` is the second, in the same order. In between, the networks may be made to
+        hear the piece's windows together with others."""
         before, self.end = self.end, self.end + len(samples)
         self._mel.push(samples)
         newest, seconds = samples[-self._hop :], len(samples) / SAMPLE_RATE
@@ -150,7 +152,13 @@ class Analysis:
         quiet = self._gate.step(level, seconds)
         windows = () if quiet else self._windows(before)  # nothing to hear, nothing to compute
         mel = self._new_mel(before) if self._keep_mel else None
-        return _Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped, mel)
+        return Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped, mel)
+
+    def pass_over(self, samples: FloatArray) -> None:
+        """Take sound of which no window will be asked for, nor one that reaches back to it."""
+        self.end += len(samples)
+        self._gate.step(health.level_db(samples[-self._hop :]), len(samples) / SAMPLE_RATE)
+        self._mel.reset(self.end)
 
     def _new_mel(self, before: int) -> FloatArray:
         """The frames that the sound since sample `before` has completed, the newest of them if it is very long."""
@@ -166,7 +174,8 @@ class Analysis:
         due = length > self._short and self.end // _LONG_BEAT > before // _LONG_BEAT
         return (short, (self.end, length)) if due else (short,)
 
-    def _update(self, piece: _Piece) -> Update:
+    def answer(self, piece: Piece) -> Update:
+        """The second half of `hear`."""
         started = perf_counter()
         self.lateness.note(piece.end / SAMPLE_RATE, piece.skipped)
         if piece.quiet:
@@ -207,7 +216,7 @@ class Analysis:
 
     def _calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
         """A window through the networks; the tagger leaves out those that give no numbers."""
-        logits = dict(self._follower.calibrated(end, length))
+        logits = dict(self.follower.calibrated(end, length))
         for name in set(self._tagger.models) - logits.keys() - self._silent:
             log.warning("%s gave something that is not a number and is left out of the ensemble", name)
             self._silent.add(name)
@@ -215,10 +224,11 @@ class Analysis:
 
 
 def warm_up(tagger: Tagger, hop: int, smoothing: Smoothing) -> None:
-    """Run the networks once as they will be: a first run is slow, and would make the first hops late."""
+    """Run the networks once as they will be, after a pause and in passing: a first run is slow and would make the first
+    hops late, and what room the largest batch takes is better taken at once."""
     mel = StreamingLogMel(WINDOW_SECONDS)
-    silence = np.zeros(_WINDOW, np.float32)
-    mel.push(silence)
     follower = tagger.follow(mel, hop)
-    for seconds in (WINDOW_SECONDS, smoothing.short_seconds, WINDOW_SECONDS):
-        follower.calibrated(len(silence), round(seconds * SAMPLE_RATE))
+    for samples in (_WINDOW, min(hop, _WINDOW)):
+        mel.push(np.zeros(samples, np.float32))
+        for seconds in (smoothing.short_seconds, WINDOW_SECONDS):
+            follower.calibrated(mel.end, round(seconds * SAMPLE_RATE))

@@ -15,6 +15,7 @@ from instrec_live.realtime.settings import Settings, parse
 COMMANDS: dict[str, str] = {
     "report": "instrec_live.realtime.report.command",
     "tag": "instrec_live.realtime.tagging.command",
+    "watch": "instrec_live.realtime.hub.command",
 }
 
 

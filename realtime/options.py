@@ -1,6 +1,7 @@
 """The command line's grammar and --help. Imports nothing heavy: --help must not wait."""
 
 import argparse
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ examples:
   instrec-live --file song.flac --pace max --no-ui --output song.csv --output labels.txt
   ffmpeg -nostdin -v error -i URL -f wav - | instrec-live --stdin
   instrec-live tag archive --output results.csv       whole folders, on all processors; tag --help
+  instrec-live watch left=device:0 right=device:2     many sources at a time; watch --help
   instrec-live report song.jsonl                      picture and report of an earlier run; report --help
 
 exit codes:
@@ -35,7 +37,8 @@ class Parser(argparse.ArgumentParser):
         found, unknown = super().parse_known_args(args, namespace)
         for action in self._actions:
             value = getattr(found, action.dest, action.default)
-            if isinstance(value, list) and value is not action.default and [] in (value, *value):
+            given = action.option_strings and isinstance(value, list) and value is not action.default
+            if given and [] in (value, *value):
                 self.error(f"{'/'.join(action.option_strings)}: expected one argument")
         return found, unknown
 
@@ -108,6 +111,7 @@ def parser() -> Parser:
     )
     group.add_argument("--weights", metavar="A,B,…", help="what each model counts in the ensemble, in their order")
     group.add_argument("--engine", default="auto", metavar="NAME", help="what runs the networks; see --doctor")
+    group.add_argument("--url", metavar="HOST:PORT", help="of the Triton server, with --engine triton; its gRPC port")
     group.add_argument("--threads", type=_whole(1, 256), default=1, metavar="N", help="CPU threads (1)")
     group.add_argument(
         "--threshold", type=_number(0.001, 0.999), metavar="P", help="probability from which all count as active"
@@ -225,3 +229,26 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse_whole
+
+
+def borrow(other: argparse.ArgumentParser, title: str, names: Sequence[str]) -> list[argparse.Action]:
+    """Give another command some options of the main one, in a group of their own; returns their actions, to be
+    `retyped`. What is not given is absent, for the main command to say what it is then."""
+    main = {name: action for action in parser()._actions for name in action.option_strings}
+    group, borrowed = other.add_argument_group(title), []
+    for action in (copy.copy(main[name]) for name in names if name in main):
+        if action.dest not in ("help", "version"):
+            action.default = argparse.SUPPRESS
+            borrowed.append(action)
+        group._add_action(action)
+    return borrowed
+
+
+def retyped(action: argparse.Action, given: argparse.Namespace) -> list[str]:
+    """A borrowed option as it was typed, for the main command to check once more."""
+    value, name = getattr(given, action.dest, None), action.option_strings[-1]
+    if value is None or action.dest == "help":
+        return []
+    if action.nargs == 0:
+        return [name] * int(value)
+    return [f"{name}={value}"]

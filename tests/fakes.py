@@ -34,6 +34,10 @@ class FakeTagger:
     def follow(self, mel: StreamingLogMel, hop: int) -> "FakeFollower":
         return FakeFollower(self, mel)
 
+    @staticmethod
+    def prepare(wanted: Sequence[tuple["FakeFollower", Sequence[tuple[int, int]]]]) -> None:
+        pass
+
     def ensemble(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
         return np.mean(list(calibrated.values()), axis=0, dtype=np.float32)
 

@@ -95,6 +95,29 @@ def test_a_stream_hears_what_each_window_alone_would_say(tiny: Bundle, hop, step
         np.testing.assert_allclose(got, expected(ends, tiny), atol=1e-4)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    ends=st.lists(st.lists(st.integers(10, 26), min_size=1, max_size=3, unique=True), min_size=1, max_size=4),
+    known=st.lists(st.booleans(), min_size=4, max_size=4),
+)
+def test_many_sounds_in_one_batch_are_as_each_alone(tiny: Bundle, ends, known) -> None:
+    """Sounds of other lengths and other pasts, with windows of their own."""
+    tagger = Tagger([tiny])
+    together, alone = [], []
+    for each, before in zip(ends, known, strict=False):
+        windows = [(end * 16_000, length) for end in sorted(each) for length in (80_000, min(end * 16_000, 320_000))]
+        one, other = tagger.follow(heard(), 16_000), tagger.follow(heard(), 16_000)
+        if before:
+            one.calibrated(144_000, 80_000)
+        together.append((one, windows))
+        alone.append((other, windows))
+    tagger.prepare(together)
+    for (one, windows), (other, _) in zip(together, alone, strict=True):
+        assert set(one._prepared) == set(windows)  # nothing is left to be heard one by one
+        for window in windows:
+            np.testing.assert_allclose(one.calibrated(*window)["tiny"], other.calibrated(*window)["tiny"], atol=1e-5)
+
+
 @pytest.mark.parametrize("hop", [0.48, 0.5, 0.64, 1.0, 2.0])
 def test_batches_change_nothing(tiny: Bundle, hop: float) -> None:
     tagger, step = Tagger([tiny]), round(hop * 32_000)

@@ -43,6 +43,7 @@ def parser() -> Parser:
         help="FILE.html, .png, .svg, .csv, .txt (Audacity labels), .svl.csv (Sonic Visualiser), .vtt (subtitles) or "
         ".jsonl; may be repeated (FILE.html and FILE.png beside the run)",
     )
+    p.add_argument("--channel", metavar="NAME", help="of a run of `watch`: which of its sources")
     p.add_argument("--force", action="store_true", help="replace files that exist")
     p.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     return p
@@ -62,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
 
     narrate(parse(["--no-config", *(["--quiet"] if given.quiet else [])]), screen=False)
     earlier: Path = given.run
-    found = Run(earlier)
+    found = Run(earlier, given.channel)
     paths = tuple(given.output) or tuple(earlier.with_suffix(suffix) for suffix in (".html", ".png"))
     _check(paths, earlier)
     for path in paths:

@@ -22,6 +22,10 @@ _HINT = "give a file that --json or --output FILE.jsonl has made"
 class Run:
     """Opens a file of JSON lines; iterate it once for its records after the header, as JSON has them.
 
+    Args:
+        path: of the file.
+        channel: of a run of many sources, the name of the one that is meant.
+
     Attributes:
         head: the header.
         hop: seconds between updates.
@@ -31,8 +35,8 @@ class Run:
         InputFileError: no such file, or not one of ours; while iterating, a line that is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._number = path, 0
+    def __init__(self, path: Path, channel: str | None = None) -> None:
+        self._path, self._number, self._channel = path, 0, channel
         self.cut_off: str | None = None
         try:
             self._file = open(path, "rb")  # noqa: SIM115 - closed after the last line
@@ -50,11 +54,21 @@ class Run:
             while line := self._line():
                 record = _object(line)
                 if record is not None:
-                    yield record
+                    if record.get("channel") == self._channel:
+                        yield record
                 elif self._file.peek(1):
                     raise self.damaged("it is not JSON")
                 else:
                     self.cut_off = f"line {self._number}"
+
+    def _begins(self, record: Mapping[str, Any]) -> bool:
+        """Whether the channel that is meant begins with this record."""
+        return record.get("channel") == self._channel and record.get("type") == "header" and _tells_of_us(record)
+
+    def _channels(self, first: Mapping[str, Any]) -> str:
+        """ "choose one with --channel NAME: studio, …"."""
+        name = first.get("channel")
+        return "choose one with --channel NAME" + (f", as in --channel {printable(str(name))}" if name else "")
 
     def damaged(self, why: str) -> InputFileError:
         return InputFileError(f"{self._path}, line {self._number}: {why}", "what came before it was read")
@@ -65,17 +79,27 @@ class Run:
 
     def _header(self) -> dict[str, Any]:
         try:
-            head = _object(self._line())
+            head = first = _object(self._line())
+            while head is not None and self._channel is not None and not self._begins(head):
+                head = _object(self._line())
         except OSError as error:  # a folder
             raise InputFileError(f"{self._path}: {error.strerror}", _HINT) from error
-        if head is None or head.get("type") != "header" or head.get("program") != "instrec-live":
+        if first is None or not _tells_of_us(first):
             raise InputFileError(f"{self._path} is no run of instrec-live", _HINT)
+        if head is None:
+            raise InputFileError(f"{self._path}: there is no channel {self._channel!r}", self._channels(first))
+        if self._channel is None and "channel" in head:
+            raise InputFileError(f"{self._path} tells of many sources", self._channels(first))
         if head.get("instruments") != list(INSTRUMENTS):
             raise InputFileError(f"{self._path} tells of other instruments than this version knows")
         hop = head.get("hop")
         if isinstance(hop, bool) or not isinstance(hop, int | float) or not 0 < hop < 3600:
             raise InputFileError(f"{self._path}: its header is damaged")
         return head
+
+
+def _tells_of_us(record: Mapping[str, Any]) -> bool:
+    return record.get("type") == "error" or (record.get("type"), record.get("program")) == ("header", "instrec-live")
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -121,6 +145,8 @@ def update_of(record: Mapping[str, Any]) -> Update:
         xruns=_count(record["xruns"]),
         bad_samples=_count(record["bad_samples"]),
         jumped=bool(record.get("jumped", False)),
+        gap=bool(record.get("gap", False)),
+        no_signal=bool(record.get("no_signal", False)),
     )
 
 

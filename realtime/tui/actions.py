@@ -15,7 +15,7 @@ from instrec_live.realtime.transport import Transport
 from instrec_live.realtime.tui.board import Board
 from instrec_live.realtime.tui.device_picker import DevicePicker
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.help import Help
+from instrec_live.realtime.tui.help import Help, chapters
 from instrec_live.realtime.tui.messages import Noticed, RowChosen, Sought, Updates
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.tui.prompt import Prompt
@@ -107,7 +107,8 @@ class Actions(App[None]):
 
     def action_help(self) -> None:
         """Explain the screen."""
-        self.push_screen(Help(self.glyphs, self.stream.info, self.stream.transport is not None))
+        playable = self.stream.transport is not None
+        self.push_screen(Help(chapters(self.glyphs, self.stream.info, playable, self.board.listed)))
 
     def action_clear_peaks(self) -> None:
         """Let every peak hold down."""

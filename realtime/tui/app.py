@@ -1,98 +1,49 @@
 """The program in the terminal: listens in a thread, shows pictures."""
 
-import asyncio
-import math
-import os
-import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from textual import work
-from textual.app import ComposeResult, SystemCommand
-from textual.screen import Screen
+from textual.app import ComposeResult
 
-from instrec_live.models.errors import InternalError
 from instrec_live.realtime.devices import InputDevice, list_input_devices
-from instrec_live.realtime.terminal import drawing_apart
-from instrec_live.realtime.tui import glyphs as signs
-from instrec_live.realtime.tui.actions import Actions
 from instrec_live.realtime.tui.board import Board
-from instrec_live.realtime.tui.deck import Deck
+from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.messages import NewUpdate, Noticed, StreamEnded, Updates
-from instrec_live.realtime.tui.picture import SETTLED, Picture
-from instrec_live.realtime.tui.themes import DARK, LIGHT, known_theme
+from instrec_live.realtime.tui.onlooker import Onlooker, until_quit
+from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.tui.view import View
-from instrec_live.realtime.update import State
-
-FRAME = 0.1  # s; the screen is drawn no more often
-PATIENCE = 2.0  # s beyond the hop after which a missing update is reported
 
 
-class InstrecApp(Actions):
+class InstrecApp(Onlooker):
     """The screen of a stream. It closes the stream when it ends, however it ends.
 
     Args:
         stream: what is listened to, and what the keys act on.
         exit_at_end: leave when the stream ends, else its last picture stays.
-        theme: its name.
-        glyphs: the signs to draw with; None for what the terminal can show.
-        visitor: whoever looks may press no key that writes a file or opens a device.
-        look: lists the microphones that are connected now.
-
-    Attributes:
-        error: what ended the stream, where that was not its natural end.
+        theme, glyphs, visitor, look: as of `Onlooker`.
     """
-
-    TITLE = "instrec-live"
-    CSS_PATH = Path(__file__).with_name("instrec.tcss")
-    AUTO_FOCUS = None
 
     def __init__(
         self,
         stream: Updates,
         exit_at_end: bool = False,
         theme: str | None = None,
-        glyphs: signs.Glyphs | None = None,
+        glyphs: Glyphs | None = None,
         visitor: bool = False,
         look: Callable[[], list[InputDevice]] = list_input_devices,
     ) -> None:
-        self.glyphs = glyphs or signs.for_terminal()  # before Textual takes NO_COLOR out of the environment
-        # Told of native colours, Textual obeys NO_COLOR to the letter; else it would write shades of grey.
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.stream = stream
-        self.exit_at_end, self.visitor, self.look = exit_at_end, visitor, look
-        self.error: Exception | None = None
-        self.first_thresholds = dict(stream.info.thresholds)
-        self.picture = Picture(stream.info)
-        self.view = View()
-        self.board = Board(self.picture, self.glyphs)
-        self.heard = time.monotonic()
-        self.drawn = 0.0
-        self.drawing = False
-        for own in (DARK, LIGHT):
-            self.register_theme(own)
-        self.theme = known_theme(theme or DARK.name)
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return {"foreground-disabled": "ansi_default"}  # Textual's ansi themes lack it
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Our own, and Textual's less its list of keys: the help page has them."""
-        yield from self.commands()
-        yield from (command for command in super().get_system_commands(screen) if command.title != "Keys")
+        super().__init__(theme, glyphs, visitor, look)
+        self.exit_at_end = exit_at_end
+        picture = Picture(stream.info)
+        self.turn_to(stream, picture, View(), Board(picture, self.glyphs))
 
     def compose(self) -> ComposeResult:
         yield self.board
 
     def on_mount(self) -> None:
-        self.heard = time.monotonic()
-        if not self.is_headless:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
-        self.set_interval(1.0, self.look_late)
         self.listen()
 
     def on_unmount(self) -> None:
@@ -118,75 +69,11 @@ class InstrecApp(Actions):
             self.post_message(Noticed(words))
         self.draw_soon()
 
-    def on_noticed(self, message: Noticed) -> None:
-        self.notify(message.words, severity="warning", markup=False)
-
     def on_stream_ended(self, message: StreamEnded) -> None:
-        self.error = message.error
         self.picture = replace(self.picture, ended=True)
-        if self.error is not None:
-            self.exit(return_code=getattr(self.error, "exit_code", 1))
-        elif self.exit_at_end:
+        if message.error is None and self.exit_at_end:
             self.exit()
         self.draw_soon()
-
-    @property
-    def since(self) -> float:
-        """Seconds since the newest update came, as far as the bars still move; then infinite."""
-        passed = time.monotonic() - self.heard
-        return passed if passed < SETTLED else math.inf
-
-    @property
-    def late(self) -> float:
-        """For how many seconds an update has been overdue; 0 for not."""
-        waited = time.monotonic() - self.heard - self.stream.info.hop
-        stands = self.picture.update is not None and self.picture.update.state is State.ENDED
-        excused = self.picture.ended or stands or Deck.of(self.stream).paused
-        return waited if waited > PATIENCE and not excused else 0.0
-
-    def look_late(self) -> None:
-        """Say so when nothing new arrives."""
-        if not self.view.frozen and (self.late or Deck.of(self.stream).playable):
-            self.draw_soon()
-
-    def draw_soon(self) -> None:
-        """Draw now, or at the end of the present frame."""
-        if self.drawing:
-            return
-        self.drawing = True
-        wait = self.drawn + FRAME - time.monotonic()
-        if wait <= 0:
-            self.draw()
-        else:
-            self.set_timer(wait, self.draw)
-
-    def draw(self) -> None:
-        """Show the present picture; a frozen screen only says that it is frozen."""
-        self.drawing = False
-        self.drawn = time.monotonic()
-        if self.view.frozen:
-            return
-        since = self.since
-        self.board.show(self.picture, self.view, Deck.of(self.stream), self.late, since)
-        if math.isfinite(since) and self.picture.lively:
-            self.draw_soon()
-
-    def look_at(self, view: View) -> None:
-        """Show the picture another way; a frozen one too."""
-        thawed = self.view.frozen and not view.frozen
-        self.view = view
-        if not view.frozen or thawed:
-            self.draw()
-            return
-        board, deck = self.board, Deck.of(self.stream)
-        board.rows.show(board.rows.picture, view)
-        board.heading.show(board.rows.picture, view)
-        board.status.show(board.status.picture, True)
-        board.keys.show(view, deck)
-
-    def _fatal_error(self) -> None:
-        # Textual would print a traceback with locals; `run` raises the error instead, for the one line.
-        self._close_messages_no_wait()
 
 
 def run(
@@ -207,12 +94,4 @@ def run(
         InternalError: a defect of the screen.
         Exception: whatever the stream raised.
     """
-    app = InstrecApp(stream, exit_at_end, theme, visitor=visitor, look=look)
-    with drawing_apart(noise):
-        app.run()
-    if app.error is not None:
-        raise app.error
-    if app._exception is not None:
-        trouble = app._exception
-        raise InternalError(f"the screen failed: {type(trouble).__name__}: {trouble}") from trouble
-    return app.return_code or 0
+    return until_quit(InstrecApp(stream, exit_at_end, theme, visitor=visitor, look=look), noise)

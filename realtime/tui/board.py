@@ -34,11 +34,12 @@ class TooSmall(Line):
 
 
 class Board(Vertical, can_focus=False):
-    """Header, status, rows and what a larger terminal has room for."""
+    """Header, status, rows and what a larger terminal has room for. `name`: of one source among several in a list."""
 
-    def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
+    def __init__(self, picture: Picture, glyphs: Glyphs, name: str | None = None) -> None:
         super().__init__()
-        self.header = Header(picture, glyphs)
+        self.listed = name is not None
+        self.header = Header(picture, glyphs) if name is None else Header(picture, glyphs, name)
         self.status = Status(picture, glyphs)
         self.seekbar = Seekbar(glyphs)
         self.heading = Heading(picture, glyphs)
@@ -46,7 +47,7 @@ class Board(Vertical, can_focus=False):
         self.mel = MelStrip(picture, glyphs)
         self.below, self.beside = Events(picture, glyphs), Events(picture, glyphs)
         self.prompt = Prompt()
-        self.keys = Keys(picture.info.live, glyphs)
+        self.keys = Keys(picture.info.live, glyphs, self.listed)
         self.too_small = TooSmall()
         self.middle = Horizontal()
 

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from rich.cells import cell_len
+
 from instrec_live.realtime.tui.bar import Run, clock
 from instrec_live.realtime.tui.deck import Deck
 from instrec_live.realtime.tui.fitting import fitted, length, printable
@@ -11,6 +13,7 @@ from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.update import StreamInfo
 
 DECK = Deck()
+TITLE = "instrec-live"
 
 
 def rates(info: StreamInfo, arrow: str) -> str:
@@ -42,10 +45,13 @@ def source_run(info: StreamInfo, deck: Deck, glyphs: Glyphs) -> Run:
     return "file", f"{glyphs.play} {'PLAY' if deck.audible else 'FILE'}{speed}"
 
 
-def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK) -> list[Run]:
+def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK, title: str = TITLE) -> list[Run]:
     """The whole line; a narrow one loses the engine, then the rates; the source takes what is left."""
     info = picture.info
-    left: list[Run] = [("title", " instrec-live"), ("space", "  "), source_run(info, deck, glyphs), ("space", "  ")]
+    name = printable(title)
+    if cell_len(name) > width // 3:
+        name = fitted(name, width // 3, glyphs.ellipsis)
+    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(info, deck, glyphs), ("space", "  ")]
     right: list[Run] = [("clock", elapsed(picture, deck))]
     if deck.recording:
         right.insert(0, ("live", f"{glyphs.dot} REC  "))
@@ -59,13 +65,13 @@ def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK)
 
 
 class Header(Line):
-    """Program, LIVE or FILE, source, clock, rates, engine."""
+    """Program (or the name of a source among several), LIVE or FILE, source, clock, rates, engine."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"title", "live", "file", "source", "clock", "detail"}
 
-    def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
+    def __init__(self, picture: Picture, glyphs: Glyphs, title: str = TITLE) -> None:
         super().__init__()
-        self.picture = picture
+        self.picture, self.title = picture, title
         self.deck = DECK
         self.glyphs = glyphs
 
@@ -75,4 +81,4 @@ class Header(Line):
         self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return header_runs(self.picture, width, self.glyphs, self.deck)
+        return header_runs(self.picture, width, self.glyphs, self.deck, self.title)

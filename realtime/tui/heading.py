@@ -11,7 +11,6 @@ from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.tui.row import columns
 from instrec_live.realtime.tui.view import View
-from instrec_live.realtime.update import State
 
 
 def axis(width: int) -> str:
@@ -86,8 +85,6 @@ class Heading(Line):
         if self.view.solo is not None:
             return solo_runs(self.view.solo)
         update = self.picture.update
-        if update is not None and update.state is not State.OK and not self.picture.ended:
-            words = reason(update)
-            if words:
-                return [("label", "   "), ("reason", words)]
+        if update is not None and not self.picture.ended and (words := reason(update)):
+            return [("label", "   "), ("reason", words)]
         return titles(self.picture, width)

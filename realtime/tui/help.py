@@ -13,11 +13,11 @@ from textual.widgets import Static
 from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.update import StreamInfo
 
-Entry = tuple[str, str]
+Chapter = tuple[str, list[tuple[str, str]]]  # title, [(sign, meaning)]
 
 
-def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool) -> list[tuple[str, list[Entry]]]:
-    """(title, [(sign, meaning)]) in reading order."""
+def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool, listed: bool = False) -> list[Chapter]:
+    """What there is to say of a stream's screen, in reading order; `listed`: a list of sources is behind it."""
     models = info.models
     dots = glyphs.dot * max(1, len(models) - 1) + glyphs.ring
     chosen = [
@@ -41,6 +41,8 @@ def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool) -> list[tuple[str
             (glyphs.left_right, "10 s back and on, a minute with shift; home: to the beginning"),
             ("< >", "slower, faster"),
         ]
+    if listed:
+        chosen.append(("esc", "lets go of a row; again: back to the list"))
     chosen += [("t", "dark or light; more themes and commands with ctrl+p"), ("q", "quit")]
     return [
         (
@@ -61,6 +63,7 @@ def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool) -> list[tuple[str
                 ("in", "level of the newest sound; CLIP: too loud, turn it down"),
                 ("age, net", "age of the newest sound, and the time the networks took"),
                 ("xrun, skip", "sound lost on the way in; windows left out, being late"),
+                ("GAP", "xrun, while some of the last 10 s is missing"),
             ],
         ),
         (
@@ -86,17 +89,16 @@ class Help(ModalScreen[None]):
         Binding("up,k", "scroll(-1)", "up"),
     ]
 
-    def __init__(self, glyphs: Glyphs, info: StreamInfo, playable: bool) -> None:
+    def __init__(self, told: list[Chapter], title: str = "How to read the screen") -> None:
         super().__init__()
-        self.glyphs = glyphs
-        self.info, self.playable = info, playable
+        self.told, self.heading = told, title
 
     def compose(self) -> ComposeResult:
         text = Text()
-        text.append("How to read the screen", Style(bold=True))
+        text.append(self.heading, Style(bold=True))
         text.append("   esc closes this page\n", Style(dim=True))
         airy = self.app.size.height >= 30
-        for title, entries in chapters(self.glyphs, self.info, self.playable):
+        for title, entries in self.told:
             text.append("\n" * airy + f"{title}\n", Style(italic=True))
             for sign, meaning in entries:
                 text.append(f"  {sign:<13}", Style(bold=True))

@@ -10,11 +10,14 @@ from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.line import Line
 from instrec_live.realtime.tui.view import View
 
+Entry = tuple[str, str, str]  # key, what it does, Textual action
 
-def entries(view: View, deck: Deck, live: bool, glyphs: Glyphs) -> list[tuple[str, str, str]]:
-    """(key, what it does, Textual action), the most needed first."""
+
+def entries(view: View, deck: Deck, live: bool, glyphs: Glyphs, listed: bool = False) -> list[Entry]:
+    """The keys, the most needed first; `listed`: there is a list of sources to go back to."""
     found = [
         ("q", "quit", "app.quit"),
+        *([("esc", "list", "app.to_list")] if listed else []),
         ("?", "help", "app.help"),
         ("space", "resume" if view.frozen else "freeze", "app.freeze"),
     ]
@@ -42,9 +45,9 @@ class Keys(Line):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key", "label"}
 
-    def __init__(self, live: bool, glyphs: Glyphs) -> None:
+    def __init__(self, live: bool, glyphs: Glyphs, listed: bool = False) -> None:
         super().__init__()
-        self.live = live
+        self.live, self.listed = live, listed
         self.glyphs = glyphs
         self.view, self.deck = View(), Deck()
 
@@ -53,10 +56,14 @@ class Keys(Line):
         self.view, self.deck = view, deck
         self.redraw()
 
+    def entries(self) -> list[Entry]:
+        """What stands on the line, the most needed first."""
+        return entries(self.view, self.deck, self.live, self.glyphs, self.listed)
+
     def runs(self, width: int) -> list[Run]:
         runs: list[Run] = []
         taken = 0
-        for key, label, action in entries(self.view, self.deck, self.live, self.glyphs):
+        for key, label, action in self.entries():
             taken += len(key) + len(label) + 3
             if taken > width + 1:
                 break

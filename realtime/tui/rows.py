@@ -8,17 +8,16 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
+from textual.geometry import Region
 from textual.strip import Strip
 
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.tui.bar import Run
 from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Palette
 from instrec_live.realtime.tui.messages import RowChosen
 from instrec_live.realtime.tui.picture import Picture
 from instrec_live.realtime.tui.row import Columns, Row, columns, minute_runs, model_runs, row, row_runs
+from instrec_live.realtime.tui.strips import Strips
 from instrec_live.realtime.tui.view import View
 
 ON_TRACK = {
@@ -34,7 +33,7 @@ PARTS = {"marker", "name", "number", "end", "dot", "ring", "gone", "high", "low"
 BRIGHTER = {"marker", "name", "number", "fill", "notch", "peak", "dot", "high", "low"}  # in a row that sounds
 
 
-class Rows(ScrollView, Palette, can_focus=False):
+class Rows(Strips, can_focus=False):
     """All rows in one widget; only those that changed are drawn again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*PARTS, *(f"{part}-on" for part in BRIGHTER), "cursor"}
@@ -47,7 +46,6 @@ class Rows(ScrollView, Palette, can_focus=False):
         self.order = INSTRUMENTS
         self.since = math.inf  # seconds since the newest update came, as it is drawn
         self.group = 0  # a blank line after every so many rows; 0: none
-        self.strips: list[Strip] = []
         self.shape: tuple[int, int] | None = None  # what the strips were drawn for
         self.kept: dict[object, list[Segment]] = {}  # what is drawn now
         self.seen: dict[object, list[Segment]] = {}  # what was drawn before
@@ -111,7 +109,6 @@ class Rows(ScrollView, Palette, can_focus=False):
         return self.order[min(len(self.order) - 1, max(0, number))]
 
     def drawn(self, width: int) -> list[Strip]:
-        """Every line of the widget, `width` cells wide."""
         cells = columns(width, len(self.picture.info.models))
         bars = self.picture.bars(self.since)
         strips: list[Strip] = []
@@ -176,43 +173,12 @@ class Rows(ScrollView, Palette, can_focus=False):
         return segments
 
     def redraw(self) -> None:
-        """Draw again the lines that are not as they were."""
         self.shape = self.fitting
-        width = self.shape[0]
-        strips = self.drawn(width)
-        old, self.strips = self.strips, strips
-        if len(old) != len(strips):
-            self.virtual_size = Size(width, len(strips))
-            self.refresh()
-            return
-        for line, (before, now) in enumerate(zip(old, strips, strict=True)):
-            self.put(line, before, now)
-
-    def put(self, line: int, before: Strip, now: Strip) -> None:
-        """Let one strip take the place of another."""
-        self.strips[line] = now
-        at = line - self.scroll_offset.y
-        if before != now and 0 <= at < self.size.height:
-            self.refresh(Region(0, at, now.cell_length, 1))
+        super().redraw()
 
     def begin_anew(self) -> None:
-        """Draw every line again."""
-        self.strips, self.kept, self.shape = [], {}, None
-        self.redraw()
-
-    def on_resize(self) -> None:
-        self.begin_anew()
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        if self.is_mounted:
-            self.call_after_refresh(self.begin_anew)
-
-    def render_line(self, y: int) -> Strip:
-        line = y + self.scroll_offset.y
-        if line < len(self.strips):
-            return self.strips[line]
-        return Strip.blank(self.size.width, self.paper)
+        self.kept, self.shape = {}, None
+        super().begin_anew()
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y

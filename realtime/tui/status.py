@@ -48,7 +48,10 @@ def milliseconds(seconds: float) -> str:
 
 
 def counters(update: Update | None, late: float = 0.0) -> list[list[Run]]:
-    """Age, network time, xruns, skipped, bad samples: a label and a value each; trouble is marked."""
+    """Age, network time, xruns, skipped, bad samples: a label and a value each; trouble is marked.
+
+    While some of the last ten seconds is missing, GAP stands for xrun.
+    """
     if update is None:
         return []
 
@@ -59,7 +62,7 @@ def counters(update: Update | None, late: float = 0.0) -> list[list[Run]]:
     return [
         [("label", "age "), ("trouble" if late else "value", f"{age:.2f}s" if age < 10 else f"{age:.0f}s")],
         [("label", "net "), ("value", f"{milliseconds(update.inference_s):<5}")],
-        count("xrun", update.xruns),
+        [("trouble", f"GAP {update.xruns}")] if update.gap else count("xrun", update.xruns),
         count("skip", update.skipped),
         *([count("bad", update.bad_samples)] if update.bad_samples else []),
     ]
