@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.realtime.drift import DriftMeter
+from instrec_live.realtime.gaps import Gaps
 from instrec_live.realtime.playing.clock import Clock
 from instrec_live.realtime.resampler import Resampler
 from instrec_live.realtime.ring_buffer import RingBuffer
@@ -15,7 +17,7 @@ from instrec_live.realtime.sources import Source
 
 FloatArray = NDArray[np.float32]
 
-_GLANCE = 0.05  # s between looks at the clock, for it may be held, or let go, meanwhile
+_GLANCE = 0.1  # s between looks at the clock, for it may be held, or let go, meanwhile
 
 
 class Intake:
@@ -24,18 +26,28 @@ class Intake:
     Args:
         source: where the sound comes from.
         limit: seconds after which to stop, or None.
+
+    Attributes:
+        seconds: of sound read so far.
+        gaps: where the source has lost some, in samples at 32 kHz.
     """
 
     def __init__(self, source: Source, limit: float | None = None) -> None:
         self._source = source
         self._frames_left = None if limit is None else max(1, round(limit * source.rate))
-        self.seconds = 0.0  # of sound read so far
+        self.seconds = 0.0
+        self.gaps = Gaps()
 
     def __iter__(self) -> Iterator[FloatArray]:
         """float32 [k] blocks until the sound ends, its limit is reached, or the source is closed."""
         resampler = Resampler(self._source.rate)
         frames = 0
-        while self._frames_left != 0 and (block := self._source.read()) is not None:
+        while self._frames_left != 0:
+            lost = self._source.xruns
+            if (block := self._source.read()) is None:
+                break
+            if frames and self._source.xruns > lost:
+                self.gaps.note(round(frames * SAMPLE_RATE / self._source.rate))
             if self._frames_left is not None:
                 block = block[: self._frames_left]
                 self._frames_left -= len(block)
@@ -55,6 +67,11 @@ class Capture:
         ring: where it goes; closed when the sound ends or fails.
         clock: holds back sound that could come too fast; None for a source that keeps its own time.
         start: the clock's second at which the sound begins.
+
+    Attributes:
+        error: what ended the sound before its time.
+        gaps: the intake's.
+        drift: of a source that keeps its own time.
     """
 
     def __init__(self, intake: Intake, ring: RingBuffer, clock: Clock | None, start: float = 0.0) -> None:
@@ -62,7 +79,8 @@ class Capture:
         self._stop = threading.Event()
         self._newest = (0.0, time.monotonic())  # seconds of sound read, and when
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self.error: BaseException | None = None  # what ended the sound before its time
+        self.error: BaseException | None = None
+        self.gaps, self.drift = intake.gaps, DriftMeter()
 
     def start(self) -> None:
         self._thread.start()
@@ -97,6 +115,8 @@ class Capture:
                 if not self._due(self._clock.lead if self._clock else 0.0):
                     return
                 self._newest = (self._intake.seconds, time.monotonic())
+                if self._clock is None:
+                    self.drift.note(*self._newest, self.gaps.count)
                 self._ring.write(block)
             self._due()  # what is played is played to its end
         except BaseException as error:  # re-raised where the stream is iterated

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from instrec_live.realtime.errors import AudioDeviceError, printable
 from instrec_live.realtime.system_audio import how_to_get_one, is_loopback, means_system
@@ -21,6 +23,8 @@ _INSTALL_PORTAUDIO = {
 }
 
 _LOOK_WITHIN = 10.0  # s
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +218,14 @@ def _loopback(devices: list[InputDevice]) -> InputDevice:
     return found[0]
 
 
+# PortAudio is not made for several threads at a time, and forgets its open streams when it starts again.
+portaudio = threading.RLock()
+recording: "WeakSet[Any]" = WeakSet()  # what is open
+
+
 def rescan() -> None:
-    """Let PortAudio look again: it lists the devices only when it starts. No stream may be open meanwhile.
+    """Let PortAudio look again: it lists the devices only when it starts. While one records, all stays as it is; then
+    only devices that it knows can be opened.
 
     Raises:
         AudioDeviceError: PortAudio cannot start again, or its driver hangs.
@@ -223,6 +233,14 @@ def rescan() -> None:
     if _driver_hangs.is_set():
         raise AudioDeviceError("the audio driver does not answer any more", "restart the program")
     sd = sounddevice()
+    with portaudio:
+        if recording:
+            log.debug("PortAudio does not look again: another device records")
+            return
+        _start_again(sd)
+
+
+def _start_again(sd: Any) -> None:
     try:
         with suppress(sd.PortAudioError):  # it does not run, if it could not start the last time
             sd._terminate()

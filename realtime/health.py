@@ -85,6 +85,8 @@ def device_lost(time: float, models: Sequence[str], age_s: float) -> Update:
 
 def reason(update: Update) -> str:
     """Why the state is what it is, and what can be done, in at most 60 characters; "" where all is well."""
+    if update.no_signal:
+        return "only zeros come: is the microphone muted, or forbidden?"
     match update.state:
         case State.WARMING:
             return f"{update.filled_s:.0f} of 10 s heard: answers are still rough"
@@ -95,4 +97,4 @@ def reason(update: Update) -> str:
         case State.DEVICE_LOST:
             return "no sound comes any more; it is looked for. Unplugged?"
         case _:
-            return ""
+            return "sound was lost in the last 10 s: answers may be wrong" if update.gap else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from instrec_live.models.errors import InstrecError
+from instrec_live.models.errors import InstrecError, UsageError
 from instrec_live.realtime.errors import printable
 from instrec_live.realtime.outputs import Outlets, Sink, Summary, Tally
 from instrec_live.realtime.stream import Stream
@@ -36,6 +36,7 @@ class Journal:
         take: the file of the first recording; without, it gets a name from the clock.
         force: whether that one may replace a file.
         pre_roll: seconds before it that a recording begins with.
+        channel: the name of the stream among others.
 
     Attributes:
         info: the stream's.
@@ -48,10 +49,11 @@ class Journal:
         take: Path | None = None,
         force: bool = False,
         pre_roll: float = 10.0,
+        channel: str | None = None,
     ) -> None:
         self._stream, self._strict = stream, strict
         self._outlets = Outlets()
-        self._takes = Takes(take, force, pre_roll, self._outlets.guard)
+        self._takes = Takes(take, force, pre_roll, self._outlets.guard, channel)
         self._tally = Tally(stream.info.hop)
         self._lock = threading.Lock()  # the screen may end while its thread still hands on an update
         self._closed = self._stopping = False
@@ -84,8 +86,10 @@ class Journal:
         """Begin a recording, with the seconds before, or end it; returns its file.
 
         Raises:
-            UsageError: the file cannot be made, or there is no recording to end.
+            UsageError: the file cannot be made, there is no recording to end, or nothing is heard any more.
         """
+        if on and self._closed:
+            raise UsageError("nothing is heard any more that could be recorded")
         path = self._takes.begin() if on else self._takes.end()
         log.info("recording into %s" if on else "%s is recorded", path)
         return path
@@ -180,6 +184,6 @@ class Journal:
         self._takes.close()
         with self._lock:
             self._closed = True
-            summary = self._tally.summary(self._ended)
+            summary = self._tally.summary(self._ended, self._stream.drift)
             self._outlets.close(summary)
         return summary

@@ -51,6 +51,11 @@ def listen(settings: Settings) -> int:
                     *(summary.time, summary.updates, summary.skipped, summary.xruns),
                     summary.in_words,
                 )
+            if summary.drift_ppm is not None:
+                log.info(
+                    "the device's clock runs %+.1f ppm against this machine's; it is %+.3f s from it by now",
+                    *(summary.drift_ppm, summary.drift_s),
+                )
     return code or int(journal.failed)
 
 

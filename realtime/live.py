@@ -10,9 +10,10 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
 from instrec_live.realtime.capture import Capture, Intake
 from instrec_live.realtime.devices import give_up_on_driver
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.errors import AudioDeviceError
 from instrec_live.realtime.hops import last_piece
 from instrec_live.realtime.playing.clock import Clock
@@ -25,6 +26,7 @@ FloatArray = NDArray[np.float32]
 
 _JOIN_WITHIN = 1.0  # s; a thread may be stuck in a driver
 _TELL_EVERY = 1.0  # s, while there is no sound
+_WINDOW = round(WINDOW_SECONDS * SAMPLE_RATE)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class LiveSound:
         start: the second at which the source begins.
         stay: wait at the end for another jump.
         bring_back: one attempt to go on with the source, once it is lost; None: that is the end.
+        first_hop: hop -> samples of the first piece, asked when sound begins to come; None: a hop, as all others.
     """
 
     def __init__(
@@ -60,10 +63,11 @@ class LiveSound:
         start: float = 0.0,
         stay: bool = False,
         bring_back: Callable[[], None] | None = None,
+        first_hop: Callable[[int], int] | None = None,
     ) -> None:
         self.source = source
         self._hop, self._kept, self._clock, self._limit = hop, kept, clock, limit
-        self._start, self._stay, self._bring_back = start, stay, bring_back
+        self._start, self._stay, self._bring_back, self._first_hop = start, stay, bring_back, first_hop
         self._lock = threading.Lock()  # between those who leave word, and the thread that takes it
         self._word = threading.Event()  # there is something new for a thread that waits at the end
         self._jump: float | None = None  # second to go on from
@@ -73,6 +77,7 @@ class LiveSound:
         self._closed = threading.Event()
         self._error: Exception | None = None
         self._xruns = self._bad_samples = 0  # of sources before this one
+        self._drift: Drift | None = None  # of the same device, before it was lost
         self._ring: RingBuffer
         self._capture: Capture
         self._heard: int  # samples handed on since the sound began, or began anew
@@ -101,6 +106,17 @@ class LiveSound:
     def age(self) -> float:
         """Wall-clock seconds since the newest sound handed on was captured."""
         return self._capture.age(self._heard)
+
+    @property
+    def gap(self) -> bool:
+        """Whether some sound is missing in the last ten seconds handed on."""
+        return self._capture.gaps.within(self._heard - _WINDOW, self._heard)
+
+    @property
+    def drift(self) -> Drift | None:
+        """How far the source's clock is off, as far as that is known; None for a source that is paced by ours."""
+        now, before = self._capture.drift.drift, self._drift
+        return before if now is None or (now.ppm is None and before is not None) else now
 
     def seek(self, time: float) -> None:
         """Go on from another second of the file. Returns at once."""
@@ -196,20 +212,36 @@ class LiveSound:
 
     def _pieces(self) -> Iterator[tuple[FloatArray, int]]:
         """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
-        ring, self._heard = self._ring, 0
+        ring, self._heard, due = self._ring, 0, self._hop
+        if self._first_hop is not None and ring.wait(1):
+            due = self._first_hop(self._hop)
         while not self.jumping and not self._closed.is_set():
-            if ring.wait(self._heard + self._hop):
-                hops = (ring.written - self._heard) // self._hop
-                begin, self._heard = self._heard, self._heard + hops * self._hop
-                yield since(ring, begin, self._heard), hops - 1
+            if ring.wait(self._heard + due):
+                skipped = (ring.written - self._heard - due) // self._hop
+                begin, self._heard = self._heard, self._heard + due + skipped * self._hop
+                due = self._hop
+                yield self._since(begin, self._heard), skipped
                 continue
             if self.jumping or self._away or self._closed.is_set() or self._capture.error is not None:
                 return
-            rest = last_piece(since(ring, self._heard, ring.written), self._heard)
+            rest = last_piece(self._since(self._heard, ring.written), self._heard)
             self._heard += len(rest)
             if len(rest):
                 yield rest, 0
             return
+
+    def _since(self, start: int, stop: int) -> FloatArray:
+        """Samples [start, stop), float32; what a long stall lost is silence, so the clock stays true."""
+        ring = self._ring
+        try:
+            return ring.read(start, stop)
+        except Overrun:
+            oldest = min(stop, ring.written - ring.capacity + SAMPLE_RATE)
+            self._capture.gaps.note(oldest - 1)
+            with self._lock:
+                self._xruns += 1
+            log.warning("%.1f s of sound were lost: nobody listened in time", (oldest - start) / SAMPLE_RATE)
+            return np.concatenate([np.zeros(oldest - start, np.float32), ring.read(oldest, stop)])
 
     def _can_return(self, error: BaseException) -> bool:
         """Whether to wait for the source: for one that never gave any sound that would be in vain."""
@@ -248,6 +280,7 @@ class LiveSound:
             again_at, self._again_at = self._again_at, None
         # Two threads must not read one file; a microphone that is closed reads no more.
         self._capture.join(_JOIN_WITHIN if changed else None)
+        self._drift = None if again_at is None else self.drift
         if time is not None and isinstance(self.source, FileSource):
             self._start = self.source.seek(time)
         else:
@@ -289,12 +322,3 @@ class LiveSound:
         self._capture.stop()
         self._ring.close()
         self._word.set()
-
-
-def since(ring: RingBuffer, start: int, stop: int) -> FloatArray:
-    """Samples [start, stop) of the ring, float32; what a long stall lost is silence, so the clock stays true."""
-    try:
-        return ring.read(start, stop)
-    except Overrun:
-        oldest = min(stop, ring.written - ring.capacity + SAMPLE_RATE)
-        return np.concatenate([np.zeros(oldest - start, np.float32), ring.read(oldest, stop)])

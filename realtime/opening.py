@@ -14,6 +14,7 @@ from instrec_live.realtime.system_audio import Monitor, monitor_meant
 
 # A pipe may run a little fast of our clock; held to exactly real time its sound would pile up in the pipe.
 _PIPE_SPEED = 1.01
+_FILE_PATIENCE = 2.0  # s
 
 
 class Opening:
@@ -79,4 +80,4 @@ class Opening:
         if self._play and self._file is not None:
             heard = FileSource(self._file, start=self._start, duration=self._duration)
             return self._source, Player(heard, self._start, self._speed)
-        return self._source, None if self._source.live else WallClock(self.begins, self._speed)
+        return self._source, None if self._source.live else WallClock(self.begins, self._speed, _FILE_PATIENCE)

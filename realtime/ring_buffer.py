@@ -34,6 +34,7 @@ class RingBuffer:
         self._capacity = capacity
         self._claimed = self._written = 0
         self._closed = False
+        self._wanted = 0  # the index that the reader waits for: the writer does not wake it for less
         # Locked, until there is news. A bare lock, not an Event: a signal's exception may strike while the reader
         # waits, and must not leave Python code half done in here.
         self._bell = threading.Lock()
@@ -58,14 +59,15 @@ class RingBuffer:
         """Append float32 [m]. Never blocks. Of more than the buffer holds, the newest are kept."""
         count, size = len(samples), len(self._samples)
         end = self._written + count
-        kept = samples[-size:] if count > size else samples
+        kept = samples[-size:]
         at = (end - len(kept)) % size
         head = min(len(kept), size - at)
         self._claimed = end
         self._samples[at : at + head] = kept[:head]
         self._samples[: len(kept) - head] = kept[head:]
         self._written = end
-        self._ring()
+        if end >= self._wanted:
+            self._ring()
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """The samples [start, stop).
@@ -85,7 +87,7 @@ class RingBuffer:
         count, size = stop - start, len(self._samples)
         at = start % size
         head = min(count, size - at)
-        out = np.empty(count, np.float32)
+        out = np.empty(count, self._samples.dtype)
         out[:head] = self._samples[at : at + head]
         out[head:] = self._samples[: count - head]
         if start < self._claimed - size and count:
@@ -98,6 +100,7 @@ class RingBuffer:
         Returns:
             Whether `written` has reached `index`.
         """
+        self._wanted = index
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._written < index and not self._closed:
             # The bell may have rung for news that was seen already: then look, and wait again.

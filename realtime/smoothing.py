@@ -166,8 +166,11 @@ class SilenceGate:
 
     def step(self, level_db: float, dt: float) -> bool:
         """Take the level of the last `dt` seconds, dBFS; returns whether it is quiet."""
-        self._below = self._below + dt if level_db < self._gate_db else 0.0
-        return bool(self._below >= self._seconds - _EPSILON)
+        if level_db >= self._gate_db:
+            self._below = 0.0
+            return False
+        self._below += dt
+        return self._below >= self._seconds - _EPSILON
 
 
 class Smoother:

@@ -2,19 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
 from instrec_live.realtime.analysis import AHEAD_SECONDS, Analysis, hop_samples, warm_up
 from instrec_live.realtime.capture import Intake
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.exchange import bring_back, change_microphone
 from instrec_live.realtime.facts import facts_of
 from instrec_live.realtime.health import device_lost
@@ -29,6 +31,7 @@ from instrec_live.realtime.sources import FileSource, Source
 from instrec_live.realtime.thresholds import by_instrument, merged_thresholds
 from instrec_live.realtime.transport import Transport
 from instrec_live.realtime.update import State, StreamInfo, Update
+from instrec_live.realtime.zeros import Zeros
 
 if TYPE_CHECKING:
     from instrec_live.models.tagger import Tagger
@@ -37,7 +40,16 @@ FloatArray = NDArray[np.float32]
 Tap = Callable[[FloatArray], None]
 
 _KEPT_SECONDS = 30  # how long inference may stall before sound is lost
+_WINDOW = round(WINDOW_SECONDS * SAMPLE_RATE)
 _BATCH = 16  # hops of a file that go through the networks together
+
+
+class Batcher(Protocol):
+    """What a stream among others needs of `instrec_live.realtime.hub.Batcher`."""
+
+    def member(self) -> AbstractContextManager[None]: ...
+    def first_hop(self, hop: int, /) -> int: ...
+    def hear(self, analysis: Analysis, samples: FloatArray, skipped: int, /) -> Update: ...
 
 
 class Stream:
@@ -60,6 +72,7 @@ class Stream:
         threads: CPU threads of the engine.
         weights: of the models in the ensemble, in their order; None keeps the ensemble's own.
         tagger: networks already loaded, instead of the four before.
+        batcher: hears for this stream and others at the pace realtime, through the networks of the same tagger.
         thresholds: one for all, or some by instrument (the others keep the models' own); None keeps all.
         gate_db: RMS below which a hop counts as silence, dBFS.
         smoothing: how fast and how steadily answers follow the sound.
@@ -99,6 +112,7 @@ class Stream:
         threads: int = 1,
         weights: Sequence[float] | None = None,
         tagger: "Tagger | None" = None,
+        batcher: Batcher | None = None,
         thresholds: float | Mapping[str, float] | None = None,
         gate_db: float = -60.0,
         smoothing: Smoothing | None = None,
@@ -115,6 +129,8 @@ class Stream:
     ) -> None:
         if on_loss not in ("wait", "exit"):
             raise UsageError(f"when a microphone is lost, a stream waits or exits; not {on_loss}")
+        if batcher is not None and pace == "max":
+            raise UsageError("streams are heard together at the pace realtime only")
         opening = Opening(file, device, stdin, source, pace, start, duration, speed, play)
         self._hop = hop_samples(hop)
         self.smoothing = smoothing = smoothing or Smoothing()
@@ -123,13 +139,13 @@ class Stream:
 
             tagger = Tagger.load(models=tuple(models), engine=engine, threads=threads, weights=weights)
         levels = merged_thresholds(live_thresholds(tagger.thresholds, smoothing), thresholds)
-        if pace == "realtime":
+        if pace == "realtime" and batcher is None:
             warm_up(tagger, self._hop, smoothing)
 
         source, clock = opening.open(rate, channels, sample_format)
         self._records = opening.records
         self._tagger, self._levels, self._gate_db = tagger, levels, gate_db
-        self._keep_mel, self._channels = keep_mel, channels
+        self._keep_mel, self._channels, self._batcher = keep_mel, channels, batcher
         self._analysis = self._fresh(opening.begins)
         self._source, self._limit = source, opening.limit  # for the pace max
         self._live: LiveSound | None = None
@@ -138,7 +154,8 @@ class Stream:
             kept = self._hop + _KEPT_SECONDS * SAMPLE_RATE
             again = self._bring_back if self._records and on_loss == "wait" else None
             stays = stay and file is not None
-            self._live = LiveSound(source, self._hop, kept, clock, opening.limit, opening.begins, stays, again)
+            first = None if batcher is None else batcher.first_hop
+            self._live = LiveSound(source, self._hop, kept, clock, opening.limit, opening.begins, stays, again, first)
             if file is not None and clock is not None and isinstance(source, FileSource):
                 self.transport = Playback(clock, source, self._live.seek)
         self._stopped = threading.Event()
@@ -166,6 +183,11 @@ class Stream:
     def tap(self, listener: Tap) -> None:
         """Also hand all sound heard, float32 [m] mono at 32 kHz, to `listener`, in the iterating thread."""
         self._taps.append(listener)
+
+    @property
+    def drift(self) -> Drift | None:
+        """How far a microphone's clock is off, once ten seconds were heard; None for all else. From any thread."""
+        return self._live.drift if self._live is not None else None
 
     def set_thresholds(self, levels: Mapping[str, float]) -> None:
         """Other thresholds for some instruments from the next update on; `info` has them at once. From any thread.
@@ -213,6 +235,10 @@ class Stream:
         if self._begun:
             raise RuntimeError("a stream can be heard only once")
         self._begun = True
+        with nullcontext() if self._batcher is None else self._batcher.member():
+            yield from self._updates()
+
+    def _updates(self) -> Iterator[Update]:
         heard = False
         try:
             for update in self._heard_in_batches() if self._live is None else self._heard_live(self._live):
@@ -228,7 +254,7 @@ class Stream:
     def _heard_live(self, live: LiveSound) -> Iterator[Update]:
         jumped, skipped = False, 0
         last: Update | None = None
-        silence = Silence(self._hand_on)
+        silence, zeros = Silence(self._hand_on), Zeros()
         for sound in live.sounds():
             if isinstance(sound, Lost):
                 silence.goes_on(sound.age)
@@ -245,9 +271,11 @@ class Stream:
                 silence.ends(sound.begins - self._analysis.time)
                 jumped, skipped = True, skipped + self._analysis.lateness.skipped
                 self._analysis = self._fresh(sound.begins)
+                zeros.begin()
             self._hand_on(sound.samples)
             self._analysis.use(self._levels)
-            update = self._analysis.hear(sound.samples, sound.skipped)
+            hear = Analysis.hear if self._batcher is None else self._batcher.hear
+            update = hear(self._analysis, sound.samples, sound.skipped)
             if live.jumping:  # nobody wants to know any more what was there
                 continue
             last = replace(
@@ -257,20 +285,25 @@ class Stream:
                 xruns=live.xruns,
                 bad_samples=live.bad_samples,
                 jumped=jumped,
+                gap=live.gap,
+                no_signal=zeros.after(live.source, update.time, update.peak_db),
             )
             jumped = False
             yield last
 
     def _heard_in_batches(self) -> Iterator[Update]:
         """A file's hops in batches; a pipe's one by one, since the next may be long in coming."""
-        source = self._source
-        hops = all_hops(Intake(source, self._limit), self._hop, self._stopped.is_set)
+        source, end = self._source, 0
+        intake = Intake(source, self._limit)
+        hops = all_hops(intake, self._hop, self._stopped.is_set)
         most = max(1, min(_BATCH, int(AHEAD_SECONDS * SAMPLE_RATE) // self._hop))
         for batch in batched(hops, most if self.info.duration else 1):
             self._analysis.use(self._levels)
             for samples, update in zip(batch, self._analysis.hear_all(batch), strict=True):
                 self._hand_on(samples)
-                yield replace(update, xruns=source.xruns, bad_samples=source.bad_samples)
+                end += len(samples)
+                gap = intake.gaps.within(end - _WINDOW, end)
+                yield replace(update, xruns=source.xruns, bad_samples=source.bad_samples, gap=gap)
 
     def _fresh(self, start: float) -> Analysis:
         """An analysis that has heard nothing yet."""

@@ -1,5 +1,6 @@
 """Recordings of one stream, each with the seconds that came before it."""
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -46,10 +47,14 @@ class Takes:
         force: whether the first may replace a file.
         pre_roll: seconds of sound before it that a recording begins with.
         guard: does something with the output of a name, and tells whether that can go on.
+        channel: the name of the source among others; it stands in names from the clock.
     """
 
-    def __init__(self, path: Path | None, force: bool, pre_roll: float, guard: Guard) -> None:
+    def __init__(
+        self, path: Path | None, force: bool, pre_roll: float, guard: Guard, channel: str | None = None
+    ) -> None:
         self._wanted, self._force, self._guard = path, force, guard
+        self._stem = "instrec" if channel is None else f"instrec-{_tamed(channel)}"
         self._before = PreRoll(pre_roll)
         self._recorder: Recorder | None = None
         self._lock = threading.Lock()
@@ -77,7 +82,7 @@ class Takes:
         with self._lock:
             if self._recorder is not None:
                 return self._recorder.path
-            recorder = Recorder(self._wanted, self._force) if self._wanted else _named_by_clock()
+            recorder = Recorder(self._wanted, self._force) if self._wanted else _named_by_clock(self._stem)
             self._wanted = None
             try:
                 recorder.write(self._before.sound())
@@ -107,9 +112,14 @@ class Takes:
             return recorder.path
 
 
-def _named_by_clock() -> Recorder:
+def _tamed(name: str) -> str:
+    """A name that no file system minds: "news/1" -> "news_1"."""
+    return re.sub(r"[^\w.-]+", "_", name)[:60]
+
+
+def _named_by_clock(stem: str) -> Recorder:
     """instrec-20250131-201530.wav in the present folder, or the first free name after it."""
-    stem = f"instrec-{datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     for name in (f"{stem}.wav", *(f"{stem}-{number}.wav" for number in range(2, 100))):
         if not Path(name).exists():
             return Recorder(Path(name))

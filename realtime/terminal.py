@@ -1,11 +1,17 @@
 """Who gets the terminal: the screen is drawn on stdout and its keys come from stdin, or from /dev/tty beside a pipe."""
 
+import errno
+import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 SERVED = "INSTREC_SERVED"  # the environment of a process whose screen a browser shows
 OWN, PUBLIC = "loopback", "1"  # that only this machine can reach, or that others can
@@ -38,6 +44,24 @@ def keyboard_apart() -> tuple[BinaryIO, bool]:
     return sound, True
 
 
+class Screen(io.FileIO):
+    """A terminal to draw on. One that is closed does not fail, but is a SIGHUP, once, whether the system sends one or
+    not: the thread that draws for Textual would die of an error, and at its end Textual would wait for it."""
+
+    _gone = False
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO or sys.platform == "win32":
+                raise
+            if not self._gone:
+                self._gone = True
+                os.kill(os.getpid(), signal.SIGHUP)
+            return memoryview(data).nbytes
+
+
 @contextmanager
 def drawing_apart(noise: Path | None = None) -> Iterator[None]:
     """While the screen is up, Textual alone draws on the terminal.
@@ -51,7 +75,8 @@ def drawing_apart(noise: Path | None = None) -> Iterator[None]:
         return
     sys.stderr.flush()
     kept, own = os.dup(2), sys.__stderr__
-    with open(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace") as screen:
+    drawing = io.BufferedWriter(Screen(os.dup(1), "w"))
+    with io.TextIOWrapper(drawing, encoding=sys.stdout.encoding, errors="replace") as screen:
         if os.isatty(2):
             aside = os.open(noise or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.dup2(aside, 2)

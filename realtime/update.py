@@ -58,9 +58,11 @@ class Update:
         age_s: newest sound to this update, wall clock, s (0 with pace "max").
         inference_s: time spent in the networks for this update, s.
         skipped: windows skipped so far because inference was late.
-        xruns: input overflows so far.
+        xruns: times that sound was lost on the way in so far.
         bad_samples: non-finite samples zeroed so far.
         jumped: the sound before this update is not what came before it: the first after a seek, or of another device.
+        gap: some of the last 10 s of sound is missing, because the driver or a long stall lost it.
+        no_signal: the microphone has given zeros only for 5 s: it may be muted.
         mel: what the networks were given of the new sound, float32 [128, frames], 100 frames a second; None where
             nobody keeps it.
     """
@@ -79,4 +81,6 @@ class Update:
     xruns: int
     bad_samples: int
     jumped: bool = False
+    gap: bool = False
+    no_signal: bool = False
     mel: "FloatArray | None" = None

@@ -10,6 +10,7 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
+from instrec_live.realtime.browser.environment import needed
 from instrec_live.realtime.terminal import OWN, PUBLIC, SERVED
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Viewer(AppService):
 
     def _build_environment(self, width: int = 80, height: int = 24) -> dict[str, str]:
         environment = super()._build_environment(width, height)
+        if self._visitor:
+            environment = needed(environment)
         environment[SERVED] = PUBLIC if self._visitor else OWN
         environment["TERM"] = "xterm-256color"  # a browser has every sign and colour, whatever this terminal has
         if "UTF" not in environment.get("LC_ALL", "").upper():

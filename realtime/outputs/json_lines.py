@@ -14,10 +14,10 @@ from instrec_live.realtime.update import Update
 
 
 class JsonLines(Sink):
-    """Everything, as it comes."""
+    """Everything, as it comes. `channel`, if given, stands in each line: the name of this source among others."""
 
-    def __init__(self, file: TextIO, head: Mapping[str, Any]) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, head: Mapping[str, Any], channel: str | None = None) -> None:
+        self._file, self._channel = file, channel
         self._line(head)
 
     def write(self, update: Update) -> None:
@@ -35,7 +35,7 @@ class JsonLines(Sink):
             "xruns": update.xruns,
             "bad_samples": update.bad_samples,
         }
-        self._line(line | ({"jumped": True} if update.jumped else {}))
+        self._line(line | {name: True for name in ("jumped", "gap", "no_signal") if getattr(update, name)})
 
     def label(self, time: float, text: str) -> None:
         self._line({"type": "label", "time": round(time, 3), "text": text})
@@ -47,6 +47,8 @@ class JsonLines(Sink):
         self._line({"type": "summary", **asdict(summary)})
 
     def _line(self, content: Mapping[str, Any]) -> None:
+        if self._channel is not None:
+            content = {"type": content["type"], "channel": self._channel, **content}
         self._file.write(json.dumps(content, allow_nan=False) + "\n")
         self._file.flush()
 

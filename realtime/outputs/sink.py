@@ -19,6 +19,8 @@ class Summary:
         ended: "end" of the sound, "stopped" by the user, or "failed".
         active_seconds: how long each instrument that sounded at all was active, s.
         skipped, xruns, bad_samples: as of the last update.
+        drift_s: how far the device's clock is ahead of this machine's, s; None where it was not measured.
+        drift_ppm: how much faster it runs, in millionths; None before five minutes.
     """
 
     updates: int
@@ -28,6 +30,8 @@ class Summary:
     skipped: int
     xruns: int
     bad_samples: int
+    drift_s: float | None = None
+    drift_ppm: float | None = None
 
     @property
     def in_words(self) -> str:

@@ -1,5 +1,6 @@
 """What a run comes to, counted while it passes."""
 
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.outputs.sink import Summary
 from instrec_live.realtime.outputs.stretches import goes_on
 from instrec_live.realtime.update import Update
@@ -30,7 +31,7 @@ class Tally:
         self.last = update
         self._updates += 1
 
-    def summary(self, ended: str) -> Summary:
+    def summary(self, ended: str, drift: Drift | None = None) -> Summary:
         """All that has been noted; `ended` as in `Summary`."""
         last = self.last
         return Summary(
@@ -41,4 +42,6 @@ class Tally:
             skipped=last.skipped if last else 0,
             xruns=last.xruns if last else 0,
             bad_samples=last.bad_samples if last else 0,
+            drift_s=None if drift is None else round(drift.seconds, 4),
+            drift_ppm=None if drift is None or drift.ppm is None else round(drift.ppm, 1),
         )

@@ -14,17 +14,17 @@ from instrec_live.realtime.update import Update
 
 
 class TidyCsv(Sink):
-    """One row per update and instrument: time, instrument, probability, active (1 or 0)."""
+    """One row per update and instrument: time, instrument, probability, active and gap (1 or 0)."""
 
     def __init__(self, file: TextIO, head: Mapping[str, Any]) -> None:
         self._file, self._csv = file, csv.writer(file, lineterminator="\n")
-        self._csv.writerow(["time", "instrument", "probability", "active"])
+        self._csv.writerow(["time", "instrument", "probability", "active", "gap"])
         file.flush()
 
     def write(self, update: Update) -> None:
         time = round(update.time, 3)
         for name, p in zip(INSTRUMENTS, update.probabilities, strict=True):
-            self._csv.writerow([time, name, round(float(p), 4), int(name in update.active)])
+            self._csv.writerow([time, name, round(float(p), 4), int(name in update.active), int(update.gap)])
         self._file.flush()
 
     def close(self, summary: Summary) -> None:

@@ -47,16 +47,21 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """A clock for what nobody hears. See `Clock`; it stands at `position` until `run`."""
+    """A clock for what nobody hears. See `Clock`; it stands at `position` until `run`.
+
+    Args:
+        patience: seconds that the sound may be behind. One that is further behind, because the machine slept, is not
+            hurried after: the clock goes on from where the sound is.
+    """
 
     audible = False
     lead = 0.0
 
-    def __init__(self, position: float = 0.0, speed: float = 1.0) -> None:
+    def __init__(self, position: float = 0.0, speed: float = 1.0, patience: float = math.inf) -> None:
         self._lock = threading.Lock()
         self._position, self._since = position, time.monotonic()  # where it was, and when
         self._running = False
-        self._paused, self._speed = False, speed
+        self._paused, self._speed, self._patience = False, speed, patience
 
     @property
     def position(self) -> float:
@@ -74,6 +79,8 @@ class WallClock:
     def until(self, position: float) -> float:
         with self._lock:
             left = position - self._now()
+            if left < -self._patience * self._speed:
+                self._position, self._since = position, time.monotonic()
             if left <= 0.0:
                 return 0.0
             return left / self._speed if self._running and not self._paused else math.inf

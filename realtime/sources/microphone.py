@@ -2,12 +2,22 @@
 
 import threading
 import time
+from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.realtime.devices import InputDevice, choose, list_input_devices, namesakes, shut, sounddevice
+from instrec_live.realtime.devices import (
+    InputDevice,
+    choose,
+    list_input_devices,
+    namesakes,
+    portaudio,
+    recording,
+    shut,
+    sounddevice,
+)
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
 from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
 from instrec_live.realtime.sources.block import block_frames, zero_bad_samples
@@ -33,6 +43,8 @@ class MicrophoneSource:
         UsageError: it has not that many channels.
 
     Attributes:
+        xruns: times that sound was lost, by the device's driver or because `read` came too late, up to what has been
+            read. No block has a gap in it: one before it has grown this number.
         device: that one.
         namesakes: all devices of its name when this was made, itself among them.
     """
@@ -48,12 +60,15 @@ class MicrophoneSource:
         if channels is not None and not 1 <= channels <= self.device.channels:
             raise UsageError(f"{self.label} has {self.device.channels} channels, not {channels}")
         self.channels = channels or min(2, self.device.channels)
-        self.bad_samples = self._overflows = self._dropped = 0
+        self.bad_samples = self.xruns = 0
+        self._torn: deque[int] = deque()  # samples of the ring, not read yet, before which some are missing
         self._position = 0  # interleaved samples handed out or given up
         self._healthy = self._closed = False
         self._closing = threading.Lock()
         # The stream is opened last: its callback uses all of the above.
-        self.rate, self._stream = self._open(self.device)
+        with portaudio:
+            self.rate, self._stream = self._open(self.device)
+            recording.add(self)
 
     def _open(self, device: InputDevice) -> tuple[int, Any]:
         sd, refusal = sounddevice(), None
@@ -85,13 +100,8 @@ class MicrophoneSource:
     def _hear(self, sound: NDArray[np.float32], frames: int, clock: Any, status: Any) -> None:
         """PortAudio's callback, in its own thread: count, copy, nothing else."""
         if status.input_overflow:
-            self._overflows += 1
+            self._torn.append(self._ring.written)
         self._ring.write(sound.reshape(-1))
-
-    @property
-    def xruns(self) -> int:
-        """Times that sound was lost: by the device's driver, or because `read` came too late."""
-        return self._overflows + self._dropped
 
     def begins(self, timeout: float) -> float | None:
         """When the sound that is there to `read` began, s of the monotonic clock.
@@ -120,8 +130,11 @@ class MicrophoneSource:
         end = self._ring.written
         if end - self._position > self._ring.capacity:
             self._give_up_to(end)
+        while self._torn and self._torn[0] <= self._position:
+            self._torn.popleft()
+            self.xruns += 1
         # No more than half a second at once, so that catching up does not stall what comes after.
-        stop = min(end, self._position + self.rate // 2 * self.channels)
+        stop = min(end, self._position + self.rate // 2 * self.channels, self._torn[0] if self._torn else end)
         try:
             block = self._ring.read(self._position, stop).reshape(-1, self.channels)
         except Overrun:  # overtaken in this very moment
@@ -132,7 +145,7 @@ class MicrophoneSource:
         return block
 
     def _give_up_to(self, index: int) -> None:
-        self._dropped += 1
+        self.xruns += 1
         self._position = index - block_frames(self.rate) * self.channels
 
     def _lost(self) -> AudioDeviceError:
@@ -148,3 +161,4 @@ class MicrophoneSource:
         if already:
             return
         shut(self._stream, CLOSE_WITHIN)
+        recording.discard(self)

@@ -58,6 +58,7 @@ class PipeSource:
         # Not through the buffer: a thread still waiting in its lock would crash the interpreter at exit.
         self._raw: Any = getattr(stream, "raw", stream)
         self._pollable = os.name == "posix" and _has_descriptor(stream)
+        self._stream = stream  # which would close its descriptor if nobody else held it
         self._closed = False
         self.bad_samples = 0
         self._left: float = float("inf")  # bytes until the end of a WAV's data

@@ -4,10 +4,7 @@ import ctypes
 import io
 import os
 import stat
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 import soundfile
 
 from instrec_live.realtime.errors import InputFileError, printable
+from instrec_live.realtime.native_noise import hushed
 
 FORMATS = "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, CAF, AU, W64 and RF64 are read"
 _CONVERT = f"{FORMATS}; convert others, e.g. ffmpeg -i INPUT output.wav"
@@ -116,7 +114,7 @@ def open_sound_file(path: Path, name: str) -> SequentialSoundFile:
         except Exception as error:  # handed to the thread that asked
             opened.append(error)
 
-    with _native_stderr_silenced():
+    with hushed():
         opener = threading.Thread(target=attempt, daemon=True, name="open-file")
         opener.start()
         opener.join(OPEN_SECONDS + size / SCAN_RATE)
@@ -155,26 +153,3 @@ def _size_of(path: Path, name: str) -> int:
     if status.st_size == 0:
         raise InputFileError(f"{name} is empty (0 bytes)")
     return status.st_size
-
-
-_STDERR = threading.Lock()
-
-
-@contextmanager
-def _native_stderr_silenced() -> Iterator[None]:
-    """Keep the notes that libmpg123 writes to file descriptor 2 out of the user's terminal."""
-    with _STDERR:
-        try:
-            sys.stderr.flush()
-            kept = os.dup(2)
-        except (AttributeError, OSError, ValueError):  # no stderr at all
-            yield
-            return
-        try:
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, 2)
-            os.close(nothing)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
