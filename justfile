@@ -13,6 +13,16 @@ setup:
     python3 -m venv .venv
     pip install -e '.[dev]' --config-settings editable_mode=strict
 
+# pin what [dev] needs, anew (needs uv); `just lock --upgrade` for newer versions
+lock *options:
+    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+        --excludes requirements-torch.txt --custom-compile-command "just lock" --quiet \
+        --output-file requirements-dev.lock "$@"
+
+# are vulnerabilities known in what is pinned? (needs pip-audit, and the network)
+audit:
+    python .ci/audit.py
+
 # the program on its own demo clip
 demo *options:
     instrec-live --demo "$@"
@@ -59,6 +69,18 @@ fuzz *options:
     python benchmarks/fuzz.py "$@"
     python benchmarks/fuzz_page.py
 
+# hours of listening, watched: 8 h from a pipe (half an hour), 1 h from a virtual microphone; docs/reliability.md
+soak *options:
+    python benchmarks/soak.py max "$@"
+    python benchmarks/soak.py live "$@"
+    python benchmarks/soak_picture.py
+    python benchmarks/soak_page.py
+
+# small faults put into the code, one at a time: do the tests notice each? (half an hour)
+mutation *options:
+    python benchmarks/mutation.py "$@"
+    python benchmarks/mutation_page.py
+
 # do all engines say the same of a folder of labelled clips?
 engines clips:
     python benchmarks/engines.py "{{ clips }}"
@@ -82,9 +104,10 @@ training-speed phrases sounds:
 evaluate data *options:
     python -m training.evaluate --data "$@"
 
-# draw docs/pictures/screen-*.svg anew
+# draw docs/pictures/screen-*.svg and watch-*.svg anew
 screenshot:
     python docs/screenshot.py
+    python docs/screenshot.py --watch
 
 # record docs/session.svg anew: the demo as a film (pip install termtosvg setuptools, somewhere on the PATH)
 session:
@@ -93,7 +116,14 @@ session:
 # what the screen itself costs (two minutes)
 screen-cost:
     python benchmarks/screen_cost.py
+    python benchmarks/screen_cost.py --list
     python benchmarks/performance_page.py
+
+# many live streams in one process, an archive on a Ray cluster, and docs/scale.md (quarter of an hour)
+scale:
+    python benchmarks/streams.py
+    python benchmarks/cluster.py
+    python benchmarks/scale_page.py
 
 # more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
 # music of games in runs/free (half an hour; needs apt-get, dpkg-deb, npm and the FluidSynth library)

@@ -120,6 +120,17 @@ def screen(record: Record) -> list[str]:
     ]
 
 
+def many(record: Record) -> list[str]:
+    """What the list of many sources costs."""
+    shares = [f"{each['share']:.1%} of a core at {each['size']}" for each in record["screens"]]
+    frames = max(each["frames"] for each in record["screens"])
+    number = record["screens"][0]["kind"]
+    return [
+        f"The list of `instrec-live watch` with {number}, two updates a second of each: {', '.join(shares)}, at"
+        f" {frames:.0f} frames a second. {_source(record)}."
+    ]
+
+
 def _source(record: Record) -> str:
     return f"`{record['command']}`, {record['date'][:10]}, {record['machine']}, one thread"
 
@@ -130,6 +141,7 @@ PARTS: dict[str, Callable[[Record], list[str]]] = {
     "cost.json": cost,
     "passt_s.json": passt_s,
     "screen_cost.json": screen,
+    "list_cost.json": many,
 }
 
 

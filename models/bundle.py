@@ -191,17 +191,16 @@ def write_bundle(
         "instruments": list(INSTRUMENTS),
         "sha256": {file: _sha256(content) for file, content in files.items()},
         "calibration": {"scale": calibration.scale.tolist(), "bias": calibration.bias.tolist()},
-        "thresholds": np.asarray(thresholds, np.float32).tolist(),
+        "thresholds": np.asarray(thresholds).tolist(),
         "golden_tolerance": golden_tolerance,
         "provenance": dict(provenance),
     }
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
-        for file, content in files.items():
+        texts = {"manifest.json": json.dumps(manifest, indent=1) + "\n", "MODEL_CARD.md": model_card}
+        for file, content in (files | {name: text.encode() for name, text in texts.items()}).items():
             (fresh / file).write_bytes(content)
-        (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        (fresh / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
         Bundle.load(fresh)
         if path.exists():
             path.rename(Path(scratch) / "old")

@@ -1,14 +1,18 @@
 """A bundle loads only if it is whole, unaltered and for this program; everything else is one clear line."""
 
+import hashlib
 import io
 import json
 import os
+import re
+import warnings
 
 import numpy as np
 import pytest
 from tiny_bundle import TINY_ONNX, write_tiny
 
-from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
+from instrec_live.models import bundle as bundle_file
+from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled, checked_thresholds
 from instrec_live.models.calibration import Platt
 from instrec_live.models.engines import open_engine, verify_golden
 from instrec_live.models.errors import ModelError
@@ -30,26 +34,46 @@ def edit(bundle, change):
 
 def replace_file(bundle, file, content):
     """Put other content in, checksum and all."""
-    import hashlib
-
     (bundle.path / file).write_bytes(content)
     edit(bundle, lambda manifest: manifest["sha256"].update({file: hashlib.sha256(content).hexdigest()}))
 
 
-def refused(bundle, words):
-    with pytest.raises(ModelError, match=words) as caught:
+HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
+
+
+def refused(bundle, words, hint=HINT):
+    with pytest.raises(ModelError) as caught:
         Bundle.load(bundle.path)
     assert "\n" not in str(caught.value)
-    assert caught.value.hint
+    assert caught.value.message.startswith(str(bundle.path))
+    said = caught.value.message.removeprefix(str(bundle.path))  # pytest names the folder after the test
+    assert re.search(words, said), said
+    assert caught.value.hint == hint
+
+
+def golden_of(log_mel, logits):
+    packed = io.BytesIO()
+    np.savez(packed, log_mel=log_mel, logits=logits)
+    return packed.getvalue()
 
 
 def test_what_is_written_is_read(tiny):
     again = Bundle.load(tiny.path)
     assert (again.name, again.onnx) == ("tiny", TINY_ONNX.read_bytes())
-    assert again.calibration.scale[0] == 1.5
-    assert again.thresholds.shape == (20,)
-    assert again.golden[0].shape == (128, 200)
+    assert again.sha256 == hashlib.sha256(again.onnx).hexdigest()
+    assert (again.path, again.int8_sha256, again.width) == (tiny.path, None, 0)
+    assert again.network == {"name": "tiny", "config": {}, "parameters": 2560}
+    assert again.calibration.scale.tolist() == [1.5] * 20
+    assert again.thresholds.tolist() == [0.5] * 20
+    assert [part.shape for part in again.golden] == [(128, 200), (20,)]
+    assert again.golden_tolerance == 1e-3
     assert again.provenance["seed"] == 1
+    for array in (again.thresholds, *again.golden):
+        assert array.dtype == np.float32
+        assert not array.flags.writeable
+    assert (tiny.path / "MODEL_CARD.md").read_bytes() == b"# tiny\n"
+    manifest = (tiny.path / "manifest.json").read_text()
+    assert manifest == json.dumps(json.loads(manifest), indent=1) + "\n"  # for people too: a line for each entry
     assert sorted(file.name for file in tiny.path.iterdir()) == [
         "MODEL_CARD.md", "golden.npz", "manifest.json", "model.onnx",
     ]  # fmt: skip
@@ -61,6 +85,31 @@ def test_writing_replaces_whole_and_leaves_no_scraps(tiny):
     assert Bundle.load(tiny.path).name == "newer"
     assert [entry.name for entry in tiny.path.parent.iterdir()] == ["tiny"]
     assert not (tiny.path / "stray").exists()
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    assert write_tiny(tmp_path / "a" / "b" / "tiny").path == tmp_path / "a" / "b" / "tiny"
+
+
+def test_numbers_of_any_kind_are_written_in_float32(tmp_path):
+    log_mel, logits = np.full((128, 200), 0.1), [0.1] * 20
+    bundle = write_tiny(tmp_path / "tiny", golden=(log_mel.tolist(), logits), thresholds=[0.3] * 20)
+    with np.load(bundle.path / "golden.npz") as golden:
+        assert {name: array.dtype for name, array in golden.items()} == {"log_mel": np.float32, "logits": np.float32}
+        assert (golden["log_mel"] == np.float32(0.1)).all()
+    assert (bundle.thresholds == np.float32(0.3)).all()
+
+
+def test_it_is_written_beside_its_place_unseen(tmp_path, monkeypatch):
+    """On the same disk, so that it comes to its place at once; under a name that no `*/manifest.json` finds."""
+    load, seen = Bundle.load, []
+    monkeypatch.setattr(Bundle, "load", lambda path: seen.append(path) or load(path))
+    write_tiny(tmp_path / "tiny")
+    scratch = seen[0].parent
+    assert scratch.parent == tmp_path
+    assert scratch.name.startswith(".tiny-")
+    assert seen[1:] == [tmp_path / "tiny"]
+    assert not scratch.exists()
 
 
 def test_a_refused_writing_leaves_the_old_one(tiny):
@@ -93,8 +142,6 @@ def test_cut_short(tiny):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda m: m.update(schema=2), "schema 2, this program reads 1"),
-        (lambda m: m.pop("schema"), "schema None"),
         (lambda m: m.pop("thresholds"), "'thresholds' is missing"),
         (lambda m: m["calibration"]["scale"].__setitem__(3, float("nan")), "scale is not finite"),
         (lambda m: m["calibration"]["bias"].pop(), "must have 20 numbers"),
@@ -103,7 +150,12 @@ def test_cut_short(tiny):
         (lambda m: m.update(thresholds="high"), "could not convert"),
         (lambda m: m.update(instruments=m["instruments"][::-1]), "not the 20 instruments"),
         (lambda m: m["input"].update(sample_rate=16000), "its input is"),
-        (lambda m: m.update(golden_tolerance=float("nan")), "golden_tolerance"),
+        (lambda m: m.update(golden_tolerance=float("nan")), "golden_tolerance nan is not between 0 and 1$"),
+        (lambda m: m.update(golden_tolerance=0), r"golden_tolerance 0\.0 is not between"),
+        (lambda m: m.update(golden_tolerance=1), r"golden_tolerance 1\.0 is not between"),
+        (lambda m: m.update(thresholds=[0.5] * 19 + [0]), "between 0 and 1"),
+        (lambda m: m.update(thresholds=[1] + [0.5] * 19), "between 0 and 1"),
+        (lambda m: m.update(thresholds=[0.5] * 19 + [float("inf")]), "thresholds: not all numbers are finite$"),
         (lambda m: m.update(provenance=7), "not a sound model bundle"),
         (lambda m: m.update(sha256=[]), "not a sound model bundle"),
     ],
@@ -113,6 +165,28 @@ def test_wrong_manifest(tiny, change, words):
     refused(tiny, words)
 
 
+@pytest.mark.parametrize(("schema", "said"), [(2, "2"), ("1", "'1'"), (None, "None")])
+def test_another_schema(tiny, schema, said):
+    edit(tiny, lambda manifest: manifest.update(schema=schema))
+    refused(
+        tiny,
+        rf"/manifest\.json: schema {said}, this program reads 1$",
+        hint="use a bundle made by this version of instrec-live",
+    )
+
+
+def test_a_tolerance_just_within_its_limits(tiny):
+    edit(tiny, lambda manifest: manifest.update(golden_tolerance=0.999))
+    assert Bundle.load(tiny.path).golden_tolerance == 0.999
+
+
+def test_a_number_too_large_for_float32_is_refused_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"^thresholds: not all numbers are finite$"):
+            checked_thresholds([1e300] * 20)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"schema": 1}', "\udcff", "[" * 100_000])
 def test_not_a_manifest(tiny, text):
     (tiny.path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -120,11 +194,38 @@ def test_not_a_manifest(tiny, text):
         Bundle.load(tiny.path)
 
 
-def test_golden_of_pickles_is_not_opened(tiny):
-    packed = io.BytesIO()
-    np.savez(packed, log_mel=np.array([{}], dtype=object), logits=np.zeros(20))
-    replace_file(tiny, "golden.npz", packed.getvalue())
-    refused(tiny, "[Pp]ickle")
+def test_golden_of_pickles_is_not_opened(tiny, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    replace_file(tiny, "golden.npz", golden_of(np.array([Trap()], dtype=object), np.zeros(20)))
+    refused(tiny, "Object arrays cannot be loaded when allow_pickle=False$")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("log_mel", "logits"), [((127, 200), (20,)), ((128,), (20,)), ((128, 200, 1), (20,)), ((128, 200), (1, 20))]
+)
+def test_golden_of_other_shapes(tiny, log_mel, logits):
+    replace_file(tiny, "golden.npz", golden_of(np.zeros(log_mel), np.zeros(logits)))
+    refused(tiny, re.escape(f"golden.npz has shapes {log_mel} and {logits}"))
+
+
+@pytest.mark.parametrize("name", ["log_mel", "logits"])
+def test_golden_that_is_not_finite(tiny, name):
+    arrays = {"log_mel": np.zeros((128, 200)), "logits": np.zeros(20)}
+    arrays[name].flat[7] = np.nan
+    replace_file(tiny, "golden.npz", golden_of(**arrays))
+    refused(tiny, "golden: not all numbers are finite$")
+
+
+def test_how_large_golden_may_be(tiny, monkeypatch):
+    unpacked = 4 * (128 * 200 + 20) + 2 * 128  # bytes; npy files have a header of 128
+    monkeypatch.setattr(bundle_file, "_LARGEST_GOLDEN", unpacked)
+    assert Bundle.load(tiny.path).name == "tiny"
+    monkeypatch.setattr(bundle_file, "_LARGEST_GOLDEN", unpacked - 1)
+    refused(tiny, r"golden\.npz is too large$")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY"])
@@ -134,14 +235,29 @@ def test_golden_that_is_no_archive(tiny, content):
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(ModelError, match="no such model folder"):
+    with pytest.raises(ModelError) as caught:
         Bundle.load(tmp_path / "none")
+    assert caught.value.message == f"{tmp_path / 'none'}: no such model folder"
+    assert caught.value.hint == "give a bundled name or the folder of a bundle"
 
 
-@pytest.mark.parametrize("name", ["nonesuch", "../models", "/", "..", ""])
+@pytest.mark.parametrize("name", ["nonesuch", "../models", "/", "..", "", "./passt", "passt/", "passt/../passt"])
 def test_no_such_bundled_model(name):
-    with pytest.raises(ModelError, match="no bundled model"):
+    with pytest.raises(ModelError) as caught:
         bundled(name)
+    assert caught.value.message == f"no bundled model {name!r}"
+    assert caught.value.hint == "bundled are: cbam_cnn, ms_crnn, passt; or give the folder of a bundle"
+
+
+@pytest.mark.parametrize("name", DEFAULT_MODELS)
+def test_bundled_models_are_found_by_their_names(name):
+    assert bundled(name) == bundle_file.BUNDLES / name
+
+
+def test_without_any_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle_file, "BUNDLES", tmp_path)
+    with pytest.raises(ModelError, match=r"bundled are: none; or give the folder of a bundle$"):
+        bundled("passt")
 
 
 # External data
@@ -160,7 +276,12 @@ def with_external_tensor(location):
 def test_external_data_is_refused(tiny):
     """Else a bundle could have the engine read any file: loading from bytes does resolve paths."""
     replace_file(tiny, "model.onnx", with_external_tensor("weights.bin"))
-    refused(tiny, "refers to other files")
+    refused(tiny, r"model\.onnx refers to other files for its weights$")
+
+
+def test_a_network_that_is_none_is_refused(tiny):
+    replace_file(tiny, "model.onnx", b"not a network")
+    refused(tiny, r"model\.onnx: not a sound model bundle: \w+")
 
 
 def test_loading_from_bytes_alone_would_not_protect(tmp_path, monkeypatch):
@@ -223,7 +344,7 @@ def test_bundled_models_reproduce_their_golden_logits(name):
     bundle = Bundle.load(path)
     assert bundle.name == name
     assert (path / "MODEL_CARD.md").stat().st_size > 100
-    verify_golden(open_engine(bundle), bundle)
+    verify_golden(open_engine(bundle, "onnx"), bundle)
 
 
 def test_platt_in_a_bundle_survives_json(tmp_path):
@@ -246,10 +367,9 @@ def test_an_input_loses_its_value_and_nothing_else():
 
 
 def test_a_network_in_8_bits_may_lie_beside_the_other(tmp_path):
-    from tiny_bundle import TINY_ONNX
-
     plain, both = write_tiny(tmp_path / "plain"), write_tiny(tmp_path / "both", int8=TINY_ONNX.read_bytes())
     assert both.int8() == TINY_ONNX.read_bytes()
+    assert both.int8_sha256 == both.sha256
     assert open_engine(both, "onnx:int8").name.endswith(" int8")
     with pytest.raises(ModelError, match="without a network in 8 bits — use --engine onnx"):
         open_engine(plain, "onnx:int8")

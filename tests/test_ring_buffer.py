@@ -136,14 +136,16 @@ def test_a_write_that_is_not_done_yet_counts_as_overtaking():
         def __len__(self) -> int:
             return 3
 
-        def __getitem__(self, part: object) -> np.ndarray:  # the first copy of the write
-            with pytest.raises(Overrun):
+        def __getitem__(self, part: slice) -> np.ndarray:
+            if part.stop is None and part.start == -12:  # the newest of more than the ring holds: here, all
+                return self
+            with pytest.raises(Overrun):  # one of the two copies of the write
                 ring.read(0, 10)
             seen.append(ring.written)
             return np.zeros(3, np.float32)[part]
 
     ring.write(np.zeros(3, np.float32).view(HalfWay))
-    assert seen[0] == 10  # published only after the copy
+    assert seen == [10, 10]  # published only after the copies
     assert ring.written == 13
 
 
@@ -163,11 +165,12 @@ def test_a_waiting_reader_wakes_at_the_write():
 def test_close_lets_a_waiting_reader_go_and_keeps_what_was_written():
     ring = RingBuffer(100)
     ring.write(np.arange(3, dtype=np.float32))
+    assert ring.closed is False
     threading.Timer(0.05, ring.close).start()
     began = time.monotonic()
     assert ring.wait(4, timeout=10) is False
     assert time.monotonic() - began < 5
-    assert ring.closed
+    assert ring.closed is True
     assert ring.wait(3) is True
     assert ring.read(0, 3).tolist() == [0, 1, 2]
 
@@ -175,7 +178,35 @@ def test_close_lets_a_waiting_reader_go_and_keeps_what_was_written():
 def test_wait_gives_up_in_time():
     began = time.monotonic()
     assert RingBuffer(10).wait(1, timeout=0.05) is False
-    assert 0.04 < time.monotonic() - began < 5
+    assert 0.04 < time.monotonic() - began < 0.9
+
+
+def test_for_what_is_there_nobody_waits():
+    ring = RingBuffer(10)
+    ring.write(np.ones(3, np.float32))
+    began = time.monotonic()
+    assert ring.wait(3, timeout=5) is True
+    assert ring.wait(3, timeout=5) is True  # the bell has been heard before
+    assert ring.wait(0) is True
+    assert time.monotonic() - began < 2
+
+
+def test_wait_without_a_limit_lasts_until_there_is_news():
+    ring = RingBuffer(10)
+    threading.Timer(1.2, ring.write, [np.ones(1, np.float32)]).start()
+    assert ring.wait(1) is True
+
+
+def test_writer_and_closer_may_ring_at_the_same_moment(monkeypatch):
+    ring = RingBuffer(10)
+
+    def rung_already() -> None:
+        raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(ring, "_bell", SimpleNamespace(locked=lambda: True, release=rung_already))
+    ring.write(np.ones(1, np.float32))
+    ring.close()
+    assert (ring.written, ring.closed) == (1, True)
 
 
 def test_writing_takes_no_lock_when_nobody_waits(monkeypatch):
@@ -190,6 +221,16 @@ def test_writing_takes_no_lock_when_nobody_waits(monkeypatch):
 def test_a_ring_of_nothing_is_refused(capacity, slack):
     with pytest.raises(ValueError, match="cannot hold"):
         RingBuffer(capacity, slack)
+
+
+def test_what_cannot_be_read_is_said():
+    ring = RingBuffer(3, slack=0)
+    ring.write(np.arange(5, dtype=np.float32))
+    with pytest.raises(IndexError, match=r"^samples 4…6 are not written yet \(the sound reaches 5\)$"):
+        ring.read(4, 6)
+    with pytest.raises(Overrun, match=r"^samples from 1 are gone \(the buffer begins at 2\)$"):
+        ring.read(1, 5)
+    assert ring.read(2, 5).tolist() == [2, 3, 4]
 
 
 STRUCK = """

@@ -79,19 +79,35 @@ def test_within_the_margin_nothing_toggles(wobble: list[float], hop: float, on: 
         assert bool(hysteresis.active[0]) is on
 
 
+def test_on_at_the_threshold_itself_and_not_off_at_the_lower_edge_itself() -> None:
+    smoothing = Smoothing(on_seconds=0.0, off_seconds=0.0, min_on_seconds=0.0, min_off_seconds=0.0, off_margin=0.4)
+    hysteresis = Hysteresis(np.array([0.5]), smoothing)
+    stays = [(-1e-9, False), (0.0, True), (-0.4, True), (np.nextafter(-0.4, -1.0), False)]
+    assert [(z, bool(hysteresis.step(np.array([z]), 0.5)[0])) for z, _ in stays] == stays
+
+
+def seconds_until(hysteresis: Hysteresis, state: bool, z: float, hop: float) -> float:
+    for count in range(1, 1000):
+        if bool(hysteresis.step(np.array([z]), hop)[0]) is state:
+            return count * hop
+    raise AssertionError("never switched")
+
+
 @pytest.mark.parametrize("hop", [0.1, 0.25, 0.5, 1.0])
 def test_switching_takes_as_long_at_every_hop(hop: float) -> None:
     smoothing = Smoothing(on_seconds=1.0, off_seconds=2.0, min_on_seconds=0.0, min_off_seconds=0.0)
     hysteresis = Hysteresis(np.array([0.5]), smoothing)
+    assert seconds_until(hysteresis, True, 3.0, hop) == pytest.approx(1.0)
+    assert seconds_until(hysteresis, False, -3.0, hop) == pytest.approx(2.0)
 
-    def seconds_until(state: bool, z: float) -> float:
-        for count in range(1, 1000):
-            if bool(hysteresis.step(np.array([z]), hop)[0]) is state:
-                return count * hop
-        raise AssertionError("never switched")
 
-    assert seconds_until(True, 3.0) == pytest.approx(1.0)
-    assert seconds_until(False, -3.0) == pytest.approx(2.0)
+@pytest.mark.parametrize("hop", [0.1, 0.25, 0.5, 1.0])
+def test_the_shortest_times_last_as_long_at_every_hop(hop: float) -> None:
+    smoothing = Smoothing(on_seconds=0.0, off_seconds=0.0, min_on_seconds=1.0, min_off_seconds=2.0)
+    hysteresis = Hysteresis(np.array([0.5]), smoothing)
+    assert seconds_until(hysteresis, True, 3.0, hop) == hop  # there was no time on before it
+    assert seconds_until(hysteresis, False, -3.0, hop) == pytest.approx(1.0)
+    assert seconds_until(hysteresis, True, 3.0, hop) == pytest.approx(2.0)
 
 
 @given(logits=LOGITS, hop=HOPS)
@@ -130,6 +146,12 @@ def test_silence_decays_monotonically_and_leaves_nothing_active(loud: float, hop
         assert (last <= sigmoid(np.array(-4.99))).all()
 
 
+def test_the_gate_takes_its_own_level_for_sound() -> None:
+    gate = SilenceGate(-60.0, 0.0)
+    assert not gate.step(-60.0, 0.25)
+    assert gate.step(-60.01, 0.25)
+
+
 def test_after_silence_the_past_is_forgotten() -> None:
     smoother = Smoother(np.full(20, 0.5), Smoothing(on_seconds=0.5))
     smoother.silence(("",), 0.5)
@@ -138,12 +160,80 @@ def test_after_silence_the_past_is_forgotten() -> None:
     assert active.all()
 
 
+def test_after_silence_it_is_as_smooth_as_before_it() -> None:
+    fresh, used = (Smoother(np.full(20, 0.5), Smoothing(min_off_seconds=0.0)) for _ in range(2))
+    used.step({"": np.full(20, 7.0)}, 2.0)
+    used.silence(("",), 0.5)
+    for z in (3.0, -3.0, 1.0, -0.5):
+        expected, who = fresh.step({"": np.full(20, z)}, 0.1)
+        p, active = used.step({"": np.full(20, z)}, 0.1)
+        np.testing.assert_array_equal(p[""], expected[""])
+        np.testing.assert_array_equal(active, who)
+
+
+def test_silence_falls_from_what_was_heard_and_never_rises() -> None:
+    smoothing = Smoothing(tau_up=0.5, tau_down=1.0, quiet_logit=-5.0)
+    smoother = Smoother(np.full(20, 0.5), smoothing)
+    smoother.step({"": np.full(20, 3.0), "low": np.full(20, -9.0)}, 0.5)
+    p, _ = smoother.silence(("", "low", "new"), 0.5)
+    np.testing.assert_allclose(p[""], sigmoid(-5.0 + 8.0 * np.exp(-0.5)), rtol=1e-6)
+    np.testing.assert_allclose(p["low"], sigmoid(-9.0), rtol=1e-6)
+    np.testing.assert_allclose(p["new"], sigmoid(-5.0), rtol=1e-6)
+    assert p[""].shape == p["new"].shape == (20,)
+
+
+def test_silence_ends_what_was_about_to_switch_on() -> None:
+    smoothing = Smoothing(on_seconds=1.0, min_off_seconds=0.0)
+    hysteresis = Hysteresis(np.array([0.5]), smoothing)
+    loud = np.array([5.0])
+    assert not hysteresis.step(loud, 0.5)[0]
+    assert not hysteresis.silence()[0]
+    assert not hysteresis.step(loud, 0.5)[0]
+    assert hysteresis.step(loud, 0.5)[0]
+
+
+def test_other_thresholds_count_from_the_next_step_on() -> None:
+    smoothing = Smoothing(on_seconds=0.0, off_seconds=0.0, min_on_seconds=0.0, min_off_seconds=0.0)
+    smoother = Smoother(np.full(20, 0.5), smoothing)
+    between = {"": np.full(20, logit(np.array(0.7)))}
+    assert smoother.step(between, 1.0)[1].all()
+    smoother.use(np.array([0.9, *[0.5] * 19]))
+    assert smoother.step(between, 1.0)[1].tolist() == [False] + [True] * 19
+
+
+def test_answers_are_copies_and_float64_inside() -> None:
+    ema = LogitEma(1.0, 1.0)
+    target = np.ones(3, np.float32)
+    first = ema.step(target, 0.5)
+    target[:] = 9.0
+    assert (first.dtype, first.tolist()) == (np.float64, [1.0] * 3)
+    hysteresis = Hysteresis(np.full(3, 0.5), Smoothing(on_seconds=0.0))
+    hysteresis.step(np.full(3, 2.0), 0.5)[:] = False
+    assert hysteresis.active.tolist() == [True] * 3
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"long_weight": 1.5}, {"tau_up": -1.0}, {"off_margin": float("nan")}, {"short_seconds": 1.0}]
+    "right",
+    [{"long_weight": 1.0}, {"long_weight": 0.0}, {"short_seconds": 2.0}, {"short_seconds": 10.0}, {"quiet_logit": 1.0}],
 )
-def test_senseless_parameters_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Smoothing(**wrong)
+def test_parameters_may_reach_their_limits(right: dict[str, float]) -> None:
+    assert asdict(Smoothing(**right)) == asdict(Smoothing()) | right
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("long_weight", 1.5, "at most 1"),
+        ("tau_up", -1.0, "a finite number of at least 0"),
+        ("off_margin", float("nan"), "a finite number of at least 0"),
+        ("quiet_logit", -float("inf"), "a finite number of at least 0"),
+        ("short_seconds", 1.9, "from 2 to 10"),
+        ("short_seconds", 10.5, "from 2 to 10"),
+    ],
+)
+def test_senseless_parameters_are_refused(name: str, value: float, rule: str) -> None:
+    with pytest.raises(ValueError, match=f"^smoothing: {name} must be {rule}, not {value}$"):
+        Smoothing(**{name: value})
 
 
 def test_one_factor_scales_all_times_and_nothing_else() -> None:

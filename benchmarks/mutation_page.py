@@ -1,0 +1,51 @@
+"""Puts the figures of benchmarks/results/mutation.json into docs/reliability.md.
+
+python benchmarks/mutation_page.py
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+RESULT = CHECKOUT / "benchmarks" / "results" / "mutation.json"
+PAGE = CHECKOUT / "docs" / "reliability.md"
+COUNTS = ("mutants", "killed", "timeouts", "survived", "explained")
+BEGIN, END = "<!-- mutation -->\n", "<!-- end of mutation -->"
+
+
+def figures(result: Mapping[str, Any]) -> str:
+    """The table, in Markdown."""
+    modules = result["modules"]
+    sums = {key: sum(module[key] for module in modules.values()) for key in COUNTS}
+    sums["share"] = (sums["killed"] + sums["timeouts"]) / sums["mutants"]
+    lines = [
+        f"`{result['command']}`, {result['date'][:10]}, mutmut {result['mutmut']}",
+        "",
+        "| module | mutants | a test fails | tests hang | survive | of these explained | noticed |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(f"`{name}`", module) for name, module in modules.items()),
+        _row("all", sums),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, module: Mapping[str, Any]) -> str:
+    counts = (f"{module[key]:,}" for key in COUNTS)
+    return f"| {name} | {' | '.join(counts)} | {100 * module['share']:.1f} % |"
+
+
+def filled(page: str, table: str) -> str:
+    """The page with another table between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + table + END + rest.partition(END)[2]
+
+
+def main() -> None:
+    table = figures(json.loads(RESULT.read_text(encoding="utf-8")))
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
