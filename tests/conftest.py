@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+from warm_python import WarmPython
 
 # A busy machine is no defect.
 settings.register_profile("steady", deadline=None)
@@ -19,6 +21,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA"):
             environment.setenv(name, folder)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_engine() -> Iterator[None]:
+    """Which engine is fastest depends on the hour, and some calculate with fewer digits: ONNX Runtime, unless asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instrec_live.models.tagger.choose", lambda bundles, threads: SimpleNamespace(engine="onnx"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def warm_python(_own_cache: None) -> Iterator[WarmPython]:
+    """Runs commands of the training."""
+    python = WarmPython()
+    yield python
+    python.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,9 @@ from instrec_live.realtime.stream import Stream
 from instrec_live.realtime.update import State, Update
 
 
-def an_update(time: float, *active: str, p: float = 0.123456, state: State = State.OK, jumped: bool = False) -> Update:
+def an_update(
+    time: float, *active: str, p: float = 0.123456, state: State = State.OK, jumped: bool = False, gap: bool = False
+) -> Update:
     probabilities = np.full(20, p, np.float32)
     return Update(
         time=time,
@@ -29,6 +31,7 @@ def an_update(time: float, *active: str, p: float = 0.123456, state: State = Sta
         xruns=0,
         bad_samples=0,
         jumped=jumped,
+        gap=gap,
     )
 
 
@@ -48,7 +51,7 @@ class Played:
         self.info = a_stream().info
         self.updates = updates
         self.listeners: list[Callable] = []
-        self.transport = None
+        self.transport = self.drift = None
         self.levels: dict[str, float] = {}
         self.devices: list[object] = []
 

@@ -189,9 +189,10 @@ def test_every_option_can_be_printed_and_read_back(key: str, tmp_path: Path) -> 
     argv = ["--no-config", *example(keys(GRAMMAR)[key])]
     dest = keys(GRAMMAR)[key].dest
     (tmp_path / "c.toml").write_text("\n".join(written(argv)), encoding="utf-8")
-    # Some count only for some sounds, or in the browser.
+    # Some count only for some sounds, in the browser, or for a server.
     reads = [
-        asked(["--config", str(tmp_path / "c.toml"), *more]) for more in ([], ["--demo"], ["--stdin"], ["--serve"])
+        asked(["--config", str(tmp_path / "c.toml"), *more])
+        for more in ([], ["--demo"], ["--stdin"], ["--serve"], ["--engine", "triton"])
     ]
     read = next(read for read in reads if dest in read.said - read.typed)
     assert getattr(read.values, dest) == getattr(asked(argv).values, dest)

@@ -29,8 +29,10 @@ ELSEWHERE = {
 LEFT_OUT = {
     r"^pip install": "installs, from the internet",
     r"-i (https?|rtsp)://|\bURL\b": "the internet",
+    r"--ray": "a cluster, or half a minute; tests/test_cluster.py",
     r"python -m training\.|--models runs/": "data, and hours of training",
     r"-m instrec_live\.models\.export --tensorrt|--engine tensorrt": "a GPU",
+    r"^docker |--engine triton": "a Triton server; tests/test_triton.py",
     r"passt-openmic": "fetches 342 MB",
     r"--serve": "serves until it is stopped; tests/test_serve.py",
     r"instrec-live --doctor *(#|$)": "tests/test_readme.py types it",
@@ -39,6 +41,7 @@ LEFT_OUT = {
     r"--start 60": "a concert of more than a minute",
     r"--play\b": "loudspeakers",
     r"^(arecord|parec) ": "a microphone",
+    r"watch .*=device:": "two microphones",
     r"--device \S+.*--channels 4": "a microphone with four channels",
 }
 COMPLETIONS = (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions")  # of three shells

@@ -57,6 +57,7 @@ def finish(it: Listener, portaudio: FakePortAudio) -> None:
     it.stream.close()
     it.thread.join(5)
     assert not it.thread.is_alive()
+    wait_for(lambda: "search" not in own_threads())  # it would open what the next test has
     assert not portaudio.open
 
 
@@ -212,10 +213,12 @@ def test_a_driver_that_hangs_in_the_search_holds_nothing_up(portaudio, monkeypat
     told = len(it.got)
     wait_for(lambda: len(it.got) >= told + 4)
     began = time.monotonic()
-    finish(it, portaudio)
+    it.stream.close()
+    it.thread.join(5)
     assert time.monotonic() - began < 2.0
     assert devices._driver_hangs.is_set()  # nothing is asked of it at exit
     release.set()
+    finish(it, portaudio)
 
 
 def test_another_one_can_be_listened_to_meanwhile(listener, portaudio):
@@ -419,7 +422,6 @@ def test_whatever_happens_it_can_be_closed(steps):
         began = time.monotonic()
         finish(it, fake)
         assert time.monotonic() - began < 2.0
-        wait_for(lambda: "search" not in own_threads())
         assert it.error is None or isinstance(it.error, AudioDeviceError)
         assert np.all(np.diff([update.time for update in it.got]) >= 0)
 
@@ -537,6 +539,48 @@ def test_a_real_one_goes_and_comes_back(device, lose, bring_back, seconds, virtu
     ours = [line for line in said.splitlines() if "looked for" in line or "sound again" in line]
     assert len(ours) == 2
     assert len(said.splitlines()) < 12  # what ALSA says of every attempt is left out
+
+
+def test_a_program_that_stood_still_goes_on_with_the_true_time(virtual_microphone, tmp_path):
+    """As when the machine slept, and its clock went on."""
+    program = Program(virtual_microphone, tmp_path, "--device", NAME, "--engine", "onnx")
+    try:
+        before = len(program.until("update", count=4))
+        program.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        program.process.send_signal(signal.SIGCONT)
+        program.until("update", "WARMING", "QUIET", "OK", count=before + 6)
+    finally:
+        said = program.end()
+    updates = program.of("update")
+    zero = [when - line["time"] - line["age_s"] for when, line in updates]
+    print(f"clock off by {zero[-1] - zero[0]:+.3f} s\n{said}")
+    assert abs(zero[-1] - zero[0]) < 0.3
+    assert all(line["age_s"] >= 0 for _, line in updates)
+    assert updates[-1][1]["age_s"] < 1.0
+    assert updates[-1][1]["skipped"] <= 1  # no storm
+    assert sum(line["type"] == "lost" for _, line in program.said) <= 1
+    assert "Traceback" not in said
+
+
+def test_two_listen_to_one_microphone(virtual_microphone, tmp_path):
+    soundfile.write(tmp_path / "tone.wav", np.sin(np.arange(48_000 * 20) / 10).astype(np.float32) / 4, 48_000)
+    player = virtual_microphone.play(tmp_path / "tone.wav")
+    programs = [Program(virtual_microphone, tmp_path, "--device", NAME, "--engine", "onnx") for _ in range(2)]
+    try:
+        for each in programs:
+            each.until("update", count=4)
+        for each in programs:  # both go on while the other is there
+            each.until("update", count=len(each.of("update")) + 4)
+        levels = [each.of("update")[-1][1]["level_db"] for each in programs]
+    finally:
+        said = [each.end() for each in programs]
+        player.terminate()
+        player.wait(10)
+    assert [each.process.returncode for each in programs] == [130, 130], said
+    assert all(each.said[-1][1]["type"] == "summary" for each in programs)
+    assert levels == pytest.approx([-15.0, -15.0], abs=1.0)
+    assert not any("error" in line for line in "".join(said).splitlines() if line.startswith("instrec-live"))
 
 
 @pytest.mark.parametrize(("on_loss", "code"), [("exit", 3), ("wait", 130)])

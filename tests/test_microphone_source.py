@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -192,9 +193,14 @@ def test_sound_comes_out_as_it_came_in(portaudio):
 
 def test_overflows_of_the_driver_are_counted(portaudio):
     source = MicrophoneSource()
-    for overflow in (True, False, True):
-        portaudio.hear(ramp(0, 1_600), overflow)
+    for block, overflow in enumerate((True, False, True, True)):
+        portaudio.hear(ramp(block * 3_200, 1_600), overflow)
+    assert np.array_equal(source.read(), ramp(0, 3_200))  # no block has a gap in it
+    assert source.xruns == 1
+    assert np.array_equal(source.read(), ramp(6_400, 1_600))
     assert source.xruns == 2
+    assert np.array_equal(source.read(), ramp(9_600, 1_600))
+    assert source.xruns == 3
 
 
 def test_a_reader_that_is_too_late_loses_the_oldest_and_it_is_counted(portaudio):
@@ -296,7 +302,7 @@ def test_channels_that_the_device_has_not_are_a_usage_error(channels, portaudio)
         MicrophoneSource(channels=channels)
 
 
-def test_the_callback_is_quick_and_keeps_nothing(portaudio):
+def test_the_callback_is_quick(portaudio):
     source = MicrophoneSource(channels=2)
     block, took = ramp(0, 1_600), []
     for _ in range(2_000):
@@ -304,4 +310,20 @@ def test_the_callback_is_quick_and_keeps_nothing(portaudio):
         portaudio.hear(block)
         took.append(time.perf_counter() - began)
     assert np.median(took) < 0.001
+    assert source.xruns == 0
+
+
+def test_the_callback_keeps_nothing(portaudio):
+    source, block = MicrophoneSource(channels=2), ramp(0, 1_600)
+    for _ in range(100):  # the ring is full, and what is cached is cached
+        portaudio.hear(block)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(2_000):
+            portaudio.hear(block)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 1_000  # bytes; one block has 12,800
     assert source.xruns == 0

@@ -3,9 +3,7 @@ pretrained on, trained on, weighed, evaluated, and heard live. Everything is a c
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,29 +19,24 @@ from fake_irmas import write_fake_irmas_test, write_fake_irmas_train
 from fake_nsynth import write_fake_nsynth
 from fake_openmic import music, write_fake_openmic
 from file_server import FileServer
+from warm_python import WarmPython
 
 from instrec_live.models.bundle import Bundle
 from instrec_live.models.export import load_checkpoint
 
 NETWORKS = ("passt", "cbam_cnn", "ms_crnn")
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 pytestmark = pytest.mark.timeout(900)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs python -m instrec_live.<module> … in one folder, and is told if it fails."""
     folder = tmp_path_factory.mktemp("work")
 
     def command(module: str, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", f"instrec_live.{module}", *map(str, arguments)],
-            cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == code, done.stderr
+        done = warm_python.run(f"instrec_live.{module}", *arguments, cwd=folder, code=code)
         assert "Traceback" not in done.stderr
         return done
 

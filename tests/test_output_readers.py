@@ -221,9 +221,9 @@ def test_whatever_happens_every_reader_is_content(
 def test_pandas_reads_the_csv_and_json_the_rest(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install '.[test]'")
     table = pandas.read_csv(put(tmp_path / "x.csv", *CONCERT, labels={1.0: NASTY}))
-    assert list(table.columns) == ["time", "instrument", "probability", "active"]
+    assert list(table.columns) == ["time", "instrument", "probability", "active", "gap"]
     assert len(table) == 5 * 20
-    assert [str(kind) for kind in table.dtypes][0::2] == ["float64", "float64"]
+    assert [str(kind) for kind in table.dtypes][0::2] == ["float64", "float64", "int64"]
     wide = table.pivot(index="time", columns="instrument", values="probability")
     assert wide.shape == (5, 20)
     np.testing.assert_allclose(wide.to_numpy(), 0.1235)

@@ -74,7 +74,7 @@ def test_tidy_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert len(rows) == 40
     assert [row["instrument"] for row in rows[:20]] == list(INSTRUMENTS)
-    assert rows[0] == {"time": "0.5", "instrument": "accordion", "probability": "0.1235", "active": "0"}
+    assert rows[0] == {"time": "0.5", "instrument": "accordion", "probability": "0.1235", "active": "0", "gap": "0"}
     assert [row["instrument"] for row in rows if row["active"] == "1"] == ["piano"]
 
 

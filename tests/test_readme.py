@@ -96,7 +96,7 @@ def test_json_lines_are_as_shown(concert: Path) -> None:
 def test_files_are_written_as_said(concert: Path) -> None:
     type_in(concert, the_line("--output", "concert.csv", "labels.txt"))
     rows = (concert / "concert.csv").read_text().splitlines()
-    assert rows[0] == "time,instrument,probability,active"
+    assert rows[0] == "time,instrument,probability,active,gap"
     assert len(rows) == 1 + 6 * 20
     assert (concert / "labels.txt").exists()
 

@@ -20,6 +20,7 @@ pytest.importorskip("hear21passt", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
 from spectral_phrases import write_phrases
+from warm_python import WarmPython
 
 from instrec_live.models import Tagger
 from instrec_live.models.bundle import Bundle
@@ -63,26 +64,25 @@ def weights(to: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize("network", ["cbam_cnn", "ms_crnn", "passt"])
-def test_a_killed_run_ends_as_one_that_was_not(phrases: Path, tmp_path: Path, network: str) -> None:
-    """SIGKILL at random moments after the first checkpoint, twice; bit for bit the same weights in the end."""
-    whole = command(network, phrases, tmp_path / "whole", "--no-bundle")
-    run(*whole)
-    steps = []
+def test_a_killed_run_ends_as_one_that_was_not(
+    phrases: Path, tmp_path: Path, network: str, warm_python: WarmPython
+) -> None:
+    """SIGKILL at random moments after the first checkpoint, twice; bit for bit the same weights in the end, as those of
+    a Python of its own, with other hashes."""
+    run(*command(network, phrases, tmp_path / "whole", "--no-bundle"))
+    cut = command(network, phrases, tmp_path / "cut", "--no-bundle")
+    checkpoint, steps = tmp_path / "cut" / "checkpoint.pt", []
     for _ in range(2):
-        arguments = command(network, phrases, tmp_path / "cut", "--no-bundle")
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        checkpoint = tmp_path / "cut" / "checkpoint.pt"
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
-            time.sleep(0.01)
+        before, pid = written(checkpoint), warm_python.start(*cut)
+        while written(checkpoint) == before and warm_python.runs():
+            time.sleep(0.005)
         time.sleep(random.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        if warm_python.runs():
+            os.kill(pid, signal.SIGKILL)
+        warm_python.end()
         steps.append(torch.load(checkpoint, weights_only=True)["step"])
     assert steps[0] < 6, "it ended before it was killed"
-    run(*command(network, phrases, tmp_path / "cut", "--no-bundle"))
+    warm_python.run(*cut)
     expected, got = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
@@ -90,11 +90,15 @@ def test_a_killed_run_ends_as_one_that_was_not(phrases: Path, tmp_path: Path, ne
     assert log == [2, 4, 6]
 
 
+def written(checkpoint: Path) -> int:
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+
 @pytest.mark.parametrize("network", ["cbam_cnn", "ms_crnn", "passt"])
-def test_two_processes_do_as_one(phrases: Path, tmp_path: Path, network: str) -> None:
+def test_two_processes_do_as_one(phrases: Path, tmp_path: Path, network: str, warm_python: WarmPython) -> None:
     """torchrun with gloo, half of each batch in each process: batch norms, dropout, losses and all as in one."""
     options = ("--no-bundle", "--workers", "0", "--steps", "2", "--evaluate-every", "1")
-    run(*command(network, phrases, tmp_path / "one", *options))
+    warm_python.run(*command(network, phrases, tmp_path / "one", *options))
     run("torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone", "-m",
         *command(network, phrases, tmp_path / "two", *options))  # fmt: skip
     logs = [(tmp_path / to / "log.jsonl").read_text().splitlines() for to in ("one", "two")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fuzz_page
 import pytest
+import ring_page
 from fuzz import COUNTS
 
 TESTS = Path(__file__).parent
@@ -34,3 +35,7 @@ def test_the_figures_are_those_of_the_result() -> None:
     assert result["defects"] == 0
     assert result["inputs"] == sum(COUNTS.values()) >= 10_000
     assert result["slowest_s"] < 5
+
+
+def test_the_figures_of_the_ring_are_those_measured() -> None:
+    assert ring_page.main(["--check"]) == 0

@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ pytest.importorskip("sklearn", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
 from bands import Bands
+from warm_python import WarmPython
 
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.export import load_checkpoint, network_of
@@ -119,8 +118,9 @@ def test_a_teacher_is_heeded_on_music_only_where_so_wished() -> None:
 # Interruptions
 
 
-@pytest.mark.parametrize("average", ["ema", "swa", "none"])
-@pytest.mark.parametrize("name", ["ms_crnn", "passt"])
+@pytest.mark.parametrize(
+    ("name", "average"), [("ms_crnn", "ema"), ("ms_crnn", "swa"), ("ms_crnn", "none"), ("passt", "ema")]
+)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, name: str, average: str) -> None:
     if name == "passt":
         pytest.importorskip("hear21passt")
@@ -324,8 +324,8 @@ def test_one_right_class(tmp_path: Path) -> None:
             return Example(mel, np.eye(20, dtype=np.float32)[right], np.ones(20, np.float32))
 
     config = {"trunk": "resnet"}
-    recipe = replace(RECIPE, name="cbam_cnn", network=config, loss="ce", steps=40, batch=16, lr=3e-3, stripes=(0, 0))
-    train(recipe, build("cbam_cnn", **config), Feed([(OneBand(), 1.0)], 16, (2.0, 2.0)), tmp_path)
+    recipe = replace(RECIPE, name="cbam_cnn", network=config, loss="ce", steps=24, batch=8, lr=3e-3, stripes=(0, 0))
+    train(recipe, build("cbam_cnn", **config), Feed([(OneBand(), 1.0)], 8, (2.0, 2.0)), tmp_path)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert losses[0] == pytest.approx(np.log(20), rel=0.2)
     assert losses[-1] < 0.9 * losses[0]
@@ -525,7 +525,7 @@ def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
     assert together > 0.95
 
 
-def test_the_mel_bridge_is_fitted_by_a_command(tmp_path: Path) -> None:
+def test_the_mel_bridge_is_fitted_by_a_command(tmp_path: Path, warm_python: WarmPython) -> None:
     """Half a minute of tones in noise; and what it must not do: write where it finds no sound."""
     import soundfile
 
@@ -535,26 +535,14 @@ def test_the_mel_bridge_is_fitted_by_a_command(tmp_path: Path) -> None:
         tone = sum(np.sin(2 * np.pi * f * t) for f in 110 * 2 ** (rng.integers(0, 48, 3) / 12))
         sound = 0.1 * tone + 10 ** -rng.uniform(1, 3) * rng.standard_normal(len(t))
         soundfile.write(tmp_path / f"{i}.wav", sound.astype(np.float32), 32_000, "FLOAT")
-    fit = [
-        sys.executable,
-        "-m",
-        "instrec_live.training.mel_bridge",
-        tmp_path,
-        "--count",
-        20,
-        "--to",
-        tmp_path / "b.npz",
-    ]
-    said = subprocess.run(list(map(str, fit)), capture_output=True, text=True, timeout=120)
-    assert said.returncode == 0, said.stderr
-    after, before = (float(x) for x in re.findall(r"(0\.\d+)", said.stdout)[:2])
+    fit = ("instrec_live.training.mel_bridge", tmp_path, "--count", 20, "--to")
+    said = warm_python.run(*fit, tmp_path / "b.npz").stdout
+    after, before = (float(x) for x in re.findall(r"(0\.\d+)", said)[:2])
     assert after < 0.9 * before
     assert {v.dtype.name for v in np.load(tmp_path / "b.npz").values()} == {"float16"}
     (tmp_path / "empty").mkdir()
-    fit[3] = tmp_path / "empty"
-    said = subprocess.run(list(map(str, [*fit[:-1], tmp_path / "c.npz"])), capture_output=True, text=True, timeout=120)
-    assert said.returncode == 4
-    assert "no sound files in it" in said.stderr
+    done = warm_python.run(fit[0], tmp_path / "empty", *fit[2:], tmp_path / "c.npz", code=4)
+    assert "no sound files in it" in done.stderr
     assert not (tmp_path / "c.npz").exists()
 
 

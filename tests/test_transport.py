@@ -47,8 +47,8 @@ def _frames(path: Path) -> bytes:
 class StepClock(WallClock):
     """Lets the sound come no further than `allowed`, so that no window is ever skipped, however busy the machine."""
 
-    def __init__(self, position: float = 0.0, speed: float = 1.0) -> None:
-        super().__init__(position, speed)
+    def __init__(self, position: float = 0.0, speed: float = 1.0, patience: float = 2.0) -> None:
+        super().__init__(position, speed, patience)
         self.allowed = position + HOP + 0.15
 
     def until(self, position: float) -> float:

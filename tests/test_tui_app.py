@@ -8,7 +8,7 @@ from fake_stream import FakeStream, info, update
 from pseudo_terminal import in_terminal
 
 from instrec_live.models.errors import AudioDeviceError, UsageError
-from instrec_live.realtime.tui import app as module
+from instrec_live.realtime.tui import lateness
 from instrec_live.realtime.tui.app import InstrecApp, run
 from instrec_live.realtime.tui.glyphs import ASCII, PLAIN, UNICODE, for_terminal
 from instrec_live.realtime.tui.help import Help
@@ -204,7 +204,7 @@ def test_keys_that_quit(key, code):
 
 
 def test_a_long_silence_of_the_stream_is_said(monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(lateness, "PATIENCE", 0.0)
 
     async def body(app, pilot, stream):
         await asyncio.sleep(0.05)

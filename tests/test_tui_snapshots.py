@@ -48,7 +48,7 @@ def test_ascii(snap_compare):
 
 
 def test_trouble(snap_compare):
-    app = screen(100, state=State.CATCHING_UP, skipped=44, xruns=2, peak_db=0.0, level_db=-4.0)
+    app = screen(100, state=State.CATCHING_UP, skipped=44, xruns=2, gap=True, peak_db=0.0, level_db=-4.0)
     assert snap_compare(app, run_before=arrived)
 
 

@@ -34,6 +34,20 @@ else:
         return True
 
 
+_held: set[BinaryIO] = set()
+
+
+def _let_go() -> None:
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child, a worker that loads data, holds nothing: with its copy the lock would outlive a killed holder.
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def alone(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold the lock file `path`; it is gone afterwards. Whoever holds it now is waited for, or, with words to say that
@@ -51,11 +65,13 @@ def alone(path: Path, busy: str | None = None) -> Iterator[None]:
         if _still_there(file, path):
             break
         file.close()  # its last holder removed it: another may hold a new one
+    _held.add(file)
     try:
         yield
     finally:
         with suppress(OSError):  # Windows removes no open file
             path.unlink()
+        _held.discard(file)
         file.close()
 
 
