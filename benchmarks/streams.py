@@ -1,6 +1,6 @@
 """How many live streams one process carries, and what each costs: for docs/scale.md.
 
-    python benchmarks/streams.py [--streams 1,2,4,8,16,32,64] [--seconds 30] [--hop 1]
+    python benchmarks/streams.py [--streams 1,2,4,8,16,32,64,128] [--seconds 30] [--hop 1]
 
 Runs `instrec-live watch` over so many files (the demo clip, each begun elsewhere), one thread for the networks, as a
 user does, and watches the process from outside once all have been heard for twelve seconds. Writes
@@ -32,7 +32,7 @@ WARM = 12.0  # s of sound that each has heard before it counts
 
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(description="What live streams cost, many at a time.")
-    p.add_argument("--streams", default="1,2,4,8,16,32,64")
+    p.add_argument("--streams", default="1,2,4,8,16,32,64,128")
     p.add_argument("--seconds", type=float, default=30.0, help="to measure for")
     p.add_argument("--hop", type=float, default=1.0)
     p.add_argument("--output", type=Path, default=RESULTS)

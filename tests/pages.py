@@ -32,8 +32,9 @@ def lines(block: str) -> list[str]:
 
 
 def commands(line: str) -> list[list[str]]:
-    """The words of each command in a line of shell: pipes taken apart, redirections and comments left out."""
-    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    """The words of each command in a line of shell: pipes taken apart, redirections and comments left out, and the path
+    of a pipe for what the shell makes one of."""
+    words = shlex.shlex(re.sub(r"<\(.*?\)", "/dev/fd/63", line), posix=True, punctuation_chars=True)
     words.whitespace_split = True
     parts: list[list[str]] = [[]]
     for word in words:

@@ -41,7 +41,7 @@ def pinned() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("requirement", wanted(), ids=str)
+@pytest.mark.parametrize("requirement", sorted(wanted(), key=str), ids=str)
 def test_what_is_asked_for_is_locked(requirement: Requirement) -> None:
     versions = pinned().get(canonicalize_name(requirement.name))
     assert versions, "not locked: `just lock`"

@@ -15,13 +15,14 @@ from pages import CHECKOUT, PAGES, blocks, calls, files, lines, type_in
 
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.errors import ExitCode
+from instrec_live.realtime.hub.options import parse_watch
 from instrec_live.realtime.options import parser
 from instrec_live.realtime.report.command import parser as report_parser
 from instrec_live.realtime.settings import parse
 from instrec_live.realtime.tagging.options import parse_tag
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-COMMANDS = {"report": report_parser().parse_args, "tag": parse_tag}
+COMMANDS = {"report": report_parser().parse_args, "tag": parse_tag, "watch": parse_watch}
 
 
 def lines_to_type() -> Iterator[tuple[str, str]]:
@@ -49,6 +50,7 @@ def test_there_is_something_to_type() -> None:
 @pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{where}: {line}" for where, line in LINES])
 def test_every_line_is_understood(where: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "sources.txt").write_text("concert.wav\n")  # which a line before has made
     for page in PAGES:
         for name, content in files(page.read_text(encoding="utf-8")).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

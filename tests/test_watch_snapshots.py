@@ -1,5 +1,7 @@
 """The list of sources as a picture, compared with one that somebody looked at."""
 
+import math
+
 import pytest
 from fake_hub import FakeHub, summary
 from fake_stream import update
@@ -38,6 +40,15 @@ async def arrived(pilot):
     await until(app, pilot, lambda: app.hub.waiting.empty() and not app.waiting)
 
 
+async def opened(pilot):
+    """The second source, all bars at rest."""
+    await arrived(pilot)
+    await pilot.press("down", "enter")
+    app = pilot.app
+    await until(app, pilot, lambda: app.picture is not None and not app.drawing and math.isinf(app.since))
+    await pilot.pause()
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 10)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_list(snap_compare, size):
     assert snap_compare(screen(more=40), terminal_size=size, run_before=arrived)
@@ -60,4 +71,4 @@ def test_help(snap_compare):
 
 
 def test_a_source_that_is_open(snap_compare):
-    assert snap_compare(screen(), press=["down", "enter"], run_before=arrived)
+    assert snap_compare(screen(), run_before=opened)
