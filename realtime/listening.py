@@ -91,23 +91,14 @@ def _drain(journal: "Journal") -> int:
 
 
 def _stream(settings: Settings, pipe: BinaryIO | None, ui: bool) -> "Stream":
-    from instrec_live.models.bundle import DEFAULT_MODELS
-    from instrec_live.realtime.smoothing import Smoothing
     from instrec_live.realtime.stream import Stream
 
     return Stream(
+        **settings.hearing,
         file=_demo() if settings.demo else settings.file,
         device=settings.device,
         stdin=pipe,
-        hop=settings.hop,
         pace=settings.pace,
-        models=settings.models or DEFAULT_MODELS,
-        engine=settings.engine,
-        threads=settings.threads,
-        weights=settings.weights,
-        thresholds=settings.thresholds,
-        gate_db=settings.gate,
-        smoothing=Smoothing().scaled(settings.smoothing),
         start=settings.start,
         duration=settings.duration,
         speed=settings.speed,

@@ -67,6 +67,23 @@ class Settings:
     log_file: Path | None
     verbosity: int  # -1 quiet, 0, 1 verbose, 2 with tracebacks
 
+    @property
+    def hearing(self) -> dict[str, Any]:
+        """Which networks hear, and what is made of their answers: arguments that streams, hubs and jobs share."""
+        from instrec_live.models.bundle import DEFAULT_MODELS
+        from instrec_live.realtime.smoothing import Smoothing
+
+        return {
+            "models": self.models or DEFAULT_MODELS,
+            "engine": self.engine,
+            "threads": self.threads,
+            "weights": self.weights,
+            "hop": self.hop,
+            "thresholds": self.thresholds,
+            "gate_db": self.gate,
+            "smoothing": Smoothing().scaled(self.smoothing),
+        }
+
 
 def parse(argv: Sequence[str]) -> Settings:
     """The settings that a command line and the settings file ask for. --help and --version print and raise SystemExit.

@@ -104,9 +104,7 @@ class _Told:
 
 
 def _hub(settings: WatchSettings, lines: "_Lines", pipe: BinaryIO | None, ui: bool) -> "Hub":
-    from instrec_live.models.bundle import DEFAULT_MODELS
     from instrec_live.realtime.hub.hub import Hub
-    from instrec_live.realtime.smoothing import Smoothing
 
     asked = settings.listening
     raw = {"rate": asked.rate, "channels": asked.channels, "sample_format": asked.sample_format}
@@ -117,15 +115,8 @@ def _hub(settings: WatchSettings, lines: "_Lines", pipe: BinaryIO | None, ui: bo
 
     return Hub(
         {source.name: partial(opened, source) for source in settings.sources},
-        hop=asked.hop,
-        models=asked.models or DEFAULT_MODELS,
-        engine=asked.engine,
-        threads=asked.threads,
-        weights=asked.weights,
+        **asked.hearing,
         outputs=lines.of,
-        thresholds=asked.thresholds,
-        gate_db=asked.gate,
-        smoothing=Smoothing().scaled(asked.smoothing),
         duration=asked.duration,
         on_loss=asked.on_loss,
         keep_mel=ui,

@@ -115,24 +115,10 @@ class _Count:
 
 
 def _job(settings: TagSettings) -> "Job":
-    from instrec_live.models.bundle import DEFAULT_MODELS
-    from instrec_live.realtime.smoothing import Smoothing
     from instrec_live.realtime.tagging.job import Job
 
-    listening = settings.listening
     _check_begun(settings)
-    return Job(
-        models=listening.models or DEFAULT_MODELS,
-        engine=listening.engine,
-        threads=listening.threads,
-        weights=listening.weights,
-        hop=listening.hop,
-        thresholds=listening.thresholds,
-        gate_db=listening.gate,
-        smoothing=Smoothing().scaled(listening.smoothing),
-        labels=settings.labels,
-        per_hop=settings.per_hop,
-    )
+    return Job(**settings.listening.hearing, labels=settings.labels, per_hop=settings.per_hop)
 
 
 def _check_begun(settings: TagSettings) -> None:

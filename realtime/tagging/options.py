@@ -1,7 +1,6 @@
 """The command line of `instrec-live tag`: its own few options, and those of listening from the main one."""
 
 import argparse
-import copy
 import os
 import re
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instrec_live.realtime.errors import UsageError
-from instrec_live.realtime.options import Parser, parser
+from instrec_live.realtime.options import Parser, borrow, retyped
 from instrec_live.realtime.settings import Settings, parse
 from instrec_live.realtime.tagging.find import path_of
 
@@ -104,7 +103,7 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
         labels=given.labels,
         per_hop=given.per_hop,
         force=given.force,
-        listening=parse([word for action in shared for word in _words(action, given)]),
+        listening=parse([word for action in shared for word in retyped(action, given)]),
     )
 
 
@@ -142,23 +141,4 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
         "--ray", nargs="?", const="", metavar="ADDRESS",
         help="on a Ray cluster: HOST:PORT, or auto for the one that runs here; without, RAY_ADDRESS, or one of its own",
     )  # fmt: skip
-    main = {name: action for action in parser()._actions for name in action.option_strings}
-    shared = []
-    for title, names in (("listening", _LISTENING), ("the program itself", _PROGRAM)):
-        group = p.add_argument_group(title)
-        for action in (copy.copy(main[name]) for name in names if name in main):
-            if action.dest not in ("help", "version"):
-                action.default = argparse.SUPPRESS
-                shared.append(action)
-            group._add_action(action)
-    return p, shared
-
-
-def _words(action: argparse.Action, given: argparse.Namespace) -> list[str]:
-    """An option as it was typed, for the main command to check once more."""
-    value, name = getattr(given, action.dest, None), action.option_strings[-1]
-    if value is None or action.dest == "help":
-        return []
-    if action.nargs == 0:
-        return [name] * int(value)
-    return [f"{name}={value}"]
+    return p, borrow(p, "listening", _LISTENING) + borrow(p, "the program itself", _PROGRAM)
