@@ -36,7 +36,8 @@ def run(argv: Sequence[str]) -> int:
     lines = _Lines(settings, ui)
     try:
         with _hub(settings, lines, pipe, ui) as hub:
-            log.info("listening to %d sources with %s", len(hub.channels), hub.engine_name)
+            count = len(hub.channels)
+            log.info("listening to %d source%s with %s", count, "s" * (count != 1), hub.engine_name)
             told = _Told(hub, lines)
             code = _show(told, settings) if ui else _drain(told)
             return code or told.code
