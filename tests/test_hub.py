@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -292,7 +292,8 @@ def test_hops_of_streams_that_begin_apart_are_heard_together() -> None:
         return opened
 
     told(Hub({f"{n}": late(0.13 * n) for n in range(4)}, hop=0.5, tagger=tagger))
-    assert Counter(tagger.batches).most_common(1)[0][0] == 4, tagger.batches
+    together = sum(size for size in tagger.batches if size == 4)
+    assert together > sum(tagger.batches) / 2, tagger.batches  # first and last pieces may come alone
 
 
 def test_a_recording_is_called_after_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
