@@ -131,7 +131,17 @@ def timing(record: Mapping[str, Any]) -> list[str]:
         f"- median delay: shown {shown}, let go {gone}",
         f"- of the instrument-seconds shown, {strict['precision']:.0%} were right ({tolerant['precision']:.0%} if 3 s"
         f" to let go are forgiven); of those heard, {strict['recall']:.0%} were shown",
+        *(f"- {_calm(kind, figures)}" for kind, figures in record.get("calm", {}).items()),
     ]
+
+
+def _calm(kind: str, figures: Mapping[str, float]) -> str:
+    """What is shown of whole clips, in which nothing comes or goes."""
+    return (
+        f"of whole clips of {'one instrument' if kind == 'solo' else 'several instruments'}, in which nothing comes or"
+        f" goes: {figures['precision']:.0%} of what is shown is right, {figures['recall']:.0%} of what sounds is shown,"
+        f" and something changes {figures['changes_a_minute']:.0f} times a minute"
+    )
 
 
 def sweep(record: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from instrec_live.models.engines import Engine, Recalling
 from instrec_live.models.logmel import (
     HOP,
+    MIN_SECONDS,
     N_MELS,
     PATCH,
     SAMPLE_RATE,
@@ -21,6 +22,7 @@ FloatArray = NDArray[np.float32]
 Window = tuple[int, int]  # absolute index after its last sample, samples
 
 _MOST = int(WINDOW_SECONDS * SAMPLE_RATE) // HOP // PATCH  # patches of a window
+_LEAST = round(MIN_SECONDS * SAMPLE_RATE)  # samples of a window that is heard whole
 _ONCE = 16  # patches that are heard at once: more save no time and take more memory, for good
 _OFF = 16  # frames by which patches may lie apart, or over one another
 
@@ -100,7 +102,7 @@ class Follower:
     def _heard(self, listener: Listener, end: int, length: int) -> FloatArray:
         """Raw logits [20] of one window."""
         if not listener.patchwise:
-            whole: FloatArray = listener.engine.logits(self._mel.window(end, length)[None])[0]
+            whole: FloatArray = listener.engine.logits(self._mel.window(end, max(length, _LEAST))[None])[0]
             return whole
         ends = self._patch_ends(end, length)
         engine = listener.engine

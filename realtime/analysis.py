@@ -169,7 +169,7 @@ class Analysis:
 
     def _windows(self, before: int) -> tuple[tuple[int, int], ...]:
         """The windows that end now: a short one, and once a second a long one."""
-        short = (self.end, self._short if self.end >= self._short else _MIN)
+        short = (self.end, self._short if self.end >= self._short else min(self._short, _MIN))
         length = min(_WINDOW, self.end // _LONG_BEAT * _LONG_BEAT)
         due = length > self._short and self.end // _LONG_BEAT > before // _LONG_BEAT
         return (short, (self.end, length)) if due else (short,)
@@ -224,11 +224,11 @@ class Analysis:
 
 
 def warm_up(tagger: Tagger, hop: int, smoothing: Smoothing) -> None:
-    """Run the networks once as they will be, after a pause and in passing: a first run is slow and would make the first
-    hops late, and what room the largest batch takes is better taken at once."""
+    """Run the networks once as they will be, in passing and after pauses of all lengths: a first run is slow and
+    would make hops late, and the room that each size of batch takes, for good, is better taken at once."""
     mel = StreamingLogMel(WINDOW_SECONDS)
     follower = tagger.follow(mel, hop)
-    for samples in (_WINDOW, min(hop, _WINDOW)):
+    for samples in (_WINDOW, min(hop, _WINDOW), 3 * SAMPLE_RATE, 6 * SAMPLE_RATE, 9 * SAMPLE_RATE):
         mel.push(np.zeros(samples, np.float32))
         for seconds in (smoothing.short_seconds, WINDOW_SECONDS):
             follower.calibrated(mel.end, round(seconds * SAMPLE_RATE))

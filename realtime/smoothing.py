@@ -19,10 +19,10 @@ _EPSILON = 1e-6  # s; sums of hops must not miss a duration by a rounding
 class Smoothing:
     """Everything that decides how fast and how steadily the display follows the networks.
 
-    The defaults follow benchmarks/timing.py, on timelines of real solos.
+    The defaults follow benchmarks/timing.py: timelines of real solos for speed, whole clips for calm.
 
     Attributes:
-        short_seconds: length of the recent window, s.
+        short_seconds: length of the recent window, s; with less than 2, networks that do not hear in patches hear 2.
         long_weight: w of the fusion z = w * z_long + (1 - w) * z_short, 0 to 1.
         tau_up: time constant of rising logits, s.
         tau_down: time constant of falling logits, s.
@@ -37,14 +37,14 @@ class Smoothing:
         quiet_logit: where logits fall to in silence.
     """
 
-    short_seconds: float = 2.5
+    short_seconds: float = 1.0
     long_weight: float = 0.1
     tau_up: float = 0.2
     tau_down: float = 0.2
-    live_margin: float = 0.4
+    live_margin: float = 1.0
     on_seconds: float = 0.5
-    off_seconds: float = 0.5
-    off_margin: float = 0.4
+    off_seconds: float = 1.0
+    off_margin: float = 1.6
     min_on_seconds: float = 1.0
     min_off_seconds: float = 1.0
     quiet_seconds: float = 1.0
@@ -57,8 +57,8 @@ class Smoothing:
                 raise ValueError(f"smoothing: {field.name} must be a finite number of at least 0, not {value}")
         if self.long_weight > 1:
             raise ValueError(f"smoothing: long_weight must be at most 1, not {self.long_weight}")
-        if not 2.0 <= self.short_seconds <= 10.0:
-            raise ValueError(f"smoothing: short_seconds must be from 2 to 10, not {self.short_seconds}")
+        if not 1.0 <= self.short_seconds <= 10.0:
+            raise ValueError(f"smoothing: short_seconds must be from 1 to 10, not {self.short_seconds}")
 
     def scaled(self, factor: float) -> "Smoothing":
         """All time constants and durations on and off times `factor`, at least 0; with 0, the raw networks.

@@ -1,6 +1,7 @@
 """The windows behind each update, and what becomes of their logits."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,24 +18,27 @@ THRESHOLDS = np.full(20, 0.5, np.float32)
 INSTANT = Smoothing(tau_up=0.0, tau_down=0.0, long_weight=0.25)
 
 
-def updates(samples: FloatArray, hop: float = 0.5, tagger: FakeTagger | None = None) -> list[Update]:
+def updates(
+    samples: FloatArray, hop: float = 0.5, tagger: FakeTagger | None = None, smoothing: Smoothing = INSTANT
+) -> list[Update]:
     step = hop_samples(hop)
-    analysis = Analysis(tagger or FakeTagger(), step, THRESHOLDS, -60.0, INSTANT)
+    analysis = Analysis(tagger or FakeTagger(), step, THRESHOLDS, -60.0, smoothing)
     return [analysis.hear(samples[at : at + step]) for at in range(0, len(samples), step)]
 
 
-def test_each_update_equals_the_networks_on_its_plain_windows() -> None:
+@pytest.mark.parametrize("seconds", [1.0, 2.5])
+def test_each_update_equals_the_networks_on_its_plain_windows(seconds: float) -> None:
     """Against windows cut from the whole signal by hand: nothing is shifted, stale or mixed up."""
-    sound, tagger = music(13), FakeTagger()
-    got = updates(sound)
+    sound, tagger, short = music(13), FakeTagger(), round(seconds * 32_000)
+    got = updates(sound, smoothing=replace(INSTANT, short_seconds=seconds))
     padded = np.concatenate([np.zeros(64_000, np.float32), sound])
     z_long = None
     for k, update in enumerate(got, start=1):
         end = k * 16_000
-        length = 80_000 if end >= 80_000 else 64_000
+        length = short if end >= short else min(short, 64_000)
         z = tagger.calibrated(log_mel(padded[64_000 + end - length : 64_000 + end]))
         whole = min(10, end // 32_000)
-        if end % 32_000 == 0 and whole >= 3:
+        if end % 32_000 == 0 and whole * 32_000 > short:
             z_long = tagger.calibrated(log_mel(sound[end - whole * 32_000 : end]))
         if z_long is not None:
             z = {name: 0.25 * z_long[name] + 0.75 * z[name] for name in z}
@@ -43,11 +47,11 @@ def test_each_update_equals_the_networks_on_its_plain_windows() -> None:
             np.testing.assert_allclose(ours, sigmoid(z[name]), atol=2e-5)
 
 
-def test_window_lengths_while_filling() -> None:
+@pytest.mark.parametrize(("seconds", "short"), [(2.5, [200] * 4 + [250] * 20), (1.0, [100] * 24), (2.0, [200] * 24)])
+def test_window_lengths_while_filling(seconds: float, short: list[int]) -> None:
     tagger = FakeTagger()
-    updates(music(12), tagger=tagger)
-    short = [200] * 4 + [250] * 20
-    longs = dict(zip(range(6, 25, 2), [300, 400, 500, 600, 700, 800, 900, 1000, 1000, 1000], strict=True))
+    updates(music(12), tagger=tagger, smoothing=replace(INSTANT, short_seconds=seconds))
+    longs = {k: min(1000, 50 * k) for k in range(2, 25, 2) if 50 * k > short[-1]}  # once a second, as much as there is
     expected = []
     for k, length in enumerate(short, start=1):
         expected += [length] + ([longs[k]] if k in longs else [])

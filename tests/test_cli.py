@@ -137,7 +137,7 @@ def test_weights_and_smoothing_reach_the_sound_and_the_header(place: Path) -> No
     )
     assert (both[0]["weights"], alone[0]["weights"]) == ({"one": 1.0, "two": 1.0}, {"one": 0.0, "two": 0.5})
     assert both[0]["smoothing"]["tau_up"] == both[0]["smoothing"]["min_on_seconds"] == 0.0
-    assert both[0]["smoothing"]["short_seconds"] == 2.5
+    assert both[0]["smoothing"]["short_seconds"] == 1.0
     for update in alone[1:-1]:
         assert update["probabilities"] == update["by_model"]["two"]
     assert both[5]["probabilities"] != both[5]["by_model"]["two"]

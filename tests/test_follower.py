@@ -219,3 +219,16 @@ def test_frames_out_of_reach_are_refused() -> None:
     for end in (500, 97):
         with pytest.raises(ValueError, match="not in the history"):
             mel.patches([end], PATCH)
+
+
+@pytest.mark.parametrize(("asked", "given_frames"), [(32_000, 200), (64_000, 200), (80_000, 250)])
+def test_a_network_that_hears_whole_windows_hears_two_seconds_at_least(asked: int, given_frames: int) -> None:
+    class Plain:
+        name = "plain"
+
+        def logits(self, log_mel: np.ndarray) -> np.ndarray:
+            assert log_mel.shape == (1, N_MELS, given_frames)
+            return np.zeros((1, 20), np.float32)
+
+    follower = Follower({"plain": Listener(Plain(), False)}, dict, heard(), 16_000)
+    assert set(follower.calibrated(160_000, asked)) == {"plain"}

@@ -41,13 +41,13 @@ def test_json_lines() -> None:
     assert head["type"] == "header"
     assert head["instruments"] == list(INSTRUMENTS)
     assert {model: own["voice"] for model, own in head["model_thresholds"].items()} == {
-        "passt": 0.4986, "cbam_cnn": 0.5987, "ms_crnn": 0.6911,
+        "passt": 0.6444, "cbam_cnn": 0.7311, "ms_crnn": 0.803,
     }  # fmt: skip
     assert head["models"] == dict.fromkeys(("passt", "cbam_cnn", "ms_crnn"), "0" * 64)
     assert (head["source"], head["rate"], head["channels"], head["hop"]) == ("array", 32_000, 1, 0.5)
     assert head["weights"] == dict.fromkeys(("passt", "cbam_cnn", "ms_crnn"), 1.0)
     assert head["smoothing"] == asdict(Smoothing())
-    assert head["smoothing"]["short_seconds"] == 2.5
+    assert head["smoothing"]["short_seconds"] == 1.0
     assert set(head["thresholds"]) == set(INSTRUMENTS)
     assert [u["time"] for u in updates] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     for update in updates:

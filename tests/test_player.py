@@ -392,11 +392,13 @@ def test_the_program_plays_what_it_hears(path, tmp_path):
     virtual = VirtualMicrophone()
     try:
         record = ["parec", "--device=vspk.monitor", "--rate=48000", "--channels=1", "--format=float32le"]
-        recorder = subprocess.Popen([*record, "--latency-msec=10"], env=virtual.env, stdout=subprocess.PIPE)
+        with open(tmp_path / "heard", "wb") as file:  # a pipe that nobody reads meanwhile holds a third of a second
+            recorder = subprocess.Popen([*record, "--latency-msec=10"], env=virtual.env, stdout=file)
         done = program(tmp_path, "--file", "a.wav", "--play", "--start", "3", "--json", environment=virtual.env)
         time.sleep(0.5)
         recorder.terminate()
-        data = recorder.communicate()[0]
+        recorder.wait(10)
+        data = (tmp_path / "heard").read_bytes()
     finally:
         virtual.stop()
     assert done.returncode == 0, done.stderr

@@ -193,7 +193,7 @@ def test_silence_ends_what_was_about_to_switch_on() -> None:
 
 
 def test_other_thresholds_count_from_the_next_step_on() -> None:
-    smoothing = Smoothing(on_seconds=0.0, off_seconds=0.0, min_on_seconds=0.0, min_off_seconds=0.0)
+    smoothing = Smoothing(on_seconds=0.0, off_seconds=0.0, off_margin=0.4, min_on_seconds=0.0, min_off_seconds=0.0)
     smoother = Smoother(np.full(20, 0.5), smoothing)
     between = {"": np.full(20, logit(np.array(0.7)))}
     assert smoother.step(between, 1.0)[1].all()
@@ -227,8 +227,8 @@ def test_parameters_may_reach_their_limits(right: dict[str, float]) -> None:
         ("tau_up", -1.0, "a finite number of at least 0"),
         ("off_margin", float("nan"), "a finite number of at least 0"),
         ("quiet_logit", -float("inf"), "a finite number of at least 0"),
-        ("short_seconds", 1.9, "from 2 to 10"),
-        ("short_seconds", 10.5, "from 2 to 10"),
+        ("short_seconds", 0.9, "from 1 to 10"),
+        ("short_seconds", 10.5, "from 1 to 10"),
     ],
 )
 def test_senseless_parameters_are_refused(name: str, value: float, rule: str) -> None:

@@ -17,7 +17,7 @@ from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS, StreamingLog
 PRECISE = ("fp32", "bf16", "fp16")  # what may be chosen unasked; int8 may not
 
 _SIMILAR = 1.1  # times the fastest: not worth a less plain engine
-_SHORT = 2.5  # s, as a stream hears it: this every hop, the long window once a second
+_SHORT = 2.5  # s; heard every hop, and the long window once a second: what a stream hears, and a little more
 _HOPS = 2  # a second
 _ROUNDS, _ENOUGH = 3, 0.5  # seconds of sound that are heard at most; seconds spent from which fewer will do
 

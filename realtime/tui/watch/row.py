@@ -130,7 +130,9 @@ def row_runs(row: Row, cells: Cells, glyphs: Glyphs) -> list[Run]:
 
 def count(skipped: int) -> str:
     """ "12", "54k"; nothing where it is none."""
-    return "" if not skipped else str(skipped) if skipped < 10_000 else f"{skipped / 1000:.0f}k"
+    if skipped < 10_000:
+        return str(skipped) if skipped else ""
+    return f"{skipped / 1000:.0f}k" if skipped < 999_500 else f"{skipped / 1e6:.0f}M"
 
 
 def title_runs(cells: Cells) -> list[Run]:
