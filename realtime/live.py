@@ -136,10 +136,13 @@ class LiveSound:
                 self._again_at = monotonic() if begun is None else begun
             self._lost, self._error = False, None
             old, self.source = self.source, source
-            self._xruns, self._bad_samples = self._xruns + old.xruns, self._bad_samples + old.bad_samples
+            counted = old.xruns
+            self._xruns, self._bad_samples = self._xruns + counted, self._bad_samples + old.bad_samples
             self._changed = True
             self._end_capture()
         old.close()
+        with self._lock:
+            self._xruns += old.xruns - counted
         if self._closed.is_set():
             source.close()
 

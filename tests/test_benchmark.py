@@ -36,7 +36,7 @@ def test_updates_are_whole_beats_of_full_windows(hop: float, patchwise: bool) ->
     assert len(measured) == pytest.approx(2 / min(1.0, hop), abs=2)
     assert all(each.wall > 0 and each.cpu >= 0 for each in measured)
     newest = sum(1 + each.long for each in measured)
-    assert set(tagger.lengths[-newest:]) == {250, 1000}
+    assert set(tagger.lengths[-newest:]) == {100, 1000}
 
 
 def test_updates_go_on_for_so_long_and_once_through_the_sound_at_most() -> None:

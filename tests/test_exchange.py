@@ -117,8 +117,10 @@ def test_overflows_of_both_are_counted(listener, portaudio):
     listener.until(0, 2)
     for _ in range(3):
         portaudio.open["one"].callback(np.zeros((480, 2), np.float32), 480, None, SimpleNamespace(input_overflow=True))
-    listener.stream.listen_to("two")
-    assert listener.until(1, 2)[-1].xruns == 3
+    listener.stream.listen_to("two")  # before anybody has read so far
+    listener.until(1, 2)
+    assert listener.stream._live.xruns == 3
+    assert listener.until(1, 4)[-1].xruns == 3
 
 
 def test_a_duration_counts_both(portaudio):

@@ -162,3 +162,6 @@ class MicrophoneSource:
             return
         shut(self._stream, CLOSE_WITHIN)
         recording.discard(self)
+        while self._torn:  # what was lost before sound that nobody reads any more
+            self._torn.popleft()
+            self.xruns += 1
