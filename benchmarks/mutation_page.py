@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recognition_page import filled
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULT = CHECKOUT / "benchmarks" / "results" / "mutation.json"
 PAGE = CHECKOUT / "docs" / "reliability.md"
 COUNTS = ("mutants", "killed", "timeouts", "survived", "explained")
-BEGIN, END = "<!-- mutation -->\n", "<!-- end of mutation -->"
+BEGIN, END = "<!-- mutation -->", "<!-- end of mutation -->"
 
 
 def figures(result: Mapping[str, Any]) -> str:
@@ -28,7 +30,7 @@ def figures(result: Mapping[str, Any]) -> str:
         *(_row(f"`{name}`", module) for name, module in modules.items()),
         _row("all", sums),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _row(name: str, module: Mapping[str, Any]) -> str:
@@ -36,15 +38,9 @@ def _row(name: str, module: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(counts)} | {100 * module['share']:.1f} % |"
 
 
-def filled(page: str, table: str) -> str:
-    """The page with another table between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return before + BEGIN + table + END + rest.partition(END)[2]
-
-
 def main() -> None:
     table = figures(json.loads(RESULT.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), table, BEGIN, END), encoding="utf-8")
 
 
 if __name__ == "__main__":
