@@ -8,6 +8,7 @@ Reads what is there (tagging.json is what a scorer says of the cross-validated c
                         "interval": {figure: [low, high]}, "AP": {instrument: average precision}}}}
     reliability.json    written by recognition_pictures.py --reliability
     spans.json          written by spans.py
+    strangers.json      written by strangers.py
     timing.json         written by timing.py
     timing_sweep.json   written by timing.py --sweep
     demo_timeline.json  written by demo_timeline.py
@@ -87,6 +88,23 @@ def spans(record: Mapping[str, Any]) -> list[str]:
         " their clip. The networks are as they ship, not cross-validated.",
         "",
         _picture("spans", "mAP and top-1 against the seconds heard, a line a network"),
+    ]
+
+
+def strangers(record: Mapping[str, Any]) -> list[str]:
+    """What instruments beside the 20 were taken for."""
+    lines = ["### Instruments it has no name for", ""]
+    lines += ["| instrument | excerpts | given a name | highest probability | names |", "|---|---|---|---|---|"]
+    for instrument, found in record["strangers"].items():
+        names = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in found["names"].items()) or "–"
+        cells = (instrument.replace("_", " "), found["excerpts"], found["named"], f"{found['highest']:.2f}", names)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    excerpts, named = (sum(found[key] for found in record["strangers"].values()) for key in ("excerpts", "named"))
+    return [
+        *lines,
+        "",
+        f"`strangers.py`, {record['date'][:10]}: 10 s each of a soundfont that no network has learnt from"
+        f" ({', '.join(record['sources'])}); {named} of {excerpts} were given a name, which is wrong each time.",
     ]
 
 
@@ -180,6 +198,7 @@ PARTS = {
     "tagging.json": tagging,
     "reliability.json": reliability,
     "spans.json": spans,
+    "strangers.json": strangers,
     "timing.json": timing,
     "timing_sweep.json": sweep,
     "demo_timeline.json": following,

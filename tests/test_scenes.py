@@ -195,6 +195,25 @@ def test_drums_and_cymbals_are_usually_one_kit() -> None:
     assert all(len(draw_parts(rng, 300, chances / chances.sum(), 1)) == 1 for _ in range(200))
 
 
+def test_a_stranger_is_heard_and_has_no_label(phrases: Phrases) -> None:
+    def mixes(cast: Cast) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        phrases.cast = cast
+        found = []
+        for seed in range(200):
+            mix, annotation, _, _ = Scenes(phrases, polyphony=(1.0,)).mix(np.random.default_rng(seed), 200)
+            found.append((mix, annotation.labels, annotation.mask))
+        return found
+
+    known = [(source["instrument"], source["count"]) for source in phrases.sources]
+    assert Cast(known).strangers == []
+    assert all((mix == 0).all() for mix, _, _ in mixes(Cast(known)))
+    with_bassoon = Cast([("bassoon", known[0][1]), *known[1:]])
+    heard = mixes(with_bassoon)
+    share = np.mean([mix.any() for mix, _, _ in heard])
+    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 200)
+    assert all((labels == 0).all() and (mask == 1).all() for _, labels, mask in heard)
+
+
 def test_an_envelope_is_silent_before_and_after() -> None:
     envelope = Part(0, -6, 20, 50, 10).envelope(80)
     assert (envelope[:20] == 0).all()

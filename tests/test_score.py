@@ -7,12 +7,13 @@ import pytest
 from tiny_soundfont import CYMBALS
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.datasets.sounds import STRANGERS
 from instrec_live.training.soundfonts.general_midi import COMPASS, PROGRAMS, Preset, compass_of, presets_of
 from instrec_live.training.soundfonts.playing import phrase
 from instrec_live.training.soundfonts.score import BEND, SCALES, Note, Score, Tune, draw_tune, score_of
 
 
-@pytest.mark.parametrize("instrument", INSTRUMENTS)
+@pytest.mark.parametrize("instrument", INSTRUMENTS + STRANGERS)
 def test_a_phrase_is_playable(instrument: str) -> None:
     for seed in range(25):
         rng = np.random.default_rng(seed)
@@ -80,10 +81,10 @@ def test_a_note_ends_where_the_next_on_its_key_begins() -> None:
 
 
 def test_every_instrument_has_its_place_and_no_program_two() -> None:
-    assert {*PROGRAMS, "drums", "cymbals", "mandolin", "ukulele"} == set(INSTRUMENTS)
+    assert {*PROGRAMS, "drums", "cymbals", "mandolin", "ukulele"} == {*INSTRUMENTS, *STRANGERS}
     programs = [p for of_instrument in PROGRAMS.values() for p in of_instrument]
     assert len(programs) == len(set(programs))
-    assert all(low + 12 < high for i in INSTRUMENTS for p in PROGRAMS.get(i, ()) for low, high in [compass_of(i, p)])
+    assert all(low + 12 < high for i in PROGRAMS for p in PROGRAMS[i] for low, high in [compass_of(i, p)])
 
 
 def test_a_variation_bank_must_say_what_it_is() -> None:

@@ -185,13 +185,14 @@ def test_music_becomes_windows_of_ten_seconds(tmp_path: Path, monkeypatch: pytes
     folder.mkdir(parents=True)
     soundfile.write(folder / "song.flac", np.tile(tone(330, 1), 16), SAMPLE_RATE)
     soundfile.write(folder / "silence.flac", np.zeros(12 * SAMPLE_RATE), SAMPLE_RATE)
-    run(monkeypatch, music.main, tmp_path / "music", "--to", tmp_path / "music.npy")
+    soundfile.write(folder / "door.flac", tone(330, 3.0), SAMPLE_RATE)  # a game's noise, not its music
+    run(monkeypatch, music.main, tmp_path / "music", "--shortest", 5, "--to", tmp_path / "music.npy")
     mels = np.load(tmp_path / "music.npy")
     assert mels.shape == (2, 128, 1000)  # from 0 s and from 5 s
     assert mels.dtype == np.float16
     (folder / "song.flac").unlink()
     with pytest.raises(InputFileError, match="anything to hear"):
-        run(monkeypatch, music.main, tmp_path / "music", "--to", tmp_path / "music.npy")
+        run(monkeypatch, music.main, tmp_path / "music", "--shortest", 5, "--to", tmp_path / "music.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "music.npy"), mels)
 
 

@@ -25,6 +25,7 @@ from instrec_live.training.augment import age, codec, limit_band, reverberate, s
 from instrec_live.training.command import entry
 from instrec_live.training.datasets.npz import write_npy
 from instrec_live.training.datasets.sounds import Source, full_band, read_sources, split_on_silence
+from instrec_live.training.soundfonts.kit import beat
 from instrec_live.training.staging import staged_file
 
 FloatArray = NDArray[np.float32]
@@ -36,6 +37,7 @@ CHORDAL = {
     "accordion",
     "banjo",
     "guitar",
+    "harp",
     "mallet_percussion",
     "mandolin",
     "organ",
@@ -45,7 +47,24 @@ CHORDAL = {
     "voice",
 }
 PERCUSSIVE = {"drums", "cymbals"}
-DAMPED = {"accordion", "cello", "clarinet", "flute", "organ", "saxophone", "trombone", "trumpet", "violin", "voice"}
+DRUMMING = 0.7  # how often strokes are played as a beat
+DAMPED = {
+    "accordion",
+    "bassoon",
+    "cello",
+    "clarinet",
+    "flute",
+    "french_horn",
+    "harmonica",
+    "oboe",
+    "organ",
+    "saxophone",
+    "trombone",
+    "trumpet",
+    "tuba",
+    "violin",
+    "voice",
+}
 
 
 def play(notes: list[FloatArray], instrument: str, rng: np.random.Generator) -> FloatArray:
@@ -134,7 +153,13 @@ class Player:
 
     def phrase(self, rng: np.random.Generator) -> FloatArray:
         """float32 [192000], mean power of its sounding parts at -20 dBFS."""
-        phrase = cut(self.sounds, rng) if self.continuous else play(self.sounds, self.source.instrument, rng)
+        instrument = self.source.instrument
+        if self.continuous:
+            phrase = cut(self.sounds, rng)
+        elif instrument in PERCUSSIVE and rng.random() < DRUMMING:
+            phrase = transpose(beat(self.sounds, instrument, SAMPLES, rng), float(rng.normal(0, 0.7)))[:SAMPLES]
+        else:
+            phrase = play(self.sounds, instrument, rng)
         phrase = np.pad(phrase, (0, SAMPLES - len(phrase)))
         if rng.random() < 0.4:
             phrase = reverberate(phrase, rng)

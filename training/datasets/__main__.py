@@ -18,6 +18,8 @@ COMMANDS = {
     "table": ("datasets.merge", "gather labelled clips, real and synthetic, into one table"),
     "cut": ("datasets.cut", "cut long recordings into labelled clips of 10 s"),
     "nsynth-sounds": ("datasets.nsynth_sounds", "lay NSynth's certain notes out as a folder of sounds"),
+    "add": ("datasets.add", "add a folder of sounds of one instrument to a folder of single-instrument sounds"),
+    "synthesizer": ("soundfonts.generate", "add synthesisers drawn at random to a folder of single-instrument sounds"),
     "soundfont": ("soundfonts.render", "render a General MIDI soundfont into a folder of single-instrument sounds"),
 }
 

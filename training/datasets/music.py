@@ -2,7 +2,8 @@
 
     python -m training.datasets.music FOLDER … --to runs/music.npy
 
-A window begins every 5 s; those in which nothing is heard are left out.
+A window begins every 5 s; those in which nothing is heard are left out. --shortest leaves out a game's noises, which
+are no music.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+", help="of sound files, in folders as deep as you like")
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="between the windows' beginnings (5)")
+    parser.add_argument("--shortest", type=float, default=0.0, metavar="S", help="leave out shorter files (0)")
     parser.add_argument("--to", type=Path, default=Path("runs/music.npy"), metavar="FILE", help="(runs/music.npy)")
     args = parser.parse_args()
     for folder in args.folder:
@@ -33,11 +35,15 @@ def main() -> None:
             raise InputFileError(f"{folder}: no such folder", "give one with sound files in it")
     if not 0 < args.every < math.inf:
         raise UsageError(f"--every must be more than 0, not {args.every:g}")
+    if not 0 <= args.shortest < math.inf:
+        raise UsageError(f"--shortest must be 0 or more, not {args.shortest:g}")
     files = sorted(p for folder in args.folder for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     with staged_file(args.to) as partial:
         windows = []
         for path in tqdm(files, unit="file", disable=None):
             samples = full_band(path)
+            if len(samples) < args.shortest * SAMPLE_RATE:
+                continue
             starts = range(0, max(1, len(samples) - WINDOW + 1), max(1, round(args.every * SAMPLE_RATE)))
             for start in starts:
                 window = samples[start : start + WINDOW]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.datasets.sounds import HELD_OUT_SOURCES
+from instrec_live.training.datasets.sounds import HELD_OUT_SOURCES, STRANGERS
 from instrec_live.training.evaluation.bootstrap import interval, resamples
 from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision, top1
 
@@ -151,13 +151,14 @@ def model_card(
         "",
         "## What it was trained on",
         "",
-        "Only freely licensed sound. Phrases per instrument and source:",
+        "Only freely licensed sound. Phrases per instrument and source; "
+        f"{', '.join(STRANGERS).replace('_', ' ')} to learn that they are none of the 20:",
         "",
         "| instrument | source | licence | package | phrases |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {DISPLAY_NAMES[s['instrument']]} | {s['source']} | {s['licence']} | {s['package']} | {s['count']} |"
+        f"| {s['instrument'].replace('_', ' ')} | {s['source']} | {s['licence']} | {s['package']} | {s['count']} |"
         for s in sources
     ]
     lines += ["", "Real music without labels, for imitation only: the music of free games in Debian "

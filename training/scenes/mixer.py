@@ -1,8 +1,9 @@
 """Scenes for training, mixed on the fly from phrases (and from real, unlabelled music) as power mels.
 
-A scene is a crop of 2–10 s in which one to six instruments play, enter and leave at random, over noise, through a
-random microphone, at a random level. A label is 1 where the instrument is audible, 0 where it is not there, and
-masked where nobody can say: faint in the mix, a song's other instruments, real music's all.
+A scene is a crop of 2–10 s in which one to six instruments play, enter and leave at random, now and then beside one
+that is none of the 20, over noise, through a random microphone, at a random level. A label is 1 where the instrument is
+audible, 0 where it is not there, and masked where nobody can say: faint in the mix, a song's other instruments, real
+music's all.
 """
 
 import json
@@ -17,7 +18,7 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.training.channel import CENTRES, channel, draw_microphone, power_of, sounding
 from instrec_live.training.example import Example
 from instrec_live.training.scenes.annotation import Annotation, annotate
-from instrec_live.training.scenes.plan import POLYPHONY, Cast, Part, draw_parts
+from instrec_live.training.scenes.plan import POLYPHONY, Cast, Part, draw_parts, draw_stranger
 
 FloatArray = NDArray[np.float32]
 
@@ -127,12 +128,12 @@ class Scenes:
         count = int(rng.random() < 0.3) if real else int(rng.choice(len(self.polyphony), p=self.polyphony))
         parts = draw_parts(rng, frames, self.phrases.cast.chances, count)
         loudest, powers, known = float(mix.sum(0).mean()) if real else 0.0, [], not real
-        for part in parts:
+        for part in (*parts, *draw_stranger(rng, frames, self.phrases.cast)):
             power, song = self._part(part, rng, frames)
             powers.append(power.sum(0))
             loudest, known = max(loudest, sounding(powers[-1])), known and not song
             mix += power
-        return mix, annotate([p.instrument for p in parts], powers, frames, loudest, known), parts, real
+        return mix, annotate([p.instrument for p in parts], powers[: len(parts)], frames, loudest, known), parts, real
 
     def _part(self, part: Part, rng: np.random.Generator, frames: int) -> tuple[FloatArray, bool]:
         """Mel powers [128, frames] of a part, and whether it is from a song."""

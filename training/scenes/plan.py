@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.datasets.sounds import EVERYTHING
 
 FloatArray = NDArray[np.float32]
 
 POLYPHONY = (0.04, 0.32, 0.24, 0.18, 0.12, 0.06, 0.04)  # chance of 0, 1, … 6 instruments
 KIT = tuple(INSTRUMENTS.index(name) for name in ("drums", "cymbals"))
 WHOLE_KIT = 0.7  # how often who plays one of the two plays both
+STRANGER = 0.25  # how often somebody joins whose instrument is none of the 20
 SHORTEST = 40  # frames, 0.4 s: what a part keeps of a scene at least
 
 
@@ -21,7 +23,7 @@ class Part:
     """One instrument's playing in a scene.
 
     Attributes:
-        instrument: 0 … 19.
+        instrument: 0 … 19, or a stranger's number beyond.
         gain_db: beside the other parts, -14 … 0.
         onset, offset: frames (10 ms) between which it plays; before and after it is silent.
         release: frames in which it dies away (60 dB) after the offset.
@@ -51,17 +53,28 @@ class Cast:
     """
 
     def __init__(self, sources: Sequence[tuple[str, int]]) -> None:
-        self._sources: list[list[int]] = [[] for _ in INSTRUMENTS]
+        self._sources: list[list[int]] = [[] for _ in EVERYTHING]
         for i, (name, _) in enumerate(sources):
-            self._sources[INSTRUMENTS.index(name)].append(i)
+            self._sources[EVERYTHING.index(name)].append(i)
         self._bounds = [np.cumsum([sources[i][1] for i in of]) for of in self._sources]
         roots = np.sqrt([float(bounds[-1]) if len(bounds) else 0.0 for bounds in self._bounds])
-        self.chances = roots / roots.sum()
+        known = roots[: len(INSTRUMENTS)]
+        self.chances = known / known.sum()
+        self.strangers = [i for i, of in enumerate(self._sources) if of and i >= len(INSTRUMENTS)]
 
     def source(self, instrument: int, rng: np.random.Generator) -> int:
         """The number of a source of this instrument."""
         bounds = self._bounds[instrument]
         return self._sources[instrument][int(np.searchsorted(bounds, rng.integers(bounds[-1]), side="right"))]
+
+
+def draw_stranger(rng: np.random.Generator, frames: int, cast: Cast) -> tuple[Part, ...]:
+    """Now and then a part of somebody whose instrument is none of the 20."""
+    if not cast.strangers or rng.random() >= STRANGER:
+        return ()
+    onset = int(rng.uniform(0, 0.5) * frames) if rng.random() < 0.3 else 0
+    who = int(rng.choice(cast.strangers))
+    return (Part(who, float(rng.uniform(-10, 0)), onset, frames, int(rng.integers(4, 50))),)
 
 
 def draw_parts(rng: np.random.Generator, frames: int, chances: NDArray[np.float64], count: int) -> tuple[Part, ...]:

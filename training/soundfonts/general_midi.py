@@ -1,9 +1,10 @@
-"""General MIDI: which presets of a soundfont, and which keys of a drum kit, are which of the 20 instruments.
+"""General MIDI: which presets of a soundfont, and which keys of a drum kit, are which instrument.
 
 Programs count from 0, keys are MIDI keys (60 is middle C). Source: General MIDI System Level 1 (MMA, 1991); kits and
 variation banks are Roland GS's. What two of our instruments could claim is left out, since every label must be exact:
-harpsichord and clavinet (6, 7), celesta and music box (8, 10), tubular bells and dulcimer (14, 15), harmonica (22),
-synth basses (38, 39), the bowed double bass (43), synthetic voices (54, 85, 91, 94), orchestral and effect kits.
+harpsichord and clavinet (6, 7), celesta and music box (8, 10), tubular bells and dulcimer (14, 15), synth basses
+(38, 39), viola (41), the bowed double bass (43), synthetic voices (54, 85, 91, 94), orchestral and effect kits.
+Strangers (training.datasets.sounds) are surely none of the 20.
 """
 
 import re
@@ -27,10 +28,18 @@ PROGRAMS: dict[str, tuple[int, ...]] = {
     "trumpet": (56, 59),
     "violin": (40, 110),
     "voice": (52, 53),
+    # Strangers.
+    "bassoon": (70,),
+    "french_horn": (60,),
+    "harmonica": (22,),
+    "harp": (46,),
+    "oboe": (68, 69),
+    "tuba": (58,),
 }
 # Only in variation banks, whose numbers differ (GS: 8 for the ukulele, 16 for the mandolin), so the name must say it.
 VARIATIONS = {"mandolin": (25, re.compile(r"mandol", re.I)), "ukulele": (24, re.compile(r"\buk[eu]", re.I))}
 KIT_BANK = 128
+KIT_ALONE = re.compile(r"kit|drum|\dpc", re.I)  # a soundfont that is one kit has it at bank 0, program 0
 KITS = (0, 8, 16, 24, 25, 32, 40)  # standard, room, power, electronic, TR-808, jazz, brush
 
 KICKS, SNARES, SIDE_STICK, TOMS = (36, 35), (38, 40), 37, (50, 48, 47, 45, 43, 41)  # toms from high to low
@@ -56,6 +65,12 @@ COMPASS: dict[str, tuple[int, int]] = {
     "ukulele": (60, 84),
     "violin": (55, 96),
     "voice": (43, 79),
+    "bassoon": (34, 72),
+    "french_horn": (41, 77),
+    "harmonica": (60, 91),
+    "harp": (36, 96),
+    "oboe": (58, 88),
+    "tuba": (28, 58),
 }
 # Where a program is another size of the instrument: glockenspiel, marimba, xylophone, guitar harmonics, the
 # saxophones, piccolo.
@@ -84,7 +99,8 @@ def presets_of(instrument: str, name_of: Callable[[int, int], str | None]) -> li
         named = [(bank, program, name_of(bank, program)) for bank in range(1, KIT_BANK)]
         return [Preset(bank, program, name) for bank, program, name in named if name and word.search(name)]
     if instrument in ("drums", "cymbals"):
-        places = [(KIT_BANK, kit) for kit in KITS]
+        alone = name_of(0, 0)
+        places = [(0, 0)] if alone and KIT_ALONE.search(alone) else [(KIT_BANK, kit) for kit in KITS]
     else:
         places = [(0, program) for program in PROGRAMS[instrument]]
     return [Preset(bank, program, name) for bank, program in places if (name := name_of(bank, program)) is not None]

@@ -53,6 +53,12 @@ MANNERS: dict[str, Manner] = {
     "ukulele": Manner({"strum": 4, "broken": 1.5, "melody": 1}, 0.1, 0.8, False, (3, 4), trill=0.03),
     "violin": Manner(vibrato=30, slide=0.06, trill=0.08),
     "voice": Manner({"melody": 1.5, "chords": 2}, 0.16, 3.5, True, (2, 4), 25, 0.1, 0.02),
+    "bassoon": Manner(shortest=0.1, trill=0.04),
+    "french_horn": Manner(shortest=0.12, trill=0.02),
+    "harmonica": Manner({"melody": 2, "chords": 1}, 0.1, voices=(2, 3), vibrato=15, slide=0.1),
+    "harp": Manner({"broken": 3, "both": 1, "chords": 1, "melody": 1}, 0.1, 1.8, False, (3, 5)),
+    "oboe": Manner(shortest=0.09, vibrato=18, trill=0.08),
+    "tuba": Manner({"melody": 1, "line": 1}, 0.15, trill=0.02),
 }
 
 

@@ -7,11 +7,8 @@ other sounds already (DIR/sources.csv); they stay as they are. Needs the FluidSy
 """
 
 import argparse
-import csv
 import io
-import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +19,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.training.datasets.rows import read_rows
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.datasets.library import check_free, move_in
+from instrec_live.training.datasets.sounds import EVERYTHING, STRANGERS
 from instrec_live.training.soundfonts.general_midi import compass_of, presets_of
 from instrec_live.training.soundfonts.playing import phrase
 from instrec_live.training.soundfonts.score import draw_tune
@@ -36,8 +34,6 @@ SECONDS = (13.0, 17.0)  # drawn from; whole bars and the last note's tail make i
 LONGEST = 20.0
 LEVEL, CEILING = 10 ** (-20 / 20), 10 ** (-3 / 20)  # RMS while it sounds; peak, with room for what Vorbis adds
 SILENT = 1e-4  # a phrase whose peak stays below it was not played
-COLUMNS = ("source", "licence", "package", "class", "n_files", "seconds", "kind")
-NEEDED = ("source", "licence", "package", "class", "kind")  # what sources.csv is read for
 
 
 def master(samples: FloatArray) -> FloatArray:
@@ -60,7 +56,7 @@ def render_instrument(font: Soundfont, instrument: str, count: int, seed: int, f
     presets = presets_of(instrument, font.name_of)
     files, seconds = 0, 0.0
     for i in range(count if presets else 0):
-        rng = np.random.default_rng((seed, INSTRUMENTS.index(instrument), i))
+        rng = np.random.default_rng((seed, EVERYTHING.index(instrument), i))
         preset = presets[i % len(presets)]
         score = phrase(instrument, draw_tune(rng), rng, rng.uniform(*SECONDS), compass_of(instrument, preset.program))
         samples = font.render(preset, score)
@@ -89,7 +85,7 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
         InputFileError: no soundfont, nothing of what was asked for is in it, or a sources.csv that is none.
         UsageError: a source of that name is there already.
     """
-    _check_free(to, name, instruments)
+    check_free(to, name, instruments)
     font = Soundfont(file)
     try:
         with within(to, "soundfont", busy=f"{to}: another run is adding to it") as partial:
@@ -99,47 +95,15 @@ def render(file: Path, to: Path, name: str, licence: str, count: int, seed: int,
                 if files:
                     rows.append([name, licence, file.name, instrument, files, f"{seconds:.1f}", "rendered phrases"])
             rendered = [row[3] for row in rows]
-            lacking = ", ".join(f"no {DISPLAY_NAMES[i]}" for i in instruments if i not in rendered)
+            lacking = ", ".join(f"no {i.replace('_', ' ')}" for i in instruments if i not in rendered)
             if not rows:
                 raise InputFileError(f"{file}: {lacking} in it", "is it a General MIDI soundfont?")
             if lacking:
                 print(f"{file}: {lacking} in it", file=sys.stderr)
-            _move_in(partial, to, name, rows)
+            move_in(partial, to, name, rows)
     finally:
         font.close()
     return sum(int(row[4]) for row in rows)
-
-
-def _check_free(to: Path, name: str, instruments: Sequence[str]) -> None:
-    table = to / "sources.csv"
-    taken = [row["class"] for _, row in read_rows(table, NEEDED)[1] if row["source"] == name] if table.exists() else []
-    for instrument in instruments:
-        if instrument in taken or (to / instrument / name).exists():
-            raise UsageError(f"{to / instrument / name}: already there", "give another --name, or remove it first")
-
-
-def _move_in(partial: Path, to: Path, name: str, rows: list[list[object]]) -> None:
-    """The rendered folders to their places, then the table that names them."""
-    table, lines = to / "sources.csv", io.StringIO()
-    before = table.read_bytes() if table.exists() else (",".join(COLUMNS) + "\n").encode()
-    end = "\r\n" if b"\r\n" in before else "\n"
-    header = next(csv.reader([before.decode("utf-8-sig").splitlines()[0]]))
-    writer = csv.DictWriter(lines, header, restval="", extrasaction="ignore", lineterminator=end)
-    writer.writerows(dict(zip(COLUMNS, row, strict=True)) for row in rows)
-    glue = b"" if before.endswith(b"\n") else end.encode()
-    (partial / table.name).write_bytes(before + glue + lines.getvalue().encode())
-    moved: list[Path] = []
-    try:
-        for row in rows:
-            place = to / str(row[3]) / name
-            place.parent.mkdir(exist_ok=True)
-            os.replace(partial / str(row[3]), place)
-            moved.append(place)
-        os.replace(partial / table.name, table)
-    except BaseException:
-        for place in moved:
-            shutil.rmtree(place, ignore_errors=True)
-        raise
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -153,14 +117,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--licence", required=True, help="the soundfont's, e.g. MIT; it is written into sources.csv")
     parser.add_argument("--name", help="what the source is called (default: sf_ and the file's name)")
     parser.add_argument("--phrases", type=int, default=24, help="so many of each instrument (default: 24)")
-    parser.add_argument("--instruments", default=",".join(INSTRUMENTS), help="only these, e.g. piano,flute")
+    parser.add_argument("--instruments", default=",".join(INSTRUMENTS), help="only these, e.g. piano,flute "
+                        f"(default: our 20); of what is none of them: {', '.join(STRANGERS)}")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     name = args.name or "sf_" + re.sub(r"[^a-z0-9]+", "_", args.file.stem.lower()).strip("_")
-    instruments = [i for i in INSTRUMENTS if i in (asked := args.instruments.split(","))]
-    unknown = [i for i in asked if i not in INSTRUMENTS]
+    instruments = [i for i in EVERYTHING if i in (asked := args.instruments.split(","))]
+    unknown = [i for i in asked if i not in EVERYTHING]
     if unknown:
-        raise UsageError(f"unknown instrument {unknown[0]!r}", f"known: {', '.join(INSTRUMENTS)}")
+        raise UsageError(f"unknown instrument {unknown[0]!r}", f"known: {', '.join(EVERYTHING)}")
     if not args.licence.strip():
         raise UsageError("--licence is empty", "nothing without a licence comes in: look it up with the soundfont")
     if not re.fullmatch(r"[\w-][\w.-]*", name):
