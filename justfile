@@ -6,7 +6,7 @@ fluid := "runs/free/fluid-soundfont-gm/usr/share/sounds/sf2/FluidR3_GM.sf2"
 musescore := "runs/free/musescore-general-soundfont/usr/share/sounds/sf3/MuseScore_General_Full.sf3"
 sonivox := "runs/free/package/dist/soundfont/sonivox.sf2"
 avl := "runs/free/avldrums.lv2-soundfont/usr/share/sounds/sf2"
-strangers := "bassoon,french_horn,harmonica,harp,oboe,tuba"
+others := "bassoon,french_horn,harmonica,harp,oboe,tuba"
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
@@ -131,13 +131,12 @@ scale:
     python benchmarks/cluster.py
     python benchmarks/scale_page.py
 
-# more to learn from, freely licensed, out of Debian's and npm's archives, and synthesisers of our own: soundfonts played
-# into runs/soundfonts, notes and strangers into runs/more, the music of games in runs/free (quarter of an hour; needs
-# apt-get, dpkg-deb, npm, Debian's timgm6mb-soundfont and the FluidSynth library)
+# more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
+# music of games in runs/free (ten minutes; needs apt-get, dpkg-deb, npm and the FluidSynth library)
 free-sounds:
     mkdir -p runs/packages runs/free
-    cd runs/packages && apt-get download fluid-soundfont-gm musescore-general-soundfont avldrums.lv2-soundfont \
-        freecol flare-game naev-data berusky2-data colobot-common-sounds freedroidrpg-data lordsawar-data \
+    cd runs/packages && apt-get download fluid-soundfont-gm musescore-general-soundfont freecol flare-game \
+        naev-data berusky2-data colobot-common-sounds freedroidrpg-data lordsawar-data \
         extremetuxracer-data starfighter-data warzone2100-music && npm pack @coderline/alphatab@1.8.4
     cd runs/packages && for deb in *.deb; do dpkg-deb -x "$deb" "../free/${deb%%_*}"; done
     tar -xzf runs/packages/coderline-alphatab-1.8.4.tgz -C runs/free
@@ -145,25 +144,35 @@ free-sounds:
     python -m training.datasets soundfont {{ fluid }} --to runs/soundfonts --licence MIT --name fluidr3_phrases --phrases 40
     python -m training.datasets soundfont {{ musescore }} --to runs/soundfonts --licence MIT --name musescore_phrases --phrases 40 --seed 1
     python -m training.datasets soundfont {{ sonivox }} --to runs/soundfonts --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2
+
+# what was tried beyond (docs/recognition.md, "Strangers"), after `just free-sounds`: notes and instruments that are none
+# of the 20 from npm's archive, recorded drum kits, generated synthesisers, into runs/more (five minutes)
+more-sounds:
+    cd runs/packages && apt-get download avldrums.lv2-soundfont && dpkg-deb -x avldrums.lv2-soundfont_*.deb ../free/avldrums.lv2-soundfont
     for of in bassoon:bassoon french-horn:french_horn tuba:tuba harp:harp saxophone:saxophone flute:flute \
         guitar-acoustic:guitar guitar-electric:guitar guitar-nylon:guitar bass-electric:bass contrabass:bass \
         xylophone:mallet_percussion piano:piano; do package=tonejs-instrument-${of%%:*}-mp3; mkdir -p "runs/free/$package"; \
         (cd runs/packages && npm pack "$package") && tar -xzf runs/packages/$package-*.tgz -C "runs/free/$package" && \
         python -m training.datasets add "runs/free/$package" --to runs/more --instrument "${of##*:}" --kind notes \
             --licence CC-BY-3.0 --name "tonejs_${of%%:*}" --package "npm $package" || exit 1; done
-    python -m training.datasets soundfont {{ fluid }} --to runs/more --licence MIT --name fluidr3_phrases --phrases 30 --instruments {{ strangers }}
-    python -m training.datasets soundfont {{ musescore }} --to runs/more --licence MIT --name musescore_phrases --phrases 30 --seed 1 --instruments {{ strangers }}
-    python -m training.datasets soundfont {{ sonivox }} --to runs/more --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2 --instruments {{ strangers }}
+    python -m training.datasets soundfont {{ fluid }} --to runs/more --licence MIT --name fluidr3_phrases --phrases 30 --instruments {{ others }}
+    python -m training.datasets soundfont {{ musescore }} --to runs/more --licence MIT --name musescore_phrases --phrases 30 --seed 1 --instruments {{ others }}
+    python -m training.datasets soundfont {{ sonivox }} --to runs/more --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2 --instruments {{ others }}
     python -m training.datasets synthesizer --to runs/more --phrases 240
     python -m training.datasets soundfont {{ avl }}/Black_Pearl_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_black_pearl --phrases 40 --seed 3 --instruments drums,cymbals
     python -m training.datasets soundfont {{ avl }}/Red_Zeppelin_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_red_zeppelin --phrases 40 --seed 4 --instruments drums,cymbals
-    python -m training.datasets soundfont /usr/share/sounds/sf2/TimGM6mb.sf2 --to runs/held_sounds --licence GPL-2 --name sf_timgm6mb --phrases 12 --seed 7 --instruments {{ strangers }}
+
+# what do the networks call instruments that they have no name for? (needs Debian's timgm6mb-soundfont and FluidSynth)
+strangers:
+    python -m training.datasets soundfont /usr/share/sounds/sf2/TimGM6mb.sf2 --to runs/held_sounds --licence GPL-2 --name sf_timgm6mb --phrases 12 --seed 7 --instruments {{ others }}
+    python benchmarks/strangers.py runs/held_sounds
+    python benchmarks/recognition_page.py
 
 # make the networks anew, after `just free-sounds` (2 to 3 h on two cores; every step resumes; seed 0, phrases' seed 1):
 # a folder of single-instrument sounds with its sources.csv, one of unlabelled music, one of labelled clips, and
 # YAMNet's weights (.npz). Minutes of one core, in the order of the lines: 7, 1, 15, 3, 8, 30, 40, 27, 3
 train-bundles sounds music dev init:
-    python -m training.phrases --sounds "{{ sounds }}" runs/soundfonts runs/more --without sf_fluidr3 sf_musescore sf_sonivox --count 13500 --seed 1
+    python -m training.phrases --sounds "{{ sounds }}" runs/soundfonts --without sf_fluidr3 sf_musescore sf_sonivox --count 10000 --seed 1
     python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
     python -m training.datasets.music "{{ music }}" runs/free --every 9 --shortest 10
     python -m training.mel_bridge "{{ sounds }}" "{{ music }}"

@@ -200,7 +200,9 @@ def test_a_stranger_is_heard_and_has_no_label(phrases: Phrases) -> None:
         phrases.cast = cast
         found = []
         for seed in range(200):
-            mix, annotation, _, _ = Scenes(phrases, polyphony=(1.0,)).mix(np.random.default_rng(seed), 200)
+            mix, annotation, _, _ = Scenes(phrases, polyphony=(1.0,), strangers=0.25).mix(
+                np.random.default_rng(seed), 200
+            )
             found.append((mix, annotation.labels, annotation.mask))
         return found
 

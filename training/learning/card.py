@@ -100,6 +100,7 @@ def model_card(
     """
     clips = real.clips
     low, high = real.interval
+    strangers = [s for s in sources if s["instrument"] in STRANGERS]
     positives = (clips.truth * clips.mask).sum(0)
     lines = [
         f"# {name}",
@@ -151,15 +152,15 @@ def model_card(
         "",
         "## What it was trained on",
         "",
-        "Only freely licensed sound. Phrases per instrument and source; "
-        f"{', '.join(STRANGERS).replace('_', ' ')} to learn that they are none of the 20:",
+        "Only freely licensed sound. Phrases per instrument and source"
+        + (" (strangers, which are none of the 20, last):" if strangers else ":"),
         "",
         "| instrument | source | licence | package | phrases |",
         "|---|---|---|---|---|",
     ]
     lines += [
         f"| {s['instrument'].replace('_', ' ')} | {s['source']} | {s['licence']} | {s['package']} | {s['count']} |"
-        for s in sources
+        for s in [*(s for s in sources if s not in strangers), *strangers]
     ]
     lines += ["", "Real music without labels, for imitation only: the music of free games in Debian "
               "(0ad, fretsonfire-songs-muldjord, fretsonfire-songs-sectoid, gcompris-qt-data, hedgewars-data, "

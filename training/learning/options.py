@@ -38,6 +38,8 @@ def add_options(parser: argparse.ArgumentParser, name: str, profiles: dict[str, 
     group.add_argument("--scene-share", type=float, default=0.5, help="of scenes, beside --data (0.5)")
     group.add_argument("--music", type=Path, metavar="FILE", help="unlabelled music, made by training.datasets.music")
     group.add_argument("--music-share", type=float, default=0.25, help="of scenes that are real music (0.25)")
+    group.add_argument("--stranger-share", type=float, default=0.0, help="of scenes which an instrument joins that is "
+                       "none of the 20, if the phrases have any (0)")  # fmt: skip
     group = parser.add_argument_group("recipe")
     group.add_argument("--profile", choices=tuple(profiles), default=next(iter(profiles)), help="which of the recipes")
     for option, kind in (("steps", int), ("epochs", float), ("batch", int), ("lr", float), ("patience", int)):
@@ -147,8 +149,11 @@ def open_data(args: argparse.Namespace, recipe: Recipe) -> Data:
                              f"not {share:g}")  # fmt: skip
         if not 0 <= args.music_share <= 1:
             raise UsageError(f"--music-share must be 0 to 1, not {args.music_share:g}")
+        if not 0 <= args.stranger_share <= 1:
+            raise UsageError(f"--stranger-share must be 0 to 1, not {args.stranger_share:g}")
         music = read_music(args.music, recipe.seconds[1]) if args.music else None
-        scenes = Scenes(Phrases(args.phrases or Path("runs/phrases")), music, args.music_share)
+        phrases = Phrases(args.phrases or Path("runs/phrases"))
+        scenes = Scenes(phrases, music, args.music_share, strangers=args.stranger_share)
         supplies = [(supply, 1 - share) for supply, _ in supplies if share < 1] + [(scenes, share)]
     elif args.music:
         raise UsageError("--music is heard in scenes, and beside --data there are none", "give --phrases too")

@@ -88,6 +88,7 @@ class Scenes:
         music: log-mels float16 [N, 128, 1000] of real music without labels, or None.
         music_share: how many scenes are real music (some of them with an instrument laid on top).
         polyphony: chances of 0, 1, … instruments.
+        strangers: in how many scenes one joins that is none of the 20, if the phrases have any.
     """
 
     def __init__(
@@ -96,10 +97,12 @@ class Scenes:
         music: NDArray[np.float16] | None = None,
         music_share: float = 0.25,
         polyphony: tuple[float, ...] = POLYPHONY,
+        strangers: float = 0.0,
     ) -> None:
         self.phrases, self.music = phrases, music
         self.music_share = music_share if music is not None else 0.0
         self.polyphony = np.array(polyphony) / sum(polyphony)
+        self.strangers = strangers
 
     def __getstate__(self) -> dict[str, Any]:
         """To a worker that is not forked, music on disk goes as its file's name, like the phrases."""
@@ -128,7 +131,7 @@ class Scenes:
         count = int(rng.random() < 0.3) if real else int(rng.choice(len(self.polyphony), p=self.polyphony))
         parts = draw_parts(rng, frames, self.phrases.cast.chances, count)
         loudest, powers, known = float(mix.sum(0).mean()) if real else 0.0, [], not real
-        for part in (*parts, *draw_stranger(rng, frames, self.phrases.cast)):
+        for part in (*parts, *draw_stranger(rng, frames, self.phrases.cast, self.strangers)):
             power, song = self._part(part, rng, frames)
             powers.append(power.sum(0))
             loudest, known = max(loudest, sounding(powers[-1])), known and not song

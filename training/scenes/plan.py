@@ -14,7 +14,6 @@ FloatArray = NDArray[np.float32]
 POLYPHONY = (0.04, 0.32, 0.24, 0.18, 0.12, 0.06, 0.04)  # chance of 0, 1, … 6 instruments
 KIT = tuple(INSTRUMENTS.index(name) for name in ("drums", "cymbals"))
 WHOLE_KIT = 0.7  # how often who plays one of the two plays both
-STRANGER = 0.25  # how often somebody joins whose instrument is none of the 20
 SHORTEST = 40  # frames, 0.4 s: what a part keeps of a scene at least
 
 
@@ -68,9 +67,9 @@ class Cast:
         return self._sources[instrument][int(np.searchsorted(bounds, rng.integers(bounds[-1]), side="right"))]
 
 
-def draw_stranger(rng: np.random.Generator, frames: int, cast: Cast) -> tuple[Part, ...]:
-    """Now and then a part of somebody whose instrument is none of the 20."""
-    if not cast.strangers or rng.random() >= STRANGER:
+def draw_stranger(rng: np.random.Generator, frames: int, cast: Cast, share: float) -> tuple[Part, ...]:
+    """With probability `share` a part of somebody whose instrument is none of the 20, if there is one."""
+    if not cast.strangers or rng.random() >= share:
         return ()
     onset = int(rng.uniform(0, 0.5) * frames) if rng.random() < 0.3 else 0
     who = int(rng.choice(cast.strangers))
