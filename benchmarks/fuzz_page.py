@@ -1,17 +1,18 @@
 """Puts the figures of benchmarks/results/fuzz.json into docs/reliability.md.
 
-python benchmarks/fuzz_page.py
+python benchmarks/fuzz_page.py            # write
+python benchmarks/fuzz_page.py --check    # exit 1 if the page is out of date
 """
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-RESULT = CHECKOUT / "benchmarks" / "results" / "fuzz.json"
+from page import keep
+from recognition_page import CHECKOUT, RESULTS, filled
+
+RESULT = RESULTS / "fuzz.json"
 PAGE = CHECKOUT / "docs" / "reliability.md"
-BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
 WORDS = {
     "files": "sound files", "headers": "headers of sound files", "pipes": "pipes", "settings": "settings files",
     "thresholds": "files of thresholds", "command lines": "command lines, run", "bundles": "models, run",
@@ -31,7 +32,7 @@ def figures(result: Mapping[str, Any]) -> str:
         *(_row(WORDS[name], kind) for name, kind in kinds.items()),
         f"| all | {' | '.join(sums)} | | {result['slowest_s']:.1f} | {result['greatest_mb']:.0f} |",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _row(name: str, kind: Mapping[str, Any]) -> str:
@@ -39,16 +40,10 @@ def _row(name: str, kind: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(counts)} | {kind['slowest']['seconds']:.2f} | {kind['greatest']['grown_mb']:.0f} |"
 
 
-def filled(page: str, table: str) -> str:
-    """The page with another table between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return before + BEGIN + table + END + rest.partition(END)[2]
-
-
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     table = figures(json.loads(RESULT.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+    return keep(PAGE, lambda page: filled(page, table), argv, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,17 +1,17 @@
 """Puts the figures of benchmarks/results/mutation.json into docs/reliability.md.
 
-python benchmarks/mutation_page.py
+python benchmarks/mutation_page.py            # write
+python benchmarks/mutation_page.py --check    # exit 1 if the page is out of date
 """
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recognition_page import filled
+from page import keep
+from recognition_page import CHECKOUT, RESULTS, filled
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-RESULT = CHECKOUT / "benchmarks" / "results" / "mutation.json"
+RESULT = RESULTS / "mutation.json"
 PAGE = CHECKOUT / "docs" / "reliability.md"
 COUNTS = ("mutants", "killed", "timeouts", "survived", "explained")
 BEGIN, END = "<!-- mutation -->", "<!-- end of mutation -->"
@@ -38,10 +38,10 @@ def _row(name: str, module: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(counts)} | {100 * module['share']:.1f} % |"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     table = figures(json.loads(RESULT.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), table, BEGIN, END), encoding="utf-8")
+    return keep(PAGE, lambda page: filled(page, table, BEGIN, END), argv, __doc__)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -7,11 +7,11 @@ Reads what is there: budgets.json, cost.json, peers.json and passt_s.json, writt
 picture is drawn by performance_picture.py.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from page import keep
 from recognition_page import CHECKOUT, RESULTS, filled
 
 PAGE = CHECKOUT / "docs" / "performance.md"
@@ -153,15 +153,7 @@ def figures() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    args = parser.parse_args(argv)
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old, figures())
-    if args.check:
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return keep(PAGE, lambda page: filled(page, figures()), argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ python benchmarks/ring_page.py            # write
 python benchmarks/ring_page.py --check    # exit 1 if the page is out of date
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from page import keep
 from recognition_page import CHECKOUT, RESULTS, filled
 
 PAGE = CHECKOUT / "docs" / "reliability.md"
@@ -38,16 +38,8 @@ def figures(record: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    args = parser.parse_args(argv)
-    old = PAGE.read_text(encoding="utf-8")
     record = json.loads((RESULTS / "ring_race.json").read_text(encoding="utf-8"))
-    new = filled(old, figures(record), BEGIN, END)
-    if args.check:
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return keep(PAGE, lambda page: filled(page, figures(record), BEGIN, END), argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 The plans are reckoned here, from the same files, so that no figure on the page is typed.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from page import keep
 from recognition_page import CHECKOUT, RESULTS, filled
 from recognition_pictures import BLACK, FOLDER, STYLE
 
@@ -163,6 +163,13 @@ def _more(record: Record) -> float:
     return float((last["memory_mb"] - first["memory_mb"]) / (last["streams"] - first["streams"]))
 
 
+def written(page: str) -> str:
+    """The page with today's figures."""
+    for name, text in blocks().items():
+        page = filled(page, text, f"<!-- {name} -->", f"<!-- end of {name} -->")
+    return page
+
+
 def blocks() -> dict[str, str]:
     """By mark, what stands there."""
     found = {
@@ -179,20 +186,14 @@ def blocks() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    args = parser.parse_args(argv)
-    old = new = PAGE.read_text(encoding="utf-8")
-    for name, text in blocks().items():
-        new = filled(new, text, f"<!-- {name} -->", f"<!-- end of {name} -->")
-    if args.check:
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
+    return keep(PAGE, written, argv, __doc__, picture)
+
+
+def picture() -> None:
     with rc_context(STYLE):
         draw(json.loads((RESULTS / "streams.json").read_text("utf-8"))).savefig(
             FOLDER / "streams.svg", metadata={"Date": None, "Creator": None}
         )
-    return 0
 
 
 if __name__ == "__main__":

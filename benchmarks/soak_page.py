@@ -6,12 +6,12 @@
 Both are written by soak.py; the picture is drawn by soak_picture.py.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from page import keep
 from recognition_page import CHECKOUT, RESULTS, filled
 from vitals import slope
 
@@ -106,15 +106,7 @@ def _source(record: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    args = parser.parse_args(argv)
-    old = PAGE.read_text(encoding="utf-8")
-    new = filled(old, figures(), BEGIN, END)
-    if args.check:
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return keep(PAGE, lambda page: filled(page, figures(), BEGIN, END), argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@
 Reads shortcuts.json, scene_speed.json and training_speed.json, each written by the benchmark of its name.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from page import keep
 from recognition_page import CHECKOUT, RESULTS, filled
 
 PAGE = CHECKOUT / "docs" / "training.md"
@@ -69,15 +69,7 @@ def written(page: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
-    args = parser.parse_args(argv)
-    old = PAGE.read_text(encoding="utf-8")
-    new = written(old)
-    if args.check:
-        return int(old != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    return keep(PAGE, written, argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ GOLDEN_TOLERANCE = 1e-3  # |difference| of logits that another engine or process
 
 _INPUT = {"sample_rate": SAMPLE_RATE, "hop": HOP, "n_mels": N_MELS, "frames": list(FRAMES)}
 # What the readers of json, zip and npy raise when fed something else.
-_MALFORMED = (
-    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
+MALFORMED = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
     NotImplementedError, MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
@@ -79,7 +79,8 @@ class Bundle:
     @property
     def width(self) -> int:
         """Of a patchwise network's embeddings (patchwise.py); 0: the network hears windows whole."""
-        return int(self.network.get("width", 0))
+        width: int = self.network.get("width", 0)
+        return width
 
     def int8(self) -> bytes:
         """The bytes of model.int8.onnx, verified.
@@ -105,7 +106,7 @@ class Bundle:
             return cls._verified(path)
         except ModelError:
             raise
-        except _MALFORMED as e:
+        except MALFORMED as e:
             reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             raise ModelError(f"{path}: not a sound model bundle: {reason}", _HINT) from e
 
@@ -129,13 +130,16 @@ class Bundle:
         tolerance = float(manifest["golden_tolerance"])
         if not 0.0 < tolerance < 1.0:
             raise ValueError(f"golden_tolerance {tolerance} is not between 0 and 1")
+        network = dict(manifest["network"])
+        if not isinstance(width := network.get("width", 0), int) or width < 0:
+            raise ValueError(f"its network's width is {width!r}, not a number of a patch's embeddings")
         return cls(
             name=str(manifest["name"]),
             path=path,
             onnx=onnx,
             sha256=sha256s["model.onnx"],
             int8_sha256=sha256s.get("model.int8.onnx"),
-            network=dict(manifest["network"]),
+            network=network,
             calibration=Platt(manifest["calibration"]["scale"], manifest["calibration"]["bias"]),
             thresholds=checked_thresholds(manifest["thresholds"]),
             golden=(log_mel, logits),

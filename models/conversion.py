@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from instrec_live.models.bundle import Bundle, write_bundle
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError
-from instrec_live.models.export import TOLERANCE, difference_from_torch, to_onnx
+from instrec_live.models.export import TOLERANCE, difference_from_torch, first_line, to_onnx
 from instrec_live.models.golden import chord
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.passt import passt
@@ -51,7 +51,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises whatever its unpickler or zip reader met
-        raise ModelError(f"{path}: not a readable checkpoint: {str(e).splitlines()[0][:160]}") from e
+        raise ModelError(f"{path}: not a readable checkpoint: {first_line(e)}") from e
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path}: not a state dict")
     for key, value in content.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.models.bundle import Bundle, checked_thresholds
+from instrec_live.models.bundle import MALFORMED, Bundle, checked_thresholds
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError, UsageError
 
@@ -73,9 +73,10 @@ class Ensemble:
                 raise ValueError("weights must be finite and not negative")
             platt = Platt(content["calibration"]["scale"], content["calibration"]["bias"])
             return cls(weights, platt, checked_thresholds(content["thresholds"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        except MALFORMED as e:
             reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
-            raise ModelError(f"{path}: not a sound ensemble file: {reason}", "reinstall instrec-live") from e
+            hint = "reinstall instrec-live, or make it again with python -m instrec_live.training.ensemble"
+            raise ModelError(f"{path}: not a sound ensemble file: {reason}", hint) from e
 
     def __call__(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
         """Calibrated logits float32 [20] of each model that speaks -> those of the ensemble, float32 [20].

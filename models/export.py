@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from instrec_live.models.bundle import DEFAULT_MODELS, FRAMES, Bundle, bundled
-from instrec_live.models.errors import InstrecError, ModelError
+from instrec_live.models.bundle import DEFAULT_MODELS, FRAMES, Bundle
+from instrec_live.models.errors import InstrecError, ModelError, UsageError
 from instrec_live.models.exportable_gru import OPSET, with_exportable_gru
 from instrec_live.models.golden import chord
 from instrec_live.models.half_precision import to_half
@@ -39,6 +39,9 @@ from instrec_live.models.patchwise import patches
 
 TOLERANCE = 1e-4  # |difference| of logits from torch's
 HALF_TOLERANCE = 2e-2
+_CONTENT = {"name": str, "config": dict, "state_dict": dict, "provenance": dict}  # of a checkpoint
+# What networks make of a configuration that is none, and torch of weights that are another's.
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 CHECKED_SHAPES = ((1, 1000), (1, 200), (2, 250), (3, 437), (1, 998))  # (batch, frames)
 
 
@@ -57,8 +60,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except FileNotFoundError as e:
         raise ModelError(f"{path}: not found", "give a checkpoint (.pt) that training has written") from e
     except Exception as e:  # torch raises whatever its unpickler or zip reader met
-        raise ModelError(f"{path}: not a readable checkpoint: {str(e).splitlines()[0][:160]}") from e
-    if not isinstance(content, dict) or not {"name", "config", "state_dict", "provenance"} <= set(content):
+        raise ModelError(f"{path}: not a readable checkpoint: {first_line(e)}") from e
+    if not (
+        isinstance(content, dict)
+        and all(isinstance(content.get(part), kind) for part, kind in _CONTENT.items())
+        and all(isinstance(value, Tensor) for value in content["state_dict"].values())
+    ):
         raise ModelError(f"{path}: not a checkpoint of instrec-live (name, config, state_dict, provenance)")
     return Checkpoint(content)
 
@@ -72,9 +79,14 @@ def network_of(checkpoint: Checkpoint) -> nn.Module:
     try:
         network = build(checkpoint["name"], **checkpoint["config"])
         network.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError, ValueError) as e:
-        raise ModelError(f"the checkpoint does not fit: {str(e).splitlines()[0][:160]}") from e
+    except _UNFIT as e:
+        raise ModelError(f"the checkpoint does not fit: {first_line(e)}") from e
     return network.eval()
+
+
+def first_line(error: Exception) -> str:
+    """What is wrong, of the many lines torch says; of an error without words, its kind."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:160]
 
 
 def export_onnx(network: nn.Module, path: str | os.PathLike[str], *, tolerance: float = TOLERANCE) -> float:
@@ -85,6 +97,7 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str], *, tolerance: 
 
     Raises:
         ModelError: it needs other files, or differs by more than the tolerance; nothing is written.
+        UsageError: it cannot be written there.
     """
     model = to_onnx(network)
     difference = difference_from_torch(network, model)
@@ -95,16 +108,14 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str], *, tolerance: 
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
-        try:
-            scratch.write(content)
-            scratch.flush()
-            os.replace(scratch.name, path)
-        except BaseException:
-            os.unlink(scratch.name)
-            raise
-    path.chmod(0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+            fresh = Path(scratch) / path.name
+            fresh.write_bytes(content)
+            os.replace(fresh, path)
+    except OSError as e:
+        raise UsageError(f"{path} cannot be written: {e.strerror}") from e
 
 
 class _Recalling(nn.Module):
@@ -222,10 +233,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _bundles(models: Sequence[str]) -> list[Bundle]:
+    from instrec_live.models.tagger import folder_of
+
+    return [Bundle.load(folder_of(model)) for model in models]
+
+
 def _build_engines(models: Sequence[str]) -> int:
     from instrec_live.models.engines.tensorrt import build_ahead
 
-    for stored in build_ahead(Bundle.load(m if Path(m).is_dir() else bundled(m)) for m in models):
+    for stored in build_ahead(_bundles(models)):
         how = "was there" if stored.seconds is None else f"built in {stored.seconds:.0f} s"
         print(f"{stored.model} {stored.precision}: {how}, {len(stored.engine) / 1e6:.1f} MB", file=sys.stderr)
     return 0
@@ -234,8 +251,7 @@ def _build_engines(models: Sequence[str]) -> int:
 def _write_repository(folder: str, models: Sequence[str]) -> int:
     from instrec_live.models.engines.triton_repository import write_repository
 
-    bundles = [Bundle.load(m if Path(m).is_dir() else bundled(m)) for m in models]
-    names = write_repository(bundles, folder)
+    names = write_repository(_bundles(models), folder)
     size = sum(file.stat().st_size for file in Path(folder).rglob("*.onnx"))
     print(f"{folder}: {', '.join(names)}; {size / 1e6:.1f} MB", file=sys.stderr)
     return 0

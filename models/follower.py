@@ -126,8 +126,9 @@ def prepare(wanted: Sequence[tuple[Follower, Sequence[Window]]]) -> None:
     """
     followers = [follower for follower, _ in wanted]
     ends = [{window: follower._patch_ends(*window) for window in windows} for follower, windows in wanted]
-    for follower, windows in wanted:
-        follower._prepared = {window: {} for window in windows}
+    prepared: list[dict[Window, dict[str, FloatArray]]] = [{window: {} for window in windows} for _, windows in wanted]
+    for follower in followers:
+        follower._prepared = {}  # if a network fails, nobody is left with the answers of the others alone
     for name in followers[0]._listeners if followers else ():
         listeners = [follower._listeners[name] for follower in followers]
         engine = listeners[0].engine
@@ -138,8 +139,8 @@ def prepare(wanted: Sequence[tuple[Follower, Sequence[Window]]]) -> None:
             [(listener, f._mel, _together(each)) for listener, f, each in zip(listeners, followers, ends, strict=True)],
         )
         asked = [
-            (follower._prepared[window], _recalled(listener, patches))
-            for follower, listener, each in zip(followers, listeners, ends, strict=True)
+            (answers[window], _recalled(listener, patches))
+            for answers, listener, each in zip(prepared, listeners, ends, strict=True)
             for window, patches in each.items()
             if all(end in listener.known for end in patches)  # else something was not a number: that window alone, then
         ]
@@ -149,9 +150,9 @@ def prepare(wanted: Sequence[tuple[Follower, Sequence[Window]]]) -> None:
             logits, _ = engine.recall(silence, np.concatenate([heard for _, heard in alike]))
             for (answers, _), each_logits in zip(alike, logits, strict=True):
                 answers[name] = each_logits
-    for follower in followers:
+    for follower, own in zip(followers, prepared, strict=True):
         names = follower._listeners.keys()
-        follower._prepared = {w: logits for w, logits in follower._prepared.items() if logits.keys() == names}
+        follower._prepared = {w: logits for w, logits in own.items() if logits.keys() == names}
 
 
 def _together(ends: Mapping[Window, Sequence[int]]) -> list[int]:

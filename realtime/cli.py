@@ -1,6 +1,7 @@
 """argv -> settings -> run -> exit code. Everything heavy is imported where it is needed."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -41,17 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _signals(received):
             words = list(sys.argv[1:] if argv is None else argv)
-            if words and words[0] in COMMANDS:
-                return _flushed(int(import_module(COMMANDS[words[0]]).run(words[1:])))
-            settings = parse(words)
-            debug = settings.verbosity >= 2
-            code = _run(settings, words)
+            debug = _tracebacks(words)
+            try:
+                if words and words[0] in COMMANDS:
+                    code = int(import_module(COMMANDS[words[0]]).run(words[1:]))
+                else:
+                    settings = parse(words)
+                    debug = settings.verbosity >= 2
+                    code = _run(settings, words)
+            except SystemExit as end:  # --help and --version
+                code = int(end.code or 0)
             sys.stdout.flush()
             return code
     except Signalled as stop:
         return 128 + stop.number
-    except SystemExit as end:  # --help and --version
-        return _flushed(int(end.code or 0))
     except BaseException as error:
         if received:  # a signal may strike inside a lock's own code, which then fails in its own way
             return 128 + received[0]
@@ -60,14 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report(error, debug)
 
 
-def _flushed(code: int) -> int:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        from instrec_live.realtime.errors import report
-
-        return report(error)
-    return code
+def _tracebacks(words: Sequence[str]) -> bool:
+    """Whether -vv is among the words, before it is known whether they make sense."""
+    return sum(word.count("v") for word in words if re.fullmatch("-v+|--verbose", word)) >= 2
 
 
 @contextmanager

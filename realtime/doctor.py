@@ -17,6 +17,7 @@ from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
 from instrec_live.models.tagger import Tagger, folder_of
 from instrec_live.realtime.analysis import Analysis, hop_samples
 from instrec_live.realtime.errors import ExitCode, printable
+from instrec_live.realtime.narration import narrate
 from instrec_live.realtime.settings import Settings
 from instrec_live.realtime.smoothing import Smoothing
 
@@ -35,7 +36,12 @@ class Finding:
 
 
 def examine(settings: Settings) -> int:
-    """Print the report, as JSON if asked for; returns 0 if the program can tag sound here, else 5."""
+    """Print the report, as JSON if asked for; returns 0 if the program can tag sound here, else 5.
+
+    Raises:
+        UsageError: the log file cannot be written.
+    """
+    narrate(settings, screen=False)
     findings = [
         Finding("instrec-live", None, version("instrec-live")),
         Finding("system", None, f"Python {platform.python_version()}, {platform.platform()}"),

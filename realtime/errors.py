@@ -1,5 +1,6 @@
 """From an exception to the one line a user reads and the code the process ends with."""
 
+import errno
 import os
 import sys
 import traceback
@@ -75,6 +76,9 @@ def report(error: BaseException, debug: bool = False) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, InstrecError):
         line, code = str(error), error.exit_code
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        # Whoever writes a file says so in words of their own; what is left is what was printed.
+        line, code = f"{error.filename or 'stdout'} cannot be written: {error.strerror}", int(ExitCode.USAGE)
     else:
         hint = "" if debug else " — this is a defect; run again with -vv or INSTREC_DEBUG=1 for the traceback"
         line, code = f"{type(error).__name__}: {error}{hint}", int(ExitCode.INTERNAL)

@@ -17,6 +17,19 @@ class OneLine(logging.Formatter):
         return f"instrec-live: {printable(record.getMessage())}"
 
 
+class LogFile(logging.FileHandler):
+    """The file of --log-file. Once it can be written no further, that is said in one line, and all else goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        log = logging.getLogger("instrec_live")
+        log.removeHandler(self)
+        log.error("--log-file %s can be written no further: %s", self.baseFilename, error.strerror)
+
+
 def narrate(settings: Settings, screen: bool) -> logging.Logger:
     """The program's logger, from now on as the user wants it.
 
@@ -35,7 +48,7 @@ def narrate(settings: Settings, screen: bool) -> logging.Logger:
     handlers = [stderr]
     if settings.log_file is not None:
         try:
-            handlers.append(logging.FileHandler(settings.log_file, encoding="utf-8"))
+            handlers.append(LogFile(settings.log_file, encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from error
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ")
-        raise UsageError(message, "instrec-live --help shows all options")
+        raise UsageError(message, f"{self.prog} --help shows all options")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, which before Python 3.13 makes an empty list of a value that is "--"."""
@@ -61,7 +61,7 @@ def parser() -> Parser:
     p = Parser(
         prog="instrec-live",
         usage="instrec-live [--device N|NAME | --file FILE | --stdin | --demo] [options]\n"
-        "       instrec-live tag PATH…    or    instrec-live report RUN.jsonl",
+        "       instrec-live tag PATH…    or    instrec-live watch SOURCE…    or    instrec-live report RUN.jsonl",
         description="Listens and shows live which of 20 musical instruments are sounding.",
         epilog=_EPILOG + "\n".join(f"  {int(code):3d}  {code.words}" for code in ExitCode),
         formatter_class=argparse.RawDescriptionHelpFormatter,

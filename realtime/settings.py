@@ -237,10 +237,11 @@ def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | None
             )
     if record is not None and record.suffix.lower() != ".wav":
         raise UsageError(f"--record {record}: the recording is a WAV file", "end its name in .wav")
-    written = [path.resolve() for path in (*outputs, *([record] if record else []))]
+    # Unlike Path.resolve, realpath minds no links that go in circles; opening the file says so.
+    written = [os.path.realpath(path) for path in (*outputs, *([record] if record else []))]
     if len(set(written)) < len(written):
         raise UsageError("two outputs have the same name")
-    if file is not None and file.resolve() in written:
+    if file is not None and os.path.realpath(file) in written:
         raise UsageError(f"{file} cannot be read and written at the same time")
 
 

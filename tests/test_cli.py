@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from fakes import music
 from tiny_bundle import write_tiny
+
+from instrec_live.realtime import cli
 
 RUN = [sys.executable, "-m", "instrec_live.realtime"]
 
@@ -36,6 +39,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(here / "empty.wav", np.zeros(0, np.float32), 32_000)
     (here / "zero.wav").touch()
     (here / "folder").mkdir()
+    if os.name == "posix":
+        (here / "round.csv").symlink_to("round.csv")
     # A sounddevice that finds no PortAudio, and one that finds no device.
     (here / "no_portaudio").mkdir()
     (here / "no_portaudio" / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
@@ -70,6 +75,11 @@ BAD = [
     (["--file", "good.wav", "--weights", "1,2,3"], 2, "3 weights for 2 models"),
     (["--file", "good.wav", "--hpo", "1"], 2, "did you mean --hop?"),
     (["--file", "good.wav", "--output", "no/where.csv"], 2, "no folder"),
+    *(
+        [(["--file", "good.wav", "--output", "round.csv"], 2, "round.csv cannot be written")]
+        if os.name == "posix"
+        else []
+    ),
     (["--file", "good.wav", "--output", "taken.csv"], 2, "--force"),
     (["--device", "no such microphone"], 3, ""),
     (["--stdin"], 4, "nothing came"),
@@ -269,6 +279,36 @@ def test_a_full_disk_from_the_start_is_one_line(place: Path) -> None:
     assert_one_line(done, 2, "stdout cannot be written: No space left")  # type: ignore[arg-type]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    "argv", ["--help", "--version", "--print-config", "--print-completion bash", "--engines --json", "tag --help"]
+)
+def test_what_is_only_printed_is_one_line_on_a_full_disk_too(argv: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*RUN, *argv.split()],
+            env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    words = "instrec-live: error: stdout cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, words if "engines" not in argv else done.stderr)
+    assert done.stderr.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["-vv"], True), (["-v", "x", "--verbose"], True), (["-v"], False), (["--verbose", "-q", "-d", "vv"], False)],
+)
+def test_other_commands_show_their_traceback_too(
+    words: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("INSTREC_DEBUG", raising=False)
+    monkeypatch.setitem(cli.COMMANDS, "divide", "divide_by_zero")
+    monkeypatch.setitem(sys.modules, "divide_by_zero", SimpleNamespace(run=lambda argv: 1 / 0))  # type: ignore[arg-type]
+    assert cli.main(["divide", *words]) == 1
+    assert ("Traceback" in capsys.readouterr().err) is shown
+
+
 def test_the_end_says_what_sounded(place: Path) -> None:
     argv = ["--file", "good.wav", "--pace", "max", "--threshold"]
     assert "no instrument recognised" in run(place, *argv, "0.999").stderr
@@ -314,11 +354,12 @@ def test_doctor_tells_good_models_from_broken_ones(place: Path) -> None:
     assert found["engine onnx"]["ok"]
     assert found["engine auto"]["detail"].partition(":")[0] in ("onnx", "openvino")
     assert "ms of CPU an update on" in found["inference"]["detail"]
-    done = run(place, "--doctor", models="./one,./broken")
+    done = run(place, "--doctor", "-q", "--log-file", "doctor.log", models="./one,./broken")
     assert done.returncode == 5
     assert "altered" in done.stdout
     assert done.stdout.splitlines()[-1] == "verdict: not able to run"
     assert done.stderr == ""
+    assert (place / "doctor.log").exists()
 
 
 def test_doctor_without_portaudio_is_content_and_says_so(place: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from instrec_live.realtime.errors import ModelError, UsageError
 from instrec_live.realtime.tagging.cluster import Cluster
 from instrec_live.realtime.tagging.find import find
 from instrec_live.realtime.tagging.job import Job
-from instrec_live.realtime.tagging.options import parse_tag
+from instrec_live.realtime.tagging.options import cores, parse_tag
 
 TAG = [sys.executable, "-m", "instrec_live.realtime", "tag", "--models", "./one", "--engine", "onnx"]
 FILES = 24
@@ -109,6 +110,14 @@ def test_machines_that_lack_the_program_or_the_files_are_one_line(
         Cluster(Job(("./one",), "onnx"), nodes[0], 1, place / "nowhere")
     with pytest.raises(ModelError, match="no such model folder"):
         Cluster(Job(("./two",), "onnx"), nodes[0], 1, place)
+    with pytest.raises(UsageError, match="--threads 99: the largest machine of the cluster has 1 processors"):
+        Cluster(Job(("./one",), "onnx", threads=99), nodes[0], 1, place)
+
+
+def test_a_ray_of_its_own_has_room_for_the_threads_of_a_process(place: Path) -> None:
+    done = run(place, "archive/text.wav", "archive/deep/1.wav", "-q", "--ray", "--threads", str(cores() + 1))
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.count("archive/deep/1.wav") == 20
 
 
 def test_a_ray_of_its_own_prints_the_same_and_ctrl_c_ends_it(place: Path) -> None:
@@ -177,7 +186,7 @@ def test_a_process_with_other_results_is_left_out(
     monkeypatch.chdir(place)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     items = find([Path("archive")]).items
-    with Cluster(Moody(("./one",), "onnx"), "", 2, place) as cluster:
+    with closing(Cluster(Moody(("./one",), "onnx"), "", 2, place)) as cluster:
         records = list(cluster.records(items))
     assert sorted(record.name for record in records) == sorted(item.name for item in items)
     assert [record.name for record in records if record.error] == ["text.wav"]

@@ -165,6 +165,20 @@ def test_a_full_disk_is_no_end(cache, kept, monkeypatch, caplog):
     assert list(cache.folder.iterdir()) == [kept]
 
 
+def test_a_lock_that_cannot_be_made_is_one_line(cache, kept):
+    (cache.folder / ".building.lock").mkdir()
+    with (
+        pytest.raises(ModelError, match="Is a directory — it keeps TensorRT's engines and must be yours"),
+        cache.alone(),
+    ):
+        pass
+
+
+def test_what_goes_wrong_while_it_is_alone_is_not_the_folder_s_fault(cache):
+    with pytest.raises(OSError, match="of the build"), cache.alone():
+        raise OSError(5, "of the build")
+
+
 def test_killed_while_it_writes(cache, kept):
     """kill -9 at the worst moment: what was there before is whole."""
     program = (

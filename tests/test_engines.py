@@ -165,6 +165,12 @@ def test_an_operator_it_does_not_know(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_of_two_networks_it_says_which_is_refused(tmp_path):
+    bundle = write_tiny(tmp_path / "b", int8=altered(operator="Nonesuch"))
+    with pytest.raises(ModelError, match=r"refuses model\.int8\.onnx"):
+        open_engine(bundle, "onnx:int8")
+
+
 @pytest.mark.parametrize("name", USABLE)
 def test_nothing_is_printed(tiny, tmp_path, name):
     """Not even by the library underneath, when it fails: the screen is the TUI's."""

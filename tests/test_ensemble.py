@@ -124,13 +124,16 @@ def test_nobody_speaks(bundles, file):
         content(calibration={"scale": [1] * 20}),
         content(calibration={"scale": [1] * 20, "bias": [None] * 20}),
         content(thresholds=[0.5] * 3),
+        content(weights={"a": 10**400, "b": 1}),
+        content(thresholds=[10**400] * 20),
         [],
         None,
+        pytest.param("[" * 100_000, id="nested"),
     ],
 )
 def test_malformed(tmp_path, bad):
     path = tmp_path / "ensemble.json"
-    path.write_text(json.dumps(bad))
+    path.write_text(bad if isinstance(bad, str) else json.dumps(bad))
     with pytest.raises(ModelError, match="not a sound ensemble file"):
         Ensemble.load(path)
 

@@ -8,6 +8,8 @@ torch = pytest.importorskip("torch", reason="export needs torch: pip install 'in
 pytest.importorskip("onnxscript", reason="export needs onnxscript")
 
 from instrec_live.models import export, networks
+from instrec_live.models.bundle import bundled
+from instrec_live.models.conversion import read_state_dict
 from instrec_live.models.engines import open_engine
 from instrec_live.models.errors import ModelError
 
@@ -134,6 +136,52 @@ def test_checkpoints_that_do_not_fit(tmp_path, changes, words, capsys):
     assert export.main([str(path), "--to", str(tmp_path / "out")]) == 5
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state_dict": 3}, {"state_dict": {"head.1.bias": "x"}}, {"config": []}, {"name": 7}, {"provenance": "unknown"}],
+)
+def test_checkpoints_whose_parts_are_something_else(tmp_path, changes):
+    with pytest.raises(ModelError, match=r"c\.pt: not a checkpoint of instrec-live"):
+        export.load_checkpoint(checkpoint(tmp_path / "c.pt", **changes))
+
+
+def test_a_checkpoint_with_a_size_that_no_network_has(tmp_path):
+    path = checkpoint(tmp_path / "c.pt", config={"size": "tiny", "num_heads": 0})  # by which it divides
+    with pytest.raises(ModelError, match=r"the checkpoint does not fit: \S"):
+        export.network_of(export.load_checkpoint(path))
+
+
+@pytest.mark.parametrize("read", [export.load_checkpoint, read_state_dict])
+def test_an_empty_file_is_no_checkpoint(tmp_path, read):
+    """Of which torch says nothing at all."""
+    (tmp_path / "c.pt").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"c\.pt: not a readable checkpoint: EOFError$"):
+        read(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("in_the_way", ["out", "out/model.onnx"])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch, in_the_way):
+    monkeypatch.setitem(networks.NETWORKS, "bands", Bands)
+    path = checkpoint(tmp_path / "bands.pt", name="bands", config={}, state_dict={})
+    if in_the_way == "out":
+        (tmp_path / "out").write_text("a file")
+    else:
+        (tmp_path / "out" / "model.onnx").mkdir(parents=True)
+    assert export.main([str(path), "--to", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'out' / 'model.onnx'} cannot be written: ")
+    assert said.count("\n") == 1
+    assert sorted(file.name for file in tmp_path.rglob("*")) == sorted({"bands.pt", *in_the_way.split("/")})
+
+
+def test_a_bundled_name_is_the_bundled_network_wherever_one_stands(tmp_path, monkeypatch):
+    """In the folder of the runs, passt is also a folder, and no bundle."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "passt").mkdir()
+    own = write_tiny(tmp_path / "own", "own")
+    assert [bundle.path for bundle in export._bundles(["passt", str(own.path)])] == [bundled("passt"), own.path]
 
 
 def test_a_pickle_is_not_executed(tmp_path):

@@ -13,6 +13,7 @@ from torch import nn
 
 from instrec_live.models.bundle import Bundle
 from instrec_live.models.engines import Recalling, open_engine
+from instrec_live.models.errors import ModelError
 from instrec_live.models.export import to_onnx
 from instrec_live.models.follower import Follower, Listener, patch_stride
 from instrec_live.models.logmel import HOP, N_MELS, PATCH, StreamingLogMel, log_mel
@@ -164,6 +165,24 @@ def test_what_is_no_number_is_not_remembered(tiny: Bundle) -> None:
     follower.prepare([(320_000, 320_000)])
     counting.spoil = False
     assert np.isfinite(follower.calibrated(320_000, 320_000)["tiny"]).all()
+
+
+def test_a_network_that_fails_with_many_is_asked_again_alone(tiny: Bundle) -> None:
+    """Else the answers that the others gave before it failed would pass for those of all."""
+
+    class Failing(Counting):
+        def recall(self, log_mel, heard):
+            if len(log_mel) != 1:
+                raise ModelError("no memory for so many")
+            return super().recall(log_mel, heard)
+
+    engine = open_engine(tiny, "onnx")
+    listeners = {"well": Listener(engine, patchwise=True), "failing": Listener(Failing(engine), patchwise=True)}
+    follower = Follower(listeners, dict, heard(), 16_000)
+    with pytest.raises(ModelError, match="no memory"):
+        follower.prepare([(320_000, 80_000)])
+    answers = follower.calibrated(320_000, 80_000)
+    np.testing.assert_allclose(answers["failing"], answers["well"], atol=1e-5)
 
 
 def test_memory_is_bounded(tiny: Bundle) -> None:

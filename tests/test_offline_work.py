@@ -96,6 +96,7 @@ def test_pretraining_is_really_loaded(run: Run, trained: Path) -> None:
     runs = trained.parent
     pretrained = load_checkpoint(runs / "pretrain" / "ms_crnn" / "weights.pt")
     assert pretrained["state_dict"]["head.weight"].shape[0] == 11
+    assert pretrained["provenance"]["command"].startswith("python -m training.pretrain ms_crnn --irmas ")
     line = json.loads((runs / "pretrain" / "ms_crnn" / "log.jsonl").read_text().splitlines()[-1])
     assert {"valid_accuracy", "valid_macro_accuracy", "valid_loss"} <= line.keys()
     done = run("training.ms_crnn", "--phrases", "nowhere", "--init", "runs/pretrain/cbam_cnn/weights.pt", code=5)

@@ -78,6 +78,15 @@ def test_tidy_csv() -> None:
     assert [row["instrument"] for row in rows if row["active"] == "1"] == ["piano"]
 
 
+def test_a_table_has_no_rows_of_a_device_that_is_lost() -> None:
+    file = io.StringIO()
+    sink = TidyCsv(file, {})
+    sink.write(an_update(0.5, "piano"))
+    for _ in range(3):
+        sink.write(an_update(0.5, p=0.0, state=State.DEVICE_LOST))
+    assert len(list(csv.DictReader(io.StringIO(file.getvalue())))) == 20
+
+
 def test_labels_have_an_onset_and_an_offset() -> None:
     file = io.StringIO()
     updates = [

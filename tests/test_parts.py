@@ -5,6 +5,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,7 @@ class Cutting(Job):
 
 
 def test_processes_share_a_long_file(sound: Path) -> None:
-    with Pool(Cutting(models=()), 2) as pool:
+    with closing(Pool(Cutting(models=()), 2)) as pool:
         records = list(pool.records([item(sound)]))
     assert records == [Job(models=()).do(Whole(item(sound)), FakeTagger())]  # type: ignore[arg-type]
 

@@ -26,6 +26,7 @@ from instrec_live.realtime.outputs.files import write_whole
 from instrec_live.realtime.outputs.head import day_of
 from instrec_live.realtime.outputs.history import CELLS, MOST_EVENTS, History
 from instrec_live.realtime.outputs.timeline import draw, moment, runs, spells
+from instrec_live.realtime.update import State
 
 PIANO, VOICE = INSTRUMENTS.index("piano"), INSTRUMENTS.index("voice")
 CONCERT = [
@@ -47,6 +48,17 @@ def test_a_short_run_is_kept_as_it_was() -> None:
     assert history.highest[VOICE] == np.float32(0.75)
     assert [(s.name, s.onset, s.offset) for s in history.stretches] == [("piano", 10.5, 11.0)]
     assert history.labels == [(11.0, "end")]
+
+
+def test_a_device_that_is_lost_is_not_heard_but_ends_what_sounded() -> None:
+    history = History(0.5)
+    history.write(an_update(10.5, "piano", p=0.75))
+    for _ in range(3):
+        history.write(an_update(10.5, p=0.0, state=State.DEVICE_LOST))
+    assert (history.end, history.heard, len(history.probabilities)) == (10.5, 0.5, 1)
+    assert [(s.name, s.onset, s.offset) for s in history.stretches] == [("piano", 10.5, 10.5)]
+    history.write(an_update(70.5, "piano", p=0.75, jumped=True))
+    assert np.isnan(history.probabilities[1:-1]).all()
 
 
 def test_eight_hours_take_no_more_room_than_one() -> None:

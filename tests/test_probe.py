@@ -174,6 +174,8 @@ def test_what_must_be_built_first_is_measured_once_it_is_built(tiny, fakes):
     assert choose([tiny]).remembered
     built.append(True)
     assert choose([tiny]).engine == "slow_start"
+    built.clear()  # as `--engines clear` does, or another GPU: nobody is to wait unasked until it is built again
+    assert choose([tiny]).engine == "plain"
 
 
 def test_what_was_chosen_and_cannot_be_used_any_more(tiny, fakes):

@@ -27,7 +27,7 @@ from instrec_live.models.bundle import Bundle
 from instrec_live.models.errors import InputFileError, InstrecError, ModelError, UsageError
 from instrec_live.models.export import load_checkpoint
 from instrec_live.models.networks import build
-from instrec_live.training import cbam_cnn, ms_crnn, passt, pretrain
+from instrec_live.training import cbam_cnn, ensemble, ms_crnn, passt, pretrain
 from instrec_live.training.command import entry
 from instrec_live.training.datasets.table import Table, write_table
 from instrec_live.training.learning import options as options_module
@@ -317,17 +317,30 @@ def test_only_a_cbam_cnn_of_our_instruments_teaches(tmp_path: Path) -> None:
         run_module.open_teacher(path, ms_crnn.PROFILES["paper"])
 
 
-def test_the_result_lies_between_the_anchor_and_what_was_learnt(tmp_path: Path) -> None:
+def test_the_result_lies_between_the_anchor_and_what_was_learnt() -> None:
     networks = [build("cbam_cnn", trunk="mobilenet", words=0.4) for _ in range(2)]
     states = [{k: v.clone() for k, v in network.state_dict().items()} for network in networks]
     cbam_cnn.between(networks[0], networks[1], 0.25)
     for name, value in networks[0].state_dict().items():
         torch.testing.assert_close(value, 0.75 * states[0][name] + 0.25 * states[1][name])
-    other, path = build("cbam_cnn", trunk="resnet"), tmp_path / "anchor.pt"
-    kept = {"name": "cbam_cnn", "config": {"trunk": "resnet"}, "state_dict": other.state_dict(), "provenance": {}}
-    torch.save(kept, path)
+
+
+@pytest.mark.parametrize("config", [{"trunk": "resnet"}, {"trunk": "mobilenet", "words": 0.4, "n_classes": 11}])
+def test_an_anchor_of_another_shape_is_refused_before_anything_is_learnt(tmp_path: Path, config: dict) -> None:
+    path, state = tmp_path / "anchor.pt", build("cbam_cnn", **config).state_dict()
+    torch.save({"name": "cbam_cnn", "config": config, "state_dict": state, "provenance": {}}, path)
     with pytest.raises(ModelError, match="another network than the one to be trained"):
-        cbam_cnn._anchor(path, networks[0])
+        cbam_cnn._anchor(path, build("cbam_cnn", trunk="mobilenet", words=0.4))
+
+
+def test_an_ensemble_s_runs_are_called_as_their_networks(tmp_path: Path) -> None:
+    """Else card and weights would be of one name, and the bundle of another."""
+    path = tmp_path / "mine" / "weights.pt"
+    path.parent.mkdir()
+    torch.save({"name": "ms_crnn", "config": {}, "state_dict": {}, "provenance": {}}, path)
+    with pytest.raises(ModelError, match="holds a ms_crnn, not a mine"):
+        ensemble._checkpoint(path, "mine")
+    assert ensemble._checkpoint(path, "ms_crnn")["name"] == "ms_crnn"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +348,9 @@ def test_the_result_lies_between_the_anchor_and_what_was_learnt(tmp_path: Path) 
     [
         (cbam_cnn, ("--profile", "resnet", "--init", "yamnet.npz"), "do not fit this profile"),
         (cbam_cnn, ("--init", "yamnet.npz"), "not YAMNet's weights"),
-        (cbam_cnn, ("--keep", "1.5"), "--keep must be 0 to 1"),
+        (cbam_cnn, ("--init", "yamnet.npz", "--keep", "1.5"), "--keep must be 0 to 1"),
+        (cbam_cnn, ("--keep", "0.5"), "--anchor and --keep are for a network that begins with YAMNet's weights"),
+        (cbam_cnn, ("--profile", "resnet", "--init", "a.pt", "--anchor", "b.pt"), "--anchor and --keep are for"),
         (passt, ("--init", "audioset"), "the AudioSet checkpoint is a PaSST-S"),
         (pretrain, ("ms_crnn", "--irmas", "x", "--batch", "0"), "--batch must be more than 0"),
         (pretrain, ("ms_crnn", "--irmas", "x", "--size", "tiny"), "no MS-CRNN size 'tiny'"),

@@ -16,8 +16,10 @@ from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.errors import InputFileError, UsageError
 from instrec_live.realtime.tagging.find import Item, find, path_of
 from instrec_live.realtime.tagging.job import Job
+from instrec_live.realtime.tagging.part import Heard, Span
 from instrec_live.realtime.tagging.results import ResultsFile
 from instrec_live.realtime.tagging.tally import Record, Tag
+from instrec_live.realtime.tagging.task import Part
 
 TAG = [sys.executable, "-m", "instrec_live.realtime", "tag", "--models", "./one"]
 TAGS = tuple(Tag(name, 0.25, 0.5, 2.5, 1.0, None) for name in INSTRUMENTS)
@@ -98,6 +100,18 @@ def test_storage_that_fails_costs_its_file_only(memory: str, monkeypatch: pytest
     assert tag(find([path_of(memory)]).items[0]).error == "cannot be fetched: connection reset by peer in the middle"
 
 
+def test_no_room_for_a_copy_costs_its_file_only(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    item = find([path_of(memory)]).items[0]
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    assert tag(item).error == "cannot be fetched: No space left on device"
+    part = Job(models=()).do(Part(item, 0, Span(0, None)), FakeTagger())  # type: ignore[arg-type]
+    assert isinstance(part, Heard)
+    assert part.fault == "cannot be fetched: No space left on device"
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("lists")
@@ -117,7 +131,9 @@ def run(place: Path, *argv: str, **options: object) -> subprocess.CompletedProce
 def test_a_list_says_what_to_tag_and_goes_on_where_a_file_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "archive/b b.wav\r\n\narchive/gone.wav\narchive/deep\narchive/b b.wav\n"
     (place / "list.txt").write_text(lines)
+    (place / "long.txt").write_text(f"{300 * 'x'}.wav\n")
     monkeypatch.chdir(place)
+    assert [item.name for item in find([Path("long.txt")]).items] == [f"{300 * 'x'}.wav"]
     listed = find([Path("list.txt")]).items
     assert [item.name for item in listed] == ["archive/b b.wav", "archive/gone.wav", "archive/deep/c.wav"]
     piped = run(place, "-", "-q", "-o", "p.jsonl", "--jobs", "1", input=lines)
@@ -140,7 +156,7 @@ def test_a_list_may_name_addresses_and_the_local_file_system_is_one(place: Path)
 
 @pytest.mark.parametrize(
     ("content", "code", "words"),
-    [(b"\n \n", 4, "no list of paths"), (b"RIFF\0\0", 4, "no list of paths"), (None, 4, "cannot be read")],
+    [(b"\n \n", 4, "no list of paths"), (b"RIFF\0\0", 4, "no list of paths"), (None, 4, "no sound file")],
 )
 def test_a_list_that_is_none_is_one_line(
     place: Path, tmp_path: Path, content: bytes | None, code: int, words: str
@@ -188,6 +204,17 @@ def test_parquet_has_the_rows_of_the_csv_and_is_gone_on_with(tmp_path: Path) -> 
     assert (tmp_path / "r.parquet").read_bytes() == before
     results(tmp_path / "r.parquet", records[:1], force=True)
     assert len(pd.read_parquet(tmp_path / "r.parquet")) == 20
+
+
+def test_a_killed_run_with_labels_is_gone_on_with(place: Path) -> None:
+    pytest.importorskip("pyarrow")
+    argv = ["archive", "-o", "killed.parquet", "--labels", "tracks", "--jobs", "1"]
+    assert run(place, *argv).returncode == 0
+    (place / "killed.parquet").unlink()  # it is made at the end, which a killed run does not reach
+    done = run(place, *argv)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 files are done already" in done.stderr
+    assert (place / "killed.parquet").exists()
 
 
 def test_parquet_takes_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

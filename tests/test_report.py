@@ -14,6 +14,7 @@ from played import a_head, an_update
 from tiny_bundle import write_tiny
 
 from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.outputs import JsonLines, Tally
 from instrec_live.realtime.report.command import run
 
@@ -31,7 +32,7 @@ def _own_log() -> Iterator[None]:
     log.level, log.propagate, log.handlers = before
 
 
-def a_run(path: Path, **changes: object) -> Path:
+def a_run(path: Path, drift: Drift | None = None, **changes: object) -> Path:
     """A run of four updates, a label and a change."""
     tally = Tally(0.5)
     with open(path, "w", encoding="utf-8") as file:
@@ -41,7 +42,7 @@ def a_run(path: Path, **changes: object) -> Path:
             tally.note(update)
         sink.label(7.5, "<b> & $x")
         sink.change({"type": "thresholds", "time": 7.5, "thresholds": {"piano": 0.2}})
-        sink.close(tally.summary("stopped"))
+        sink.close(tally.summary("stopped", drift))
     return path
 
 
@@ -73,8 +74,9 @@ def test_without_outputs_it_makes_a_page_and_a_picture(tmp_path: Path) -> None:
     assert run([str(path), "-q", "--force"]) == 0
 
 
-def test_labels_jumps_and_changes_come_back(tmp_path: Path) -> None:
-    path = a_run(tmp_path / "a.jsonl")
+@pytest.mark.parametrize("drift", [None, Drift(0.01, None), Drift(-0.1234, 50.2)])
+def test_labels_jumps_changes_and_drift_come_back(tmp_path: Path, drift: Drift | None) -> None:
+    path = a_run(tmp_path / "a.jsonl", drift)
     assert run([str(path), "-q", "-o", str(tmp_path / "b.jsonl"), "-o", str(tmp_path / "b.txt")]) == 0
     assert (tmp_path / "b.jsonl").read_text() == path.read_text()
     assert (tmp_path / "b.txt").read_text().splitlines() == [

@@ -22,8 +22,11 @@ from tiny_bundle import write_tiny
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed: pip install '.[serve]'")
 pytest.importorskip("textual_serve", reason="textual-serve is not installed: pip install '.[serve]'")
 
+from instrec_live.models.errors import InputFileError
 from instrec_live.realtime.browser.guard import Guard, is_loopback, origin_of
+from instrec_live.realtime.browser.serve import check
 from instrec_live.realtime.browser.server import NOT_A_KEY, hand_on
+from instrec_live.realtime.settings import parse
 
 RUN = [sys.executable, "-m", "instrec_live.realtime"]
 CHROMIUM = shutil.which("chromium")
@@ -357,6 +360,11 @@ def mistake(*argv: str, path: str = "") -> str:
 @pytest.mark.parametrize(("argv", "words"), BAD, ids=[" ".join(argv) for argv, _ in BAD])
 def test_a_mistake_is_one_line(argv: list[str], words: str) -> None:
     assert words in mistake("--serve", *argv)
+
+
+def test_a_file_of_an_impossible_name_does_not_exist() -> None:
+    with pytest.raises(InputFileError, match="does not exist"):
+        check(parse(["--no-config", "--serve", "--file", "a" * 300]))
 
 
 def test_its_options_are_nothing_without_it() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import write_tiny
 
+from instrec_live.models import Tagger
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.errors import InputFileError, UsageError
+from instrec_live.realtime.errors import InputFileError, ModelError, UsageError
 from instrec_live.realtime.stream import Stream
+from instrec_live.realtime.tagging import results as results_module
 from instrec_live.realtime.tagging.draft import beside
 from instrec_live.realtime.tagging.find import Item, find, name_of
 from instrec_live.realtime.tagging.formats import COLUMNS, FORMATS
@@ -257,7 +260,10 @@ MISTAKES = [
     (["archive", "-o", "precious.csv"], 2, "precious.csv.json"),
     (["archive", "--hop", "0"], 2, "--hop"),
     (["archive", "--jobs", "0"], 2, "--jobs"),
-    (["archive", "--device", "1"], 2, "--device"),
+    (["archive", "--device", "1"], 2, "--device 1 — instrec-live tag --help"),
+    (["archive", "-o", f"{300 * 'r'}.csv"], 2, "r.csv cannot be written: File name too long\n"),
+    (["archive", "-o", f"{300 * 'r'}/r.csv"], 2, "no folder"),
+    (["archive", "--labels", 300 * "l"], 2, "File name too long"),
     (["archive", "--labels", "archive"], 2, "not empty"),
     (["archive", "--models", "./missing"], 5, "no such model folder"),
     (["archive", "--engine", "abacus"], 2, "abacus"),
@@ -282,6 +288,21 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
         ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
     first.close([])
     ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False).close([])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "r.csv.json"]
+
+
+def test_nor_before_the_first_has_put_all_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl")
+    first, refused = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False), []
+
+    def replace(path: Path, text: str) -> None:
+        with pytest.raises(UsageError, match="another run"):
+            ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+        refused.append(path)
+
+    monkeypatch.setattr(results_module, "_replace", replace)
+    first.close([])
+    assert refused == [tmp_path / "r.csv"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
@@ -322,6 +343,12 @@ def test_a_closed_folder_is_named(place: Path, tmp_path: Path) -> None:
         ("b.wav", None),
         ("shut/", "cannot be read: Permission denied"),
     ]
+
+
+def test_a_folder_may_be_called_like_a_list(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mix.txt").mkdir()
+    shutil.copy(place / "archive" / "b.wav", tmp_path / "mix.txt" / "b.wav")
+    assert [item.name for item in find([tmp_path / "mix.txt"]).items] == ["b.wav"]
 
 
 def test_several_paths_are_told_apart_and_none_is_heard_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +425,7 @@ class Deadly(Job):
 def test_a_process_that_dies_costs_its_file_only(place: Path, tmp_path: Path) -> None:
     for name in ("a.wav", "deadly.wav", "unlucky.wav", "z.wav"):
         shutil.copy(place / "archive" / "b.wav", tmp_path / name)
-    with Pool(Deadly(models=()), 2) as pool:
+    with closing(Pool(Deadly(models=()), 2)) as pool:
         records = {record.name: record for record in pool.records(find([tmp_path]).items)}
     assert {name: record.error for name, record in records.items()} == {
         "a.wav": None,
@@ -407,6 +434,34 @@ def test_a_process_that_dies_costs_its_file_only(place: Path, tmp_path: Path) ->
         "z.wav": None,
     }
     assert records["unlucky.wav"].tags == records["z.wav"].tags
+
+
+class Moody(Job):
+    """A job whose results would be others in every process; the first waits for all three."""
+
+    def load(self) -> FakeTagger:  # type: ignore[override]
+        Path(self.models[0], str(os.getpid())).touch()
+        return FakeTagger()
+
+    def tag(self, item: Item, tagger: object) -> Record:
+        until(lambda: len(os.listdir(self.models[0])) == 3)
+        time.sleep(0.3)
+        return super().tag(item, tagger)  # type: ignore[arg-type]
+
+    def facts(self, tagger: Tagger) -> dict[str, object]:
+        return super().facts(tagger) | {"engine": f"that of {os.getpid()}"}
+
+
+def test_a_process_with_another_engine_is_left_out(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = find([place / "archive"]).items
+    with closing(Pool(Moody(models=(str(tmp_path),)), 3)) as pool:
+        (first,) = pool._workers
+        records = list(pool.records(items))
+        assert pool._workers == [first]
+    assert sorted(record.name for record in records) == sorted(item.name for item in items)
+    assert caplog.text.count("a process is left out: there the engine would be another") == 2
 
 
 def test_facts_are_the_same_after_json_and_tell_jobs_apart() -> None:
@@ -429,7 +484,7 @@ def test_a_full_disk_is_told_and_keeps_what_is_there(tmp_path: Path, monkeypatch
     with pytest.raises(UsageError, match="No space left"):
         results.add(Record("b.wav", 1.0, 0.0, tags))
     monkeypatch.undo()
-    results._file.close()
+    results._held.close()
     again = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
     assert again.done == {"a.wav"}
     assert len((tmp_path / "r.csv").read_text().splitlines()) == 21
@@ -443,6 +498,27 @@ def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp
     record = job.tag(item, FakeTagger())  # type: ignore[arg-type]
     assert record.error is not None
     assert "cannot be written" in record.error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_so_they_are_of_a_file_whose_name_is_no_text(place: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff" + 248 * b"a" + b".wav")  # too long for its labels
+    shutil.copy(place / "archive" / "b.wav", tmp_path / name)
+    (item,) = find([tmp_path]).items
+    record = Job(models=(), labels=tmp_path / "tracks").tag(item, FakeTagger())  # type: ignore[arg-type]
+    assert record.error is not None
+    assert "cannot be written: File name too long" in record.error
+    for kind in FORMATS.values():
+        kind.write(record).text.encode()
+
+
+def test_a_library_that_fails_is_a_model_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> Tagger:
+        raise RuntimeError("no such\ninstruction")
+
+    monkeypatch.setattr(Tagger, "load", load)
+    with pytest.raises(ModelError, match="the networks cannot be loaded: RuntimeError"):
+        Job(models=("x",)).load()
 
 
 def test_all_processors_are_used_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

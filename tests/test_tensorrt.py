@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: pip install 'instrec-
 
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.calibration import sigmoid
-from instrec_live.models.engines import cuda, open_engine, tensorrt
+from instrec_live.models.engines import cuda, open_engine, tensorrt, tensorrt_listeners
 from instrec_live.models.engines.engine_cache import EngineCache
 from instrec_live.models.errors import ModelError
 
@@ -178,6 +178,20 @@ def test_a_gpu_that_calculates_wrongly_is_not_believed(runtime, tiny):
     for runtime.trt.off in (0.5, np.nan):
         with pytest.raises(ModelError, match=r"tiny on tensorrt 11\.4 Fake GPU fp16 gives .* off its golden"):
             open_engine(tiny, "tensorrt")
+
+
+def test_ctrl_c_in_its_log_is_raised_after_the_call(runtime, tiny, monkeypatch):
+    """It strikes while TensorRT tells something, where nothing may be raised."""
+
+    def struck(*_):
+        raise KeyboardInterrupt
+
+    engine, listener = open_engine(tiny, "tensorrt:fp32"), tensorrt._listener(runtime.trt)
+    monkeypatch.setattr(tensorrt_listeners._log, "debug", struck)
+    monkeypatch.setattr(FakeCuda, "give", lambda *_: listener.log(listener.Severity.WARNING, "slow") or 0)
+    with pytest.raises(KeyboardInterrupt):
+        engine.logits(windows(1, 128, 300))
+    assert not listener.happened
 
 
 def test_why_not_in_plain_words(monkeypatch):

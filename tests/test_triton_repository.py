@@ -122,6 +122,17 @@ def test_a_folder_in_a_file(tiny, tmp_path):
         write_repository([tiny], tmp_path / "file" / "served")
 
 
+def test_a_network_that_gives_no_logits(tmp_path):
+    import onnx
+
+    model = onnx.load_model_from_string(TINY_ONNX.read_bytes())
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "answer"
+    bundle = write_tiny(tmp_path / "b", onnx=model.SerializeToString())
+    with pytest.raises(ModelError, match=r"b: model\.onnx: it gives answer, and no logits"):
+        write_repository([bundle], tmp_path / "r")
+    assert os.listdir(tmp_path) == ["b"]
+
+
 @pytest.mark.parametrize("name", ["../tiny", "a/b", "", ".", "ti ny", 'a"', "tïny"])
 def test_a_name_that_is_no_folder_s(tmp_path, name):
     with pytest.raises(ModelError, match="cannot call a network"):

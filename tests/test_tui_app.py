@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_stream import FakeStream, info, update
 from pseudo_terminal import in_terminal
+from textual.geometry import Region
 
 from instrec_live.models.errors import AudioDeviceError, UsageError
-from instrec_live.realtime.tui import lateness
+from instrec_live.realtime.tui import lateness, onlooker
 from instrec_live.realtime.tui.app import InstrecApp, run
 from instrec_live.realtime.tui.glyphs import ASCII, PLAIN, UNICODE, for_terminal
-from instrec_live.realtime.tui.help import Help
+from instrec_live.realtime.tui.help import SIGN, Help
 from instrec_live.realtime.tui.messages import NewUpdate, StreamEnded
 
 
@@ -267,9 +270,55 @@ def test_the_palette_offers_what_the_help_page_does_not():
     play(body)
 
 
-def test_latest_wins():
-    assert NewUpdate(update(0)).can_replace(NewUpdate(update(1)))
-    assert not NewUpdate(update(0)).can_replace(StreamEnded())
+def test_updates_that_come_all_at_once_are_all_in_the_picture():
+    async def body(app, pilot, stream):
+        back = replace(update(10), jumped=True)
+        for each in (update(61), back, update(11), update(12)):
+            app.post_message(NewUpdate(each))
+        await settled(app, pilot, lambda: app.picture.update.time == update(12).time)
+        assert app.picture.times.tolist() == [update(number).time for number in (10, 11, 12)]
+        assert len(app.picture.mel) == 3 * 50
+
+    play(body)
+
+
+def test_the_palette_saves_a_picture_in_the_present_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def body(app, pilot, stream):
+        app.deliver_screenshot()
+        await settled(app, pilot, lambda: list(tmp_path.glob("*.svg")) and app._notifications)
+        (picture,) = tmp_path.glob("instrec-*.svg")
+        drawn = picture.read_text(encoding="utf-8")
+        assert "accordion" in drawn
+        assert "url(" not in drawn.replace("url(#", "")  # nothing of another site's
+        assert picture.name in next(iter(app._notifications)).message
+
+    play(body)
+
+
+def test_where_there_is_no_hangup_the_screen_is_drawn_all_the_same(monkeypatch):
+    monkeypatch.setattr(onlooker, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(InstrecApp, "is_headless", False)
+    monkeypatch.delattr(signal, "SIGHUP")
+
+    async def body(app, pilot, stream):
+        assert "accordion" in lines(app)[3]
+
+    play(body)
+
+
+def test_help_that_breaks_lines_keeps_its_columns():
+    async def body(app, pilot, stream):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        page = app.screen.query_one("Static").render_lines(Region(0, 0, 40, 200))
+        shown = ["".join(segment.text for segment in strip).rstrip() for strip in page]
+        start = shown.index("A row") + 1
+        assert shown[start].startswith(f"  {UNICODE.active}".ljust(SIGN) + "sounds now")
+        assert shown[start + 1].startswith(" " * SIGN + "bold")
+
+    play(body, size=(40, 10))
 
 
 def test_a_storm_of_sizes():

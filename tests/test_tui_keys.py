@@ -72,6 +72,18 @@ def test_plus_moves_all_where_no_row_is_selected_and_the_palette_undoes_it():
     play(body)
 
 
+@pytest.mark.parametrize(("threshold", "key"), [(0.97, "plus"), (0.02, "minus")])
+def test_a_threshold_beyond_the_keys_range_does_not_turn_back(threshold, key):
+    async def body(app, pilot, stream):
+        stream.set_thresholds({"accordion": threshold})
+        await pilot.press("down", key)
+        assert stream.info.thresholds["accordion"] == threshold
+        await pilot.press("minus" if key == "plus" else "plus")
+        assert stream.info.thresholds["accordion"] == pytest.approx(threshold + (-0.05 if key == "plus" else 0.05))
+
+    play(body)
+
+
 def test_m_opens_a_bar_for_every_network_below_the_selected_row():
     async def body(app, pilot, stream):
         await pilot.press("down", "m")
@@ -90,6 +102,19 @@ def test_m_without_a_selection_opens_what_sounds_most_surely():
         await pilot.press("m")
         await pilot.pause()
         assert app.view.selected == INSTRUMENTS[int(update(60).probabilities.argmax())]
+
+    play(body)
+
+
+def test_m_opens_bars_whenever_there_are_none_to_be_seen():
+    async def body(app, pilot, stream):
+        await pilot.press("m", "escape", "m")  # with the row its bars went too
+        await pilot.pause()
+        assert sum("passt" in line for line in lines(app)[3:]) == 1
+        await pilot.press("slash", *"bass", "enter", "m")  # the row is hidden
+        await pilot.pause()
+        assert app.view.selected == "bass"
+        assert "passt" in lines(app)[4]
 
     play(body)
 
@@ -280,6 +305,37 @@ def test_no_portaudio_is_said_on_the_list():
         assert "PortAudio is not installed" in "\n".join(lines(app))
 
     play(body, look=look)
+
+
+def test_names_and_troubles_are_read_as_they_are():
+    found = iter([[InputDevice(0, "USB [/b] Audio", 2, 48_000, True, "ALSA")], None])
+
+    def look():
+        if (devices := next(found, None)) is None:
+            raise AudioDeviceError("the devices cannot be listed: Internal [PaErrorCode -9986] [/")
+        return devices
+
+    async def body(app, pilot, stream):
+        await pilot.press("d")
+        await listed(app, pilot)
+        await pilot.pause()
+        assert "USB [/b] Audio   2 ch" in "\n".join(lines(app))
+        app.screen.refresh_list()
+        await settled(app, pilot, lambda: "[PaErrorCode -9986] [/" in "\n".join(lines(app)))
+
+    play(body, look=look)
+
+
+def test_a_notice_leaves_the_prompt_free():
+    async def body(app, pilot, stream):
+        app.notify("a file is being heard, not a microphone", markup=False)
+        await pilot.press("l", *"second song")
+        await pilot.pause()
+        shown = lines(app)
+        assert shown[-2].strip().rstrip("▌") == "second song"
+        assert any("not a microphone" in line for line in shown[-4:-2])
+
+    play(body)
 
 
 def test_a_visitor_may_look_but_not_write_or_open():

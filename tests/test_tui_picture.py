@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.tui.bar import clock
+from instrec_live.realtime.tui.events import COLUMN, stretch_runs
 from instrec_live.realtime.tui.fitting import length
 from instrec_live.realtime.tui.glyphs import ASCII, UNICODE
 from instrec_live.realtime.tui.header import header_runs
+from instrec_live.realtime.tui.layout import SIDE
 from instrec_live.realtime.tui.picture import PEAK_FALL, SETTLED, Picture, Stretch
+from instrec_live.realtime.tui.rows import Rows
 from instrec_live.realtime.tui.status import state_run, status_runs
-from instrec_live.realtime.tui.view import Sorting
+from instrec_live.realtime.tui.view import Sorting, View
 from instrec_live.realtime.update import State
 
 
@@ -199,3 +203,30 @@ def test_the_log_mel_of_the_last_minute_is_kept_in_a_quarter_of_the_bands():
     assert picture.mel.shape == (6000, 32)
     assert picture.mel[-1, 0] == pytest.approx(update(129).mel[:4, -1].mean(), abs=1e-6)
     assert picture_of([update(0, mel=None)]).mel.shape == (0, 32)
+
+
+def test_a_device_that_is_lost_for_long_costs_no_memory():
+    lost = [replace(update(9), state=State.DEVICE_LOST, active=(), mel=None, age_s=float(age)) for age in range(500)]
+    picture = picture_of([*(update(number) for number in range(10)), *lost])
+    assert picture.update is lost[-1]
+    assert picture.times.tolist() == [update(number).time for number in range(10)]
+    assert len(picture.trail) == len(picture.skips) == 10
+
+
+def test_rows_that_were_hidden_come_back_in_the_order_of_the_instruments():
+    rows = Rows(picture_of([only("piano", 0.0, 1.0)]), UNICODE)
+    rows.order = ("piano", "bass")
+    rows.redraw = lambda: None
+    rows.show(rows.picture, View(sorting=Sorting.SCORE))
+    assert rows.order == ("piano", "bass", *(name for name in INSTRUMENTS if name not in ("piano", "bass")))
+
+
+@pytest.mark.parametrize("start", [41.0, 3641.0, 86_441.0])
+@pytest.mark.parametrize("stretch", [Stretch("mallet_percussion", 0, 31), Stretch("a label " * 9, 0, 0, label=True)])
+def test_entries_exits_and_labels_are_whole_all_evening(start, stretch):
+    moved = replace(stretch, start=start, stop=start + stretch.stop)
+    runs = stretch_runs(moved, UNICODE)
+    assert length(runs) == COLUMN <= SIDE
+    text = "".join(part for _, part in runs)
+    assert clock(start, hours=False) + " " in text
+    assert stretch.label or text.rstrip().endswith(f"out {clock(start + 31, hours=False)}")

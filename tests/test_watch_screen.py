@@ -140,6 +140,16 @@ def test_the_keys_act_on_the_source_that_is_open_and_on_no_other():
     play(body)
 
 
+def test_thresholds_are_as_they_were_when_a_source_was_first_opened():
+    async def body(app, pilot, hub):
+        before = dict(hub.streams["news"].info.thresholds)
+        await press(pilot, "enter", "plus", "escape", "enter", "plus")
+        app.action_reset_thresholds()
+        assert hub.streams["news"].info.thresholds == before
+
+    play(body)
+
+
 def test_escape_first_lets_go_then_lists_and_the_view_is_kept():
     async def body(app, pilot, hub):
         await press(pilot, "enter", "s", "2", "down", "escape")

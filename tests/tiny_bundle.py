@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from instrec_live.models.bundle import Bundle, write_bundle
 from instrec_live.models.calibration import Platt
@@ -30,3 +31,15 @@ def write_tiny(path: Path, name: str = "tiny", *, bias: float = 0.0, threshold: 
         "model_card": "# tiny\n",
     }
     return write_bundle(path, **(content | changes))
+
+
+def onnx_with_external_data(location: str) -> bytes:
+    """tiny.onnx, but its matrix is to be read from another file."""
+    onnx = pytest.importorskip("onnx", reason="making an external tensor needs onnx")
+    model = onnx.load(TINY_ONNX)
+    matrix = model.graph.initializer[1]
+    matrix.ClearField("raw_data")
+    matrix.data_location = onnx.TensorProto.EXTERNAL
+    matrix.external_data.add(key="location", value=location)
+    content: bytes = model.SerializeToString()
+    return content

@@ -92,6 +92,10 @@ def main() -> None:
     parser.add_argument("--keep", type=float, help="the anchor's share in the result (0.5; of the beginning 0.15)")
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
+    begins = args.init is not None and recipe.network["trunk"] == "mobilenet"  # with a trunk that knows music
+    if not begins and (args.anchor is not None or args.keep is not None):
+        raise UsageError("--anchor and --keep are for a network that begins with YAMNet's weights",
+                         "give them with --init, or leave them out")  # fmt: skip
     if args.keep is None:
         args.keep = 0.15 if args.anchor is None else 0.5
     if not 0 <= args.keep <= 1:
@@ -102,7 +106,7 @@ def main() -> None:
         load_yamnet(network, args.init)
     elif args.init is not None:
         print(take_over(network, args.init), file=sys.stderr)
-    if args.init is None or recipe.network["trunk"] != "mobilenet":
+    if not begins:
         # Without a trunk that knows music there is nothing to be held to, and nothing to be careful with.
         carry_out(args, replace(recipe, slow=(), imitate=0.0, distil=0.0, music_only=False), network)
         return
@@ -114,11 +118,15 @@ def main() -> None:
 
 def _anchor(path: Path, like: nn.Module) -> nn.Module:
     anchor = network_of(load_checkpoint(path))
-    if anchor.state_dict().keys() != like.state_dict().keys():
+    if _shapes(anchor) != _shapes(like):
         raise ModelError(
             f"{path}: another network than the one to be trained", "give the weights.pt of --profile probe"
         )
     return anchor
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
 
 
 @torch.no_grad()

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.calibration import sigmoid
-from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.export import load_checkpoint, milliseconds, network_of
+from instrec_live.models.errors import InputFileError, ModelError, UsageError
+from instrec_live.models.export import Checkpoint, load_checkpoint, milliseconds, network_of
 from instrec_live.models.golden import chord
 from instrec_live.models.half_weights import round_to_half
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
@@ -103,6 +103,19 @@ def scenes_of(folder: Path, count: int = 320, seconds: float = 5.0) -> Clips:
     return Clips(names, labels, mask, np.array(names), labels.sum(1) == 1, [e.log_mel for e in examples])
 
 
+def _checkpoint(path: Path, name: str) -> Checkpoint:
+    """The checkpoint of a run, which must be called as its network: bundle, card and ensemble know it by that name.
+
+    Raises:
+        ModelError: it is not there, or another network's.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint["name"] != name:
+        raise ModelError(f"{path}: holds a {checkpoint['name']}, not a {name}",
+                         "--models takes networks, and a run's folder is called as its network")  # fmt: skip
+    return checkpoint
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--valid", action="append", required=True, metavar="SPEC", help=f"clips to fit on: {DATA}")
@@ -125,7 +138,7 @@ def main() -> None:
     torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
     names = args.models.split(",")
     clips = clips_of(to_validate_on(open_all(args.valid)))
-    checkpoints = {name: load_checkpoint(args.runs / name / "weights.pt") for name in names}
+    checkpoints = {name: _checkpoint(args.runs / name / "weights.pt", name) for name in names}
     networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, clips) for name, network in networks.items()}
     unseen = cross_validated(logits, clips)
@@ -144,7 +157,7 @@ def main() -> None:
             elsewhere = f", on scenes of held-out timbres {new:.3f}"
         print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
     index = args.phrases / "index.json"
-    sources = json.loads(index.read_text())["sources"] if index.is_file() else []
+    sources = json.loads(index.read_text(encoding="utf-8"))["sources"] if index.is_file() else []
     command = without_folders("python -m training.ensemble " + " ".join(sys.argv[1:]))
     for name, network in networks.items():
         checkpoint = checkpoints[name]

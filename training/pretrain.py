@@ -96,7 +96,7 @@ def main() -> None:
         together.check(recipe.batch)
         recipe = recipe.resolved(len(train_rows), together.device)
         train(recipe, network, feed, to, None, valid, None, together, args.workers, args.threads,
-              args.checkpoint_every, args.tensorboard)  # fmt: skip
+              args.checkpoint_every, args.tensorboard, program="pretrain")  # fmt: skip
         if together.leads:
             said = f"python -m training.{args.network} --init {to / 'weights.pt'} begins with these weights"
             print(f"{to / 'weights.pt'}: {said}", file=sys.stderr)

@@ -3,7 +3,7 @@
 import logging
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +87,14 @@ class EngineCache:
         wants.
 
         Raises:
-            ModelError: the folder is not the user's alone, or cannot be made.
+            ModelError: the folder is not the user's alone, or cannot be made or written to.
         """
-        try:
-            self._make()
-        except OSError as e:
-            raise ModelError(f"{self.folder}: {e.strerror}", "it keeps TensorRT's engines and must be yours") from e
-        with alone(self.folder / ".building.lock"):
+        with ExitStack() as held:
+            try:
+                self._make()
+                held.enter_context(alone(self.folder / ".building.lock"))
+            except OSError as e:
+                raise ModelError(f"{self.folder}: {e.strerror}", "it keeps TensorRT's engines and must be yours") from e
             yield
 
     def kept(self) -> list[Kept]:

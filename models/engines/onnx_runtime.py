@@ -12,7 +12,6 @@ FloatArray = NDArray[np.float32]
 
 _FATAL = 4  # log severity: what fails is raised, not printed over the screen
 
-
 PRECISIONS = ("fp32", "int8")
 
 
@@ -31,7 +30,7 @@ class OnnxRuntimeEngine:
     def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
         import onnxruntime
 
-        onnx = bundle.onnx if precision == "fp32" else bundle.int8()
+        file, onnx = ("model.onnx", bundle.onnx) if precision == "fp32" else ("model.int8.onnx", bundle.int8())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -48,7 +47,7 @@ class OnnxRuntimeEngine:
                 onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )  # which has nothing to fall back to, and says so on stdout
         except Exception as e:  # onnxruntime's exceptions have no common base but this
-            raise ModelError(f"{bundle.path}: {self.name} refuses model.onnx: {_first_line(e)}") from e
+            raise ModelError(f"{bundle.path}: {self.name} refuses {file}: {_first_line(e)}") from e
         # It keeps the file's bytes to fall back to other providers; there are none, and they are 20 MB.
         vars(self._session).update(_model_bytes=None)
         _check_faces(bundle, self._session)
@@ -72,7 +71,7 @@ class RecallingOnnxRuntimeEngine(OnnxRuntimeEngine):
 
     def __init__(self, bundle: Bundle, threads: int, precision: str) -> None:
         super().__init__(bundle, threads, precision)
-        self.width = int(bundle.network["width"])
+        self.width = bundle.width
         optional = [(i.name, i.shape[1]) for i in self._session.get_overridable_initializers() if len(i.shape) == 2]
         if optional != [("heard", self.width)]:
             raise ModelError(

@@ -91,12 +91,14 @@ def explanation(choice: Choice) -> str:
 
 
 def _still_holds(known: Mapping[str, object], bundles: Sequence[Bundle]) -> bool:
-    """The engine is usable still, and none has been built since that was to be built first."""
+    """The engine is usable still, without having to be built again, and none has been built since that was to be built
+    first."""
     name, left_out = known["engine"], known["left_out"]
     assert isinstance(name, str)
     assert isinstance(left_out, Mapping)
     unbuilt = [other for other, why in left_out.items() if why == probe_memory.UNBUILT]
-    return engines.reason_against(name) is None and not any(_built(other, bundles) for other in unbuilt)
+    usable = engines.reason_against(name) is None and _built(name, bundles)
+    return usable and not any(_built(other, bundles) for other in unbuilt)
 
 
 def _built(name: str, bundles: Sequence[Bundle]) -> bool:

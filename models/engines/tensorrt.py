@@ -63,7 +63,7 @@ class TensorRtEngine:
         engines.verify_golden(self, bundle, precision)  # a GPU's arithmetic is looked at before it is believed
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
-        """log-mel float32 [B, 128, T], T 200…1000 -> logits float32 [B, 20]."""
+        """log-mel float32 [B, 128, T], T 96…1000 -> logits float32 [B, 20]."""
         if self._runner is not None:
             shape = np.shape(log_mel)
             if len(shape) != 3 or shape[1] != N_MELS or not PATCH <= shape[2] <= FRAMES[1]:

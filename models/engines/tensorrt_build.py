@@ -39,7 +39,7 @@ def precise(onnx: bytes, precision: str) -> bytes:
 
 
 def build(trt: Any, onnx: bytes, logger: Any, timings: bytes = b"", report: Report | None = None) -> Built:
-    """Build an engine for batches 1…16 of 200…1000 frames, fastest for one window of 10 s.
+    """Build an engine for batches 1…16 of 96…1000 frames, fastest for one window of 10 s.
 
     Args:
         trt: the library.

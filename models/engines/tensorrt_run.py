@@ -66,7 +66,7 @@ class Runner:
         self._usual = self._context()
 
     def logits(self, log_mel: FloatArray) -> FloatArray:
-        """log-mel float32 [B, 128, T], any B, T 200…1000 -> logits float32 [B, 20].
+        """log-mel float32 [B, 128, T], any B, T 96…1000 -> logits float32 [B, 20].
 
         Raises:
             GpuError: the GPU is lost, has no memory left, or fails.
@@ -96,6 +96,7 @@ class Runner:
             else:
                 self._enqueue(self._usual, key)
             self._gpu.wait()
+            self._logger.happened.raise_what_happened()
             return self._host["logits"][:count].reshape(-1, len(INSTRUMENTS)).copy()
 
     def _worth_recording(self, key: tuple[int, int]) -> bool:

@@ -93,7 +93,7 @@ def write_repository(bundles: Sequence[Bundle], path: str | os.PathLike[str]) ->
 
     Raises:
         UsageError: something is there already, or the folder cannot be written.
-        ModelError: two bundles have one name, a name that cannot be a folder's, or a network that does not fit float16.
+        ModelError: two bundles have one name, a name that cannot be a folder's, or a network that gives no logits.
     """
     from instrec_live.models.half_precision import to_half
 
@@ -112,7 +112,10 @@ def write_repository(bundles: Sequence[Bundle], path: str | os.PathLike[str]) ->
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
             fresh = Path(scratch) / "fresh"
             for name, (bundle, precision) in models.items():
-                onnx = bundle.onnx if precision == "fp32" else to_half(bundle.onnx)
+                try:
+                    onnx = bundle.onnx if precision == "fp32" else to_half(bundle.onnx)
+                except ValueError as error:
+                    raise ModelError(f"{bundle.path}: model.onnx: {error}", "export it again") from error
                 folder = fresh / name / str(version_of(bundle))
                 folder.mkdir(parents=True)
                 (folder / "model.onnx").write_bytes(onnx)

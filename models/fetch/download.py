@@ -95,6 +95,7 @@ def download(
         UsageError: a URL of another kind.
         InputFileError: it cannot be reached, breaks off again and again, or is not the file it should be.
         InstrecError: the disk has not the space.
+        OSError: the folder, or a file in it, cannot be made.
     """
     if url.partition(":")[0].lower() not in _SCHEMES:
         raise UsageError(f"{url}: only http, https and file addresses can be fetched")

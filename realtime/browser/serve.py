@@ -1,6 +1,7 @@
 """--serve: opens the port, says the address, and serves until told to stop."""
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
@@ -76,7 +77,7 @@ def check(settings: Settings) -> None:
             raise UsageError(f"--{name} does not go with --serve: {why}")
     if settings.public_url is not None and origin_of(settings.public_url) is None:
         raise UsageError(f"--public-url {settings.public_url}: not an address", "as in https://music.example/")
-    if settings.file is not None and not settings.file.exists():
+    if settings.file is not None and not os.path.exists(settings.file):  # also of a name that no file can have
         raise InputFileError(f"{settings.file} does not exist")
 
 

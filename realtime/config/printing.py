@@ -9,6 +9,7 @@ from typing import Any
 
 from instrec_live.models.errors import UsageError
 from instrec_live.realtime.config.reading import asked, default_path, holds_many, keys
+from instrec_live.realtime.errors import printable
 from instrec_live.realtime.options import parser
 
 _WIDTH = 100
@@ -29,10 +30,10 @@ def written(argv: Sequence[str]) -> list[str]:
     grammar, both = parser(), asked(argv)
     lines = [
         "# Settings of instrec-live: the options of its command line, which overrule this file.",
-        f"# It is looked for as {_printable(default_path())}; --config names another.",
+        f"# It is looked for as {printable(str(default_path()))}; --config names another.",
     ]
     if both.path is not None:
-        lines.append(f"# In force now: {_printable(both.path)}")
+        lines.append(f"# In force now: {printable(str(both.path))}")
     known = {action.dest: key for key, action in keys(grammar).items()}
     tables: list[str] = []
     for group in grammar._action_groups:
@@ -100,9 +101,5 @@ def _quoted(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{_printable(text)} is not Unicode, and a settings file is", "give it another name") from None
+        raise UsageError(f"{printable(text)} is not Unicode, and a settings file is", "give it another name") from None
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _printable(text: str | Path) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))

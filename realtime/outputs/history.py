@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.outputs.stretches import Stretch, Stretches, goes_on
-from instrec_live.realtime.update import Update
+from instrec_live.realtime.update import State, Update
 
 CELLS = 4096  # of time; more than a picture has pixels
 MOST_EVENTS = 2000  # stretches that are kept one by one, and so many labels
@@ -64,6 +64,9 @@ class History:
         since = self._time if goes_on(update, self._time) and math.isfinite(self._time) else update.time - self._hop
         self._time = update.time
         self.heard += update.time - since
+        self._keep(self._open.after(update))
+        if update.state is State.DEVICE_LOST:  # there is nothing to be heard
+            return
         sounds = np.array([name in update.active for name in INSTRUMENTS])
         first, last = self._reach(since, update.time)
         # As JSON lines have them, so that a report is the same picture.
@@ -72,7 +75,6 @@ class History:
         np.maximum(self._shades[first:last], shade, out=self._shades[first:last])
         self._active[first:last] |= sounds
         self.highest = np.maximum(self.highest, probabilities.astype(np.float32))
-        self._keep(self._open.after(update))
 
     def label(self, time: float, text: str) -> None:
         if len(self.labels) < MOST_EVENTS:

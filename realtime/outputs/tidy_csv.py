@@ -10,11 +10,11 @@ from typing import Any, TextIO
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.outputs.files import write_whole
 from instrec_live.realtime.outputs.sink import Sink, Summary
-from instrec_live.realtime.update import Update
+from instrec_live.realtime.update import State, Update
 
 
 class TidyCsv(Sink):
-    """One row per update and instrument: time, instrument, probability, active and gap (1 or 0)."""
+    """One row per hop and instrument: time, instrument, probability, active and gap (1 or 0)."""
 
     def __init__(self, file: TextIO, head: Mapping[str, Any]) -> None:
         self._file, self._csv = file, csv.writer(file, lineterminator="\n")
@@ -22,6 +22,8 @@ class TidyCsv(Sink):
         file.flush()
 
     def write(self, update: Update) -> None:
+        if update.state is State.DEVICE_LOST:  # no hop: one a second, all of the same time
+            return
         time = round(update.time, 3)
         for name, p in zip(INSTRUMENTS, update.probabilities, strict=True):
             self._csv.writerow([time, name, round(float(p), 4), int(name in update.active), int(update.gap)])

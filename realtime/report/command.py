@@ -93,9 +93,9 @@ def replay(run: "Run", outlets: "Outlets") -> None:
         InputFileError: a line is damaged; the sinks have been closed after what came before.
     """
     from instrec_live.realtime.outputs import Tally
-    from instrec_live.realtime.report.run import line_of, moment, update_of
+    from instrec_live.realtime.report.run import drift_of, line_of, moment, update_of
 
-    tally, ended = Tally(run.hop), "failed"
+    tally, ended, drift = Tally(run.hop), "failed", None
     try:
         for record in run:
             try:
@@ -107,7 +107,7 @@ def replay(run: "Run", outlets: "Outlets") -> None:
                     case "label":
                         outlets.label(moment(record["time"]), line_of(record["text"]))
                     case "summary":
-                        ended = str(record["ended"])
+                        ended, drift = str(record["ended"]), drift_of(record)
                     case "header":
                         raise ValueError("a second run begins here")
                     case _:
@@ -115,7 +115,7 @@ def replay(run: "Run", outlets: "Outlets") -> None:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise run.damaged(f"not as instrec-live writes it ({type(error).__name__}: {error})") from error
     finally:
-        outlets.close(tally.summary(ended))
+        outlets.close(tally.summary(ended, drift))
 
 
 def _check(paths: Sequence[Path], earlier: Path) -> None:

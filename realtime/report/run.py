@@ -11,6 +11,7 @@ import numpy as np
 from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import WINDOW_SECONDS
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.errors import printable
 from instrec_live.realtime.update import State, Update
 
@@ -54,7 +55,7 @@ class Run:
             while line := self._line():
                 record = _object(line)
                 if record is not None:
-                    if record.get("channel") == self._channel:
+                    if record.pop("channel", None) == self._channel:  # as if it had been alone
                         yield record
                 elif self._file.peek(1):
                     raise self.damaged("it is not JSON")
@@ -90,6 +91,7 @@ class Run:
             raise InputFileError(f"{self._path}: there is no channel {self._channel!r}", self._channels(first))
         if self._channel is None and "channel" in head:
             raise InputFileError(f"{self._path} tells of many sources", self._channels(first))
+        head.pop("channel", None)
         if head.get("instruments") != list(INSTRUMENTS):
             raise InputFileError(f"{self._path} tells of other instruments than this version knows")
         hop = head.get("hop")
@@ -148,6 +150,16 @@ def update_of(record: Mapping[str, Any]) -> Update:
         gap=bool(record.get("gap", False)),
         no_signal=bool(record.get("no_signal", False)),
     )
+
+
+def drift_of(record: Mapping[str, Any]) -> Drift | None:
+    """How far the device's clock was off, of a summary; None where that was not measured.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    seconds, ppm = record.get("drift_s"), record.get("drift_ppm")
+    return None if seconds is None else Drift(number(seconds), None if ppm is None else number(ppm))
 
 
 def number(value: object) -> float:

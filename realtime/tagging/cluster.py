@@ -7,14 +7,13 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from instrec_live.realtime.errors import InstrecError, ModelError, UsageError, printable
 from instrec_live.realtime.tagging.find import Item
 from instrec_live.realtime.tagging.hand import Hand
 from instrec_live.realtime.tagging.options import cores
-from instrec_live.realtime.tagging.plan import Plan
+from instrec_live.realtime.tagging.plan import Plan, unlike
 from instrec_live.realtime.tagging.tally import Record
 from instrec_live.realtime.tagging.task import Task
 
@@ -55,8 +54,8 @@ class _Worker:
 
 
 class Cluster:
-    """As many processes as there are processors, or as asked for, each with the networks loaded once. Has the face of
-    `Pool`: a context manager; leaving it ends the processes.
+    """As many processes as there are processors, or as asked for, each with the networks loaded once, until `close`
+    ends them. Has the face of `Pool`.
 
     A process that dies, alone or with its machine, is replaced as soon as there is a place for another; a machine that
     joins is used.
@@ -72,7 +71,7 @@ class Cluster:
         facts: what the results depend on, as the first process found it. Processes that find other facts are left out.
 
     Raises:
-        UsageError: there is no such cluster.
+        UsageError: there is no such cluster, or no machine of it has processors enough for one process.
         ModelError: the networks cannot be loaded.
     """
 
@@ -82,8 +81,9 @@ class Cluster:
         self._left_out: set[str] = set()  # machines
         self._deaths = 0  # while loading, in a row
         self.facts: dict[str, Any] = {}
-        _connect(address or os.environ.get("RAY_ADDRESS", "") or "local", jobs)
+        _connect(address or os.environ.get("RAY_ADDRESS", "") or "local", jobs, job.threads)
         try:
+            _check_size(job.threads)
             self._actor: Any = ray.remote(num_cpus=job.threads, max_restarts=0)(Hand)
             self._hire()
             while not any(worker.ready for worker in self._workers):
@@ -93,14 +93,6 @@ class Cluster:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> "Cluster":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all processes at once, and the cluster too if it was begun here."""
@@ -176,12 +168,11 @@ class Cluster:
             if not self.facts:
                 raise facts
             why = facts.message
-        elif self.facts in ({}, facts):
+        elif (unlikeness := unlike(facts, self.facts or facts)) is None:
             self.facts, worker.ready = facts, True
             return
         else:
-            other = [key for key in facts if facts[key] != self.facts.get(key)]
-            why = f"there the {' and '.join(other)} would be another (--engine names one)"
+            why = unlikeness
         self._dismiss(worker)
         if not self._workers:
             raise ModelError(f"no machine of the cluster is left that can go on: on {machine} {why}")
@@ -209,8 +200,8 @@ class Cluster:
         self._workers.remove(worker)
 
 
-def _connect(address: str, jobs: int | None) -> None:
-    """Join a cluster, or begin one here.
+def _connect(address: str, jobs: int | None, threads: int) -> None:
+    """Join a cluster, or begin one here that has room for so many processes of so many threads.
 
     Raises:
         UsageError: there is none at the address.
@@ -221,9 +212,8 @@ def _connect(address: str, jobs: int | None) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address == "local":
-            ray.init(
-                "local", num_cpus=jobs or cores(), include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet
-            )
+            room = threads * (jobs or max(1, cores() // threads))
+            ray.init("local", num_cpus=room, include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
             return
         if address != "auto":
             _knock(address)
@@ -236,6 +226,18 @@ def _connect(address: str, jobs: int | None) -> None:
         ) from error
     finally:
         signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)  # Ray takes it for itself
+
+
+def _check_size(threads: int) -> None:
+    """Whether a process finds a place at all: Ray would wait for a larger machine for ever, and say nothing.
+
+    Raises:
+        UsageError: it finds none.
+    """
+    machines = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    largest = int(max(machines, default=0.0))
+    if largest < threads:
+        raise UsageError(f"--threads {threads}: the largest machine of the cluster has {largest} processors")
 
 
 def _knock(address: str) -> None:

@@ -1,7 +1,9 @@
 """instrec-live tag: from the command line to the results of many files, and an exit code."""
 
 import logging
+import os
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
@@ -46,7 +48,7 @@ def _tag(settings: TagSettings, items: Sequence[Item]) -> int:
     job = _job(settings)
     if settings.output is not None and settings.output.suffix.lower() == PARQUET:
         _check_there("pyarrow", f"--output {settings.output}")
-    with _workers(job, settings, items) as workers:
+    with closing(_workers(job, settings, items)) as workers:
         results: Results
         if settings.output is None:
             results = Printed(order)
@@ -106,7 +108,7 @@ class _Count:
 
     def in_words(self, total: int) -> str:
         """ "40 files, 2 with errors: 1920 s of sound in 52 s, 37 × real time"."""
-        took = monotonic() - self._began
+        took = max(monotonic() - self._began, 1e-9)  # a coarse clock may not have moved
         files = f"{self.done} file{'' if self.done == 1 else 's'}" + (f" of {total}" if self.done < total else "")
         errors = f", {self.failed} with errors" if self.failed else ""
         return (
@@ -123,7 +125,9 @@ def _job(settings: TagSettings) -> "Job":
 
 def _check_begun(settings: TagSettings) -> None:
     """Labels may be written over only by the run that goes on with them, or by force."""
-    going_on = settings.output is not None and settings.output.exists()
+    from instrec_live.realtime.tagging.results import growing
+
+    going_on = settings.output is not None and os.path.exists(growing(settings.output))
     for folder in {settings.labels, settings.per_hop} - {None}:
         assert folder is not None
         if not (going_on or settings.force) and _filled(folder):
@@ -133,4 +137,9 @@ def _check_begun(settings: TagSettings) -> None:
 
 
 def _filled(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be looked into: {error.strerror}") from error

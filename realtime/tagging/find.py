@@ -74,7 +74,7 @@ def find(paths: Sequence[Path | str]) -> Found:
     """
     search = _Search(alone=len(paths) == 1)
     for path in paths:
-        if isinstance(path, Path) and (str(path) == "-" or path.suffix.lower() in LISTS):
+        if isinstance(path, Path) and _is_list(path):
             listed = _lines(path)
             search.alone = False
             for each in listed:
@@ -111,7 +111,7 @@ class _Search:
         """A file, which may be called anything, or all below a folder."""
         if isinstance(path, str):
             self._take_url(path)
-        elif path.is_dir():
+        elif os.path.isdir(path):  # Path.is_dir minds names that are too long and folders that are closed
             self._take_folder(path)
         else:
             self._add(Item(name_of(path), path, path))
@@ -142,6 +142,10 @@ class _Search:
 
     def _add(self, item: Item) -> None:
         self.items.setdefault(item.name, item)
+
+
+def _is_list(path: Path) -> bool:
+    return str(path) == "-" or (path.suffix.lower() in LISTS and not os.path.isdir(path))
 
 
 def _lines(path: Path) -> list[Path | str]:

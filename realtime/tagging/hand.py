@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instrec_live.realtime.errors import InstrecError, ModelError, printable
+from instrec_live.realtime.errors import InstrecError, ModelError
 from instrec_live.realtime.tagging.task import Task
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ class Hand:
             return machine, self._job.facts(self._tagger)
         except InstrecError as error:
             return machine, error
-        except Exception as error:
-            return machine, ModelError(f"the networks cannot be loaded: {printable(repr(error))}")
 
     def do(self, task: Task) -> tuple["Result", list[tuple[int, str]]]:
         """What comes of a task, and what is to be said of it in the log."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.tagger import Tagger
 from instrec_live.realtime import outputs
-from instrec_live.realtime.errors import InputFileError, InstrecError, printable
+from instrec_live.realtime.errors import InputFileError, InstrecError, ModelError, printable
 from instrec_live.realtime.smoothing import Smoothing, live_thresholds
 from instrec_live.realtime.stream import Stream
 from instrec_live.realtime.tagging import part
@@ -51,9 +51,15 @@ class Job:
         """The networks, which serve for any number of files.
 
         Raises:
-            ModelError, UsageError: as `Tagger.load`.
+            ModelError, UsageError: as `Tagger.load`, and of whatever else a library may raise: who asked for the work
+                is in another process.
         """
-        return Tagger.load(self.models, self.engine, self.threads, self.weights)
+        try:
+            return Tagger.load(self.models, self.engine, self.threads, self.weights)
+        except InstrecError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the networks cannot be loaded: {printable(repr(error))}") from error
 
     def levels(self, tagger: Tagger) -> NDArray[np.float32]:
         """The thresholds in force, float32 [20]."""
@@ -174,7 +180,8 @@ def _recorded(item: Item, hear: Callable[[Tally], str | None]) -> Record:
     except InstrecError as error:
         fault = error.message
     except OSError as error:  # of the files written beside
-        fault = f"is heard, but its {error.filename or 'labels'} cannot be written: {error.strerror or error}"
+        what = printable(str(error.filename or "labels"))  # a name of any bytes
+        fault = f"is heard, but its {what} cannot be written: {error.strerror or error}"
     except Exception as error:  # a file that finds a defect of ours must not end the run of the others
         fault = f"finds a defect of the program: {printable(repr(error))}"
     return tally.record(item.name, fault)

@@ -88,12 +88,13 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
         raise UsageError(
             f"--output {output}: the kind of output is told by the name", "end it in .csv, .jsonl or .parquet"
         )
-    if output is not None and output.is_dir():
+    # os.path finds nothing where Path raises: names that are too long, folders that are closed.
+    if output is not None and os.path.isdir(output):
         raise UsageError(f"{output} is a folder", "name a file in it")
-    if output is not None and not output.parent.is_dir():
+    if output is not None and not os.path.isdir(output.parent):
         raise UsageError(f"{output} cannot be written: there is no folder {output.parent}")
     for name, folder in (("--labels", given.labels), ("--per-hop", given.per_hop)):
-        if folder is not None and folder.exists() and not folder.is_dir():
+        if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
             raise UsageError(f"{name} {folder}: it is no folder")
     return TagSettings(
         paths=tuple(given.paths),

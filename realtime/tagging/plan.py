@@ -3,7 +3,8 @@
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from instrec_live.realtime.errors import printable
 from instrec_live.realtime.tagging.find import Item
@@ -71,3 +72,9 @@ class Plan:
         self._parts.pop(name, None)
         self._waiting = deque(each for each in self._waiting if each.item.name != name)
         return Record(name, None, None, (), f"makes the process that reads it die ({death})")
+
+
+def unlike(facts: Mapping[str, Any], first: Mapping[str, Any]) -> str | None:
+    """Why a process must not work beside the first one, by what the results of each depend on; None if it may."""
+    other = [key for key in facts if facts[key] != first.get(key)]
+    return f"there the {' and '.join(other)} would be another (--engine names one)" if other else None

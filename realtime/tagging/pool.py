@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from instrec_live.realtime.errors import ModelError
 from instrec_live.realtime.tagging.find import Item
-from instrec_live.realtime.tagging.plan import Plan
+from instrec_live.realtime.tagging.plan import Plan, unlike
 from instrec_live.realtime.tagging.tally import Record
 from instrec_live.realtime.tagging.worker import Worker
 
@@ -21,9 +20,10 @@ _TRIES = 2  # a process may have been killed for another's sake; twice with the 
 
 
 class Pool:
-    """As many processes as asked for, each with the networks loaded once. A context manager; leaving it ends them.
+    """As many processes as asked for, each with the networks loaded once, until `close` ends them.
 
-    The first is there at once, so that engine "auto" is chosen by it alone; the others come with the work.
+    The first is there at once, so that engine "auto" is chosen by it alone; the others come with the work. Where that
+    choice cannot be remembered they may choose otherwise: then they are left out.
 
     Attributes:
         facts: what the results depend on, as the first process found it.
@@ -48,14 +48,6 @@ class Pool:
             self.close()
             raise
 
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End all processes at once."""
         for worker in self._workers:
@@ -65,7 +57,7 @@ class Pool:
         """A record for each item, in the order in which they are done.
 
         Raises:
-            ModelError: the processes die as soon as they are started.
+            ModelError: the processes die as soon as they are started, or are none that may go on.
         """
         plan = Plan(items, _TRIES)
         while plan.waiting or any(worker.task for worker in self._workers):
@@ -83,12 +75,22 @@ class Pool:
                     record = self._bury(worker, plan)
                 else:
                     record = plan.done(task, result) if task is not None and result is not None else None
+                    if worker.facts is not None and (why := unlike(worker.facts, self.facts)) is not None:
+                        self._leave_out(worker, why)
                 if record is not None:
                     yield record
 
     def _free(self) -> int:
         """How many processes have nothing to do, or will have when they are loaded."""
         return sum(worker.task is None for worker in self._workers)
+
+    def _leave_out(self, worker: Worker, why: str) -> None:
+        worker.stop()
+        self._workers.remove(worker)
+        self._jobs -= 1
+        if not self._jobs:
+            raise ModelError(f"no process is left that can go on: {why}")
+        log.warning("a process is left out: %s", why)
 
     def _bury(self, worker: Worker, plan: Plan) -> Record | None:
         """Without a process that died; its file gets another try, or the record that says so."""

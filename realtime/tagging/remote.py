@@ -42,8 +42,12 @@ def fetched(url: str) -> Iterator[Path]:
         InputFileError, UsageError: it is not there, cannot be reached, or there is no room for it.
     """
     files, path = _opened(url)
-    with tempfile.TemporaryDirectory(prefix="instrec-live-", ignore_cleanup_errors=True) as folder:
-        here = Path(folder, path.rstrip("/").rsplit("/", 1)[-1])
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="instrec-live-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InputFileError(f"{url} cannot be fetched: {_reason(error)}") from error
+    with folder as name:
+        here = Path(name, path.rstrip("/").rsplit("/", 1)[-1])
         _reached(url, "fetched", lambda: files.get_file(path, str(here)))
         yield here
 

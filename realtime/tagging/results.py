@@ -4,14 +4,17 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from instrec_live.models.fetch.lock import alone
 from instrec_live.realtime.errors import UsageError, printable
 from instrec_live.realtime.tagging.formats import FORMATS, PARQUET, TaggedCsv, Written
 from instrec_live.realtime.tagging.tally import Record
 
+_KEPT = "what is in it is kept; the same command goes on from there"
 _WORDS = {"paths": "set of paths", "gate_db": "gate", "per_hop": "--per-hop", "labels": "--labels"}
 
 
@@ -27,6 +30,12 @@ class Results(Protocol):
     def add(self, record: Record) -> None: ...
     def close(self, order: Sequence[str]) -> None:
         """Bring the records into this order of names."""
+
+
+def growing(path: Path) -> Path:
+    """The file that gets record by record: of a Parquet file, which cannot grow, FILE.jsonl, which stays to go on
+    from."""
+    return path.with_name(path.name + ".jsonl") if path.suffix.lower() == PARQUET else path
 
 
 class Printed:
@@ -74,8 +83,7 @@ class ResultsFile:
     of a record at the end is cut off.
 
     Args:
-        path: ends in .csv, .jsonl or .parquet. A Parquet file cannot grow: the records stand in FILE.jsonl meanwhile,
-            and stay there to go on from.
+        path: ends in .csv, .jsonl or .parquet. See `growing` for the last.
         facts: all that the results depend on, ready for JSON.
         force: begin anew, whatever is there.
 
@@ -87,26 +95,21 @@ class ResultsFile:
     def __init__(self, path: Path, facts: Mapping[str, Any], force: bool) -> None:
         self._facts = path.with_name(path.name + ".json")
         self._table: Path | None = None  # to be made of the records at the end
-        if path.suffix.lower() == PARQUET:
-            self._table, path = path, path.with_name(path.name + ".jsonl")
+        if growing(path) != path:
+            self._table, path = path, growing(path)
         self.path = path
-        if self._table is not None and self._table.exists() and not path.exists() and not force:
+        if self._table is not None and os.path.exists(self._table) and not os.path.exists(path) and not force:
             raise self._foreign(f"there is no {path.name} to go on from", self._table)
         self._format = FORMATS[path.suffix.lower()]
-        try:
-            self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - open until `close`
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            _lock(self._file, path)
-            earlier = [] if force else self._earlier(facts)
-            self._begin(facts, earlier)
-        except OSError as error:
-            self._file.close()
-            raise self._unwritable(error) from error
-        except UsageError:
-            self._file.close()
-            raise
+        with ExitStack() as begun:
+            try:
+                begun.enter_context(alone(_lock(path), f"{path} is being written by another run"))
+                self._file: BinaryIO = begun.enter_context(open(path, "ab", buffering=0))
+                earlier = [] if force else self._earlier(facts)
+                self._begin(facts, earlier)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            self._held = begun.pop_all()  # the file and its lock, until `close`
         self._written = {written.name: written for written in earlier}  # of a file tried again, the last
         self.done = frozenset(written.name for written in self._written.values() if not written.failed)
 
@@ -120,26 +123,23 @@ class ResultsFile:
         try:
             _append(self._file, written.text)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._unwritable(error, _KEPT) from error
         self._written[record.name] = written
 
     def close(self, order: Sequence[str]) -> None:
         """Put the records in this order of names; those of files that are no longer there come last."""
-        self._file.close()
         first = {name: self._written[name] for name in order if name in self._written}
         texts = [written.text for written in (first | self._written).values()]
-        try:
-            _replace(self.path, "".join([self._format.head, *texts]))
-            if self._table is not None:
-                from instrec_live.realtime.tagging import parquet
+        with self._held:  # no other run may begin before all is in its place
+            try:
+                self._file.close()  # Windows replaces no open file
+                _replace(self.path, "".join([self._format.head, *texts]))
+                if self._table is not None:
+                    from instrec_live.realtime.tagging import parquet
 
-                parquet.write(self._table, texts)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def gone(self, order: Sequence[str]) -> int:
-        """How many files have results, and are not among these."""
-        return len(self._written.keys() - set(order))
+                    parquet.write(self._table, texts)
+            except OSError as error:
+                raise self._unwritable(error, _KEPT) from error
 
     def _earlier(self, facts: Mapping[str, Any]) -> list[Written]:
         """The whole records of an earlier run, as they stand in the file."""
@@ -188,11 +188,8 @@ class ResultsFile:
             "choose another --output, or replace it with --force",
         )
 
-    def _unwritable(self, error: OSError) -> UsageError:
-        return UsageError(
-            f"{self.path} cannot be written: {error.strerror}",
-            "what is in it is kept; the same command goes on from there",
-        )
+    def _unwritable(self, error: OSError, hint: str | None = None) -> UsageError:
+        return UsageError(f"{self.path} cannot be written: {error.strerror}", hint)
 
 
 def _append(file: BinaryIO, text: str) -> None:
@@ -213,16 +210,10 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Let no second run write the same file, where the system can see to it; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError(f"{path} is being written by another run", "wait for it, or choose another --output") from None
+def _lock(path: Path) -> Path:
+    """The file that says that somebody writes this one, by whatever link."""
+    path = Path(os.path.realpath(path))
+    return path.with_name(f".{path.name}.lock")
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from instrec_live.realtime.errors import InstrecError, ModelError
+from instrec_live.realtime.errors import InstrecError
 from instrec_live.realtime.tagging.task import Task
 
 if TYPE_CHECKING:
@@ -146,8 +146,6 @@ def _work(pipe: Connection, job: "Job") -> None:
         told: object = Ready(job.facts(tagger))
     except InstrecError as error:
         told = error
-    except Exception as error:
-        told = ModelError(f"the networks cannot be loaded: {type(error).__name__}: {error}")
     while True:
         pipe.send(told)
         try:

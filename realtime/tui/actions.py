@@ -24,6 +24,7 @@ from instrec_live.realtime.tui.themes import DARK, LIGHT
 from instrec_live.realtime.tui.view import Minute, Sorting, View
 
 STEP = 0.05  # of a threshold
+LOWEST, HIGHEST = 0.05, 0.95  # how far the keys move one
 SPEEDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
 
@@ -133,7 +134,7 @@ class Actions(App[None]):
         """Move the selected instrument's threshold, or all of them."""
         names = INSTRUMENTS if self.view.selected is None else (self.view.selected,)
         now = self.stream.info.thresholds
-        self.set_thresholds({name: min(0.95, max(0.05, round(now[name] + steps * STEP, 4))) for name in names})
+        self.set_thresholds({name: moved(now[name], steps) for name in names})
 
     def action_reset_thresholds(self) -> None:
         """As they were at the beginning."""
@@ -147,9 +148,10 @@ class Actions(App[None]):
 
     def action_networks(self) -> None:
         """A bar for every network, below the selected row; of none, below what sounds most surely."""
-        view = replace(self.view, opened=not self.view.opened)
-        if view.opened and view.selected is None:
-            view = replace(view, selected=INSTRUMENTS[int(self.picture.probabilities.argmax())])
+        rows, heard = self.board.rows, self.picture.probabilities
+        view = replace(self.view, opened=not rows.opened)
+        if view.opened and view.selected not in rows.order:
+            view = replace(view, selected=max(rows.order, key=lambda name: float(heard[INSTRUMENTS.index(name)])))
         self.look_at(view)
 
     def action_solo(self, number: int) -> None:
@@ -161,7 +163,7 @@ class Actions(App[None]):
 
     def action_minute(self) -> None:
         """The last minute the other way."""
-        cells = columns(self.board.rows.size.width, len(self.stream.info.models)).minute
+        cells = columns(self.board.rows.scrollable_content_region.width, len(self.stream.info.models)).minute
         heat = cells >= HEAT_FROM if self.view.minute is Minute.AUTO else self.view.minute is Minute.HEAT
         self.look_at(replace(self.view, minute=Minute.LINE if heat else Minute.HEAT))
 
@@ -265,3 +267,8 @@ class Actions(App[None]):
     def action_light_or_dark(self) -> None:
         """The program's other theme."""
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+
+def moved(threshold: float, steps: int) -> float:
+    """A threshold so many steps higher, within 0.05…0.95; one that is beyond already does not turn back."""
+    return max(min(LOWEST, threshold), min(max(HIGHEST, threshold), round(threshold + steps * STEP, 4)))

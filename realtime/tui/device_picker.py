@@ -7,6 +7,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -66,9 +67,9 @@ class DevicePicker(ModalScreen[InputDevice | None]):
         kept = self.devices[at].name if self.devices and at is not None and at < len(self.devices) else None
         self.devices = found
         options.clear_options()
-        options.add_options([Option(self.line(device)) for device in found])
+        options.add_options([Option(Content(self.line(device))) for device in found])
         if not found:
-            options.add_option(Option(trouble or "no microphone is connected", disabled=True))
+            options.add_option(Option(Content(trouble or "no microphone is connected"), disabled=True))
             return
         names = [device.name for device in found]
         here = [number for number, device in enumerate(found) if self.is_present(device)]
@@ -81,8 +82,7 @@ class DevicePicker(ModalScreen[InputDevice | None]):
     def line(self, device: InputDevice) -> str:
         """ "▸ Scarlett 2i2   2 ch, 48000 Hz, ALSA"."""
         sign = self.mark if self.is_present(device) else " "
-        text = f"{sign} {printable(device.name)}   {device.channels} ch, {device.rate} Hz, {device.host_api}"
-        return text.replace("[", r"\[")
+        return f"{sign} {printable(device.name)}   {device.channels} ch, {device.rate} Hz, {device.host_api}"
 
     def action_move(self, steps: int) -> None:
         """Go a line down (1) or up (-1)."""

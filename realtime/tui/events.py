@@ -11,20 +11,25 @@ from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.tui.line import Palette
 from instrec_live.realtime.tui.picture import Picture, Stretch
 
-COLUMN = 42  # cells for one entry
+NAME = 21
+COLUMN = NAME + 25  # cells for one entry: also of an evening, whose times are "in 01:02:03 out 01:02:45"
 
 
 def stretch_runs(stretch: Stretch, glyphs: Glyphs) -> list[Run]:
-    """ "▸ piano   in 00:41  out 01:12", COLUMN cells wide; without "out" while it sounds."""
+    """ "▸ piano   in 00:41 out 01:12", COLUMN cells wide; without "out" while it sounds."""
     if stretch.label:
-        text = fitted(stretch.name, COLUMN - 14, glyphs.ellipsis)
-        return [("entered", f" {glyphs.label} {text}"), ("label", f" at {clock(stretch.start, hours=False)}  ")]
+        time = f" at {clock(stretch.start, hours=False)}  "
+        text = fitted(stretch.name, COLUMN - 3 - len(time), glyphs.ellipsis)
+        return [("entered", f" {glyphs.label} {text}"), ("label", time)]
     sounds = stretch.stop is None
     name = f" {glyphs.active if sounds else ' '} {DISPLAY_NAMES[stretch.name]}"
     times = f"in {clock(stretch.start, hours=False)}"
     if stretch.stop is not None:
         times += f" out {clock(stretch.stop, hours=False)}"
-    return [("entered" if sounds else "left", f"{name:<22}"), ("label", fitted(times, COLUMN - 22, glyphs.ellipsis))]
+    return [
+        ("entered" if sounds else "left", f"{name:<{NAME}}"),
+        ("label", fitted(times, COLUMN - NAME, glyphs.ellipsis)),
+    ]
 
 
 class Events(Palette):

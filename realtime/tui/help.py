@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
+from rich.console import Group, RenderableType
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +16,7 @@ from instrec_live.realtime.tui.glyphs import Glyphs
 from instrec_live.realtime.update import StreamInfo
 
 Chapter = tuple[str, list[tuple[str, str]]]  # title, [(sign, meaning)]
+SIGN = 15  # cells for a sign and the blanks around it
 
 
 def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool, listed: bool = False) -> list[Chapter]:
@@ -72,8 +75,10 @@ def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool, listed: bool = Fa
                 ("WARMING", "less than 10 s heard so far: answers are still rough"),
                 ("QUIET", "too soft to judge: nothing is shown as sounding"),
                 ("CATCHING UP", "too slow for this machine: share of windows left out"),
-                ("DEVICE LOST", "the microphone gives no sound any more"),
+                ("DEVICE LOST", "the microphone gives no sound any more; it is looked for"),
+                ("NO UPDATE", "nothing new has come for longer than it should take"),
                 ("FROZEN", "the picture is held; listening goes on"),
+                ("ENDED", "the sound is over"),
             ],
         ),
         ("Keys", chosen),
@@ -94,18 +99,14 @@ class Help(ModalScreen[None]):
         self.told, self.heading = told, title
 
     def compose(self) -> ComposeResult:
-        text = Text()
-        text.append(self.heading, Style(bold=True))
-        text.append("   esc closes this page\n", Style(dim=True))
+        page: list[RenderableType] = [
+            Text.assemble((self.heading, Style(bold=True)), ("   esc closes this page", Style(dim=True)))
+        ]
         airy = self.app.size.height >= 30
         for title, entries in self.told:
-            text.append("\n" * airy + f"{title}\n", Style(italic=True))
-            for sign, meaning in entries:
-                text.append(f"  {sign:<13}", Style(bold=True))
-                text.append(f"{meaning}\n")
-        text.rstrip()
+            page += [Text("\n" * airy + title, Style(italic=True)), _beside(entries)]
         with VerticalScroll():
-            yield Static(text)
+            yield Static(Group(*page))
 
     def action_scroll(self, lines: int) -> None:
         """Scroll a line down (1) or up (-1)."""
@@ -113,3 +114,13 @@ class Help(ModalScreen[None]):
 
     def on_click(self) -> None:
         self.dismiss()
+
+
+def _beside(entries: list[tuple[str, str]]) -> Table:
+    """Signs, and their meanings beside them, which a narrow page breaks into lines of their own column."""
+    table = Table.grid()
+    table.add_column(width=SIGN, style=Style(bold=True))
+    table.add_column()
+    for sign, meaning in entries:
+        table.add_row(Text(f"  {sign}"), Text(meaning))
+    return table

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from instrec_live.models.instruments import INSTRUMENTS
 
 ROWS = len(INSTRUMENTS)
-SIDE = 42  # cells of the list of entries and exits, where it stands beside the rows
+SIDE = 46  # cells of the list of entries and exits, where it stands beside the rows
 SIDE_FROM = 160  # columns from which it does
 
 

@@ -19,14 +19,11 @@ class Updates(Controls, Protocol):
 
 
 class NewUpdate(Message):
-    """An update arrived. Latest wins: one that waits in the queue is dropped for a newer one."""
+    """An update arrived."""
 
     def __init__(self, update: Update) -> None:
         super().__init__()
         self.update = update
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, NewUpdate)
 
 
 class StreamEnded(Message):

@@ -3,9 +3,13 @@
 import asyncio
 import math
 import os
+import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
+from io import StringIO
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -86,9 +90,26 @@ class Onlooker(Actions):
         yield from self.commands()
         yield from (command for command in super().get_system_commands(screen) if command.title != "Keys")
 
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """Save the screen where recordings go, in the present folder: not everybody has one for downloads.
+
+        The picture's letters are the reader's own: Textual's would be fetched from another site by whoever looks.
+        """
+        picture = re.sub(r"@font-face \{.*?\}\s*", "", self.export_screenshot(), flags=re.DOTALL)
+        return self.deliver_text(
+            StringIO(picture),
+            save_directory=path or ".",
+            save_filename=filename or f"instrec-{datetime.now():{time_format or '%Y%m%d-%H%M%S'}}.svg",
+            open_method="browser",
+            mime_type="image/svg+xml",
+            name="screenshot",
+        )
+
     def on_mount(self) -> None:
         self.heard = time.monotonic()
-        if not self.is_headless:
+        if sys.platform != "win32" and not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.set_interval(1.0, self.look_late)

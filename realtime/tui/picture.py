@@ -112,7 +112,8 @@ class Picture:
         past = self.forgotten(update.time) if update.jumped else self
         passed = 0.0 if past.update is None else update.time - past.update.time
         values = _voices(update, self.info.models)
-        keep = past.times > update.time - SPAN + 1e-9
+        # One that brings no new sound, of a device that is lost, takes the place of the one before.
+        keep = (past.times > update.time - SPAN + 1e-9) & (past.times < update.time)
         names = set(update.active)
         entered = past.entered.copy()
         entered[[INSTRUMENTS.index(name) for name in names - past.active]] = update.time

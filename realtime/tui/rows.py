@@ -59,7 +59,8 @@ class Rows(Strips, can_focus=False):
             return
         chosen = view.selected is not None and view.selected != self.view.selected
         self.picture, self.view, self.since = picture, view, since
-        order = picture.order(view.sorting, (*self.order, *(set(INSTRUMENTS) - set(self.order))), self.voice)
+        hidden = (name for name in INSTRUMENTS if name not in self.order)
+        order = picture.order(view.sorting, (*self.order, *hidden), self.voice)
         self.order = tuple(name for name in order if view.admits(name))
         self.redraw()
         if chosen and view.selected in self.order:

@@ -48,8 +48,10 @@ def train(
     checkpoint_every: float = 120.0,
     tensorboard: bool = False,
     finish: Callable[[nn.Module], None] | None = None,
+    program: str | None = None,
 ) -> nn.Module:
-    """Train, or go on training, in the folder `to`; `finish` may change the resulting weights before they are kept.
+    """Train, or go on training, in the folder `to`; `finish` may change the resulting weights before they are kept, and
+    with them is kept which `program` trained them, if not the network's own recipe.
 
     Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds), `log.jsonl` and `log.csv` (losses and
     figures), and at the end `weights.pt` (the result).
@@ -108,7 +110,12 @@ def train(
         if finish is not None:
             finish(result)
         if crew.leads:
-            provenance = {"command": _command(recipe), "recipe": recipe.as_dict(), "steps": run.step, "best": run.best}
+            provenance = {
+                "command": _command(program or recipe.name),
+                "recipe": recipe.as_dict(),
+                "steps": run.step,
+                "best": run.best,
+            }
             save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
                  "state_dict": result.state_dict(), "provenance": provenance})  # fmt: skip
         return result
@@ -223,8 +230,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _command(recipe: Recipe) -> str:
-    return without_folders(" ".join(["python -m", f"training.{recipe.name}", *sys.argv[1:]]))
+def _command(program: str) -> str:
+    return without_folders(" ".join(["python -m", f"training.{program}", *sys.argv[1:]]))
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

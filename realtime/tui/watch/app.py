@@ -88,6 +88,7 @@ class WatchApp(Onlooker):
         self.listing = Listing(self.sources, hub.engine_name, self.glyphs)
         self.opened: str | None = None
         self.views: dict[str, View] = {}  # how each was last looked at
+        self.thresholds: dict[str, dict[str, float]] = {}  # of each, when it was first looked at
         self.waiting: deque[tuple[str, Said]] = deque()
         self.told = False  # that something waits
 
@@ -156,6 +157,7 @@ class WatchApp(Onlooker):
         self.opened, self.heard = source.name, source.came
         view = replace(self.views.get(source.name, View()), frozen=False)
         self.turn_to(source.stream, picture, view, Board(picture, self.glyphs, source.name))
+        self.first_thresholds = self.thresholds.setdefault(source.name, self.first_thresholds)
         await self.push_screen(Alone(self.board))
         self.draw()
 

@@ -29,6 +29,7 @@ def chapters(glyphs: Glyphs) -> list[Chapter]:
                 ("QUIET", "too soft to judge: nothing is shown as sounding"),
                 ("GAP", "some of the last 10 s is missing: answers may be wrong"),
                 ("CATCHING UP", "too slow for this machine: windows are left out"),
+                ("PAUSED", "a file that you have paused"),
                 ("NO UPDATE", "nothing new has come for longer than it should take"),
                 ("DEVICE LOST", "the device gives no sound any more; it is looked for"),
                 ("FAILED", "it ended, and why; the others go on"),

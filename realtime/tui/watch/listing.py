@@ -82,7 +82,7 @@ class Listing(Screen[None]):
     def draw(self) -> None:
         """Draw the sources as they were when they were last shown."""
         view, now = self.view, self.now
-        before = [*self.order, *(set(self.sources) - set(self.order))]
+        before = [*self.order, *(name for name in self.sources if name not in self.order)]
         self.order = view.arranged(self.sources, before, now)
         self.overview.show(self.sources, now)
         self.counts.show(self.sources, len(self.order), view, now)
