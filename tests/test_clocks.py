@@ -18,7 +18,7 @@ from instrec_live.realtime.stream import Stream
 
 REALTIME = Path(capture.__file__).parent
 # The day on which something was made stands in headers and names of files, and nowhere else.
-DATED = {"outputs/head.py", "tagging/results.py", "takes.py"}
+DATED = {"outputs/head.py", "tagging/results.py", "takes.py", "tui/onlooker.py"}
 
 
 def asks_for_the_day(path: Path) -> bool:
