@@ -147,18 +147,27 @@ class Analysis:
         hear the piece's windows together with others."""
         before, self.end = self.end, self.end + len(samples)
         self._mel.push(samples)
-        newest, seconds = samples[-self._hop :], len(samples) / SAMPLE_RATE
-        level = health.level_db(newest)
-        quiet = self._gate.step(level, seconds)
+        level, quiet = self._gated(samples)
         windows = () if quiet else self._windows(before)  # nothing to hear, nothing to compute
         mel = self._new_mel(before) if self._keep_mel else None
-        return Piece(self.end, seconds, level, health.peak_db(newest), quiet, windows, skipped, mel)
+        seconds, peak = len(samples) / SAMPLE_RATE, health.peak_db(samples[-self._hop :])
+        return Piece(self.end, seconds, level, peak, quiet, windows, skipped, mel)
 
     def pass_over(self, samples: FloatArray) -> None:
         """Take sound of which no window will be asked for, nor one that reaches back to it."""
         self.end += len(samples)
-        self._gate.step(health.level_db(samples[-self._hop :]), len(samples) / SAMPLE_RATE)
+        self._gated(samples)
         self._mel.reset(self.end)
+
+    def _gated(self, samples: FloatArray) -> tuple[float, bool]:
+        """Level of the newest hop, dBFS, and whether it is quiet by then. The gate sees every hop of the sound: with
+        windows skipped, a short rest at the end must not pass for a long one."""
+        level, quiet = health.FLOOR_DB, False
+        for stop in range((len(samples) - 1) % self._hop + 1, len(samples) + 1, self._hop):
+            part = samples[max(0, stop - self._hop) : stop]
+            level = health.level_db(part)
+            quiet = self._gate.step(level, len(part) / SAMPLE_RATE)
+        return level, quiet
 
     def _new_mel(self, before: int) -> FloatArray:
         """The frames that the sound since sample `before` has completed, the newest of them if it is very long."""

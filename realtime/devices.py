@@ -114,7 +114,7 @@ def list_input_devices_fresh() -> list[InputDevice]:
     Raises:
         AudioDeviceError: PortAudio is missing, fails or hangs.
     """
-    command = [sys.executable, "-m", "instrec_live.realtime", "--list-devices", "--json"]
+    command = [sys.executable, "-m", "instrec_live.realtime", "--no-config", "--list-devices", "--json"]
     try:
         run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOOK_WITHIN, check=False)
     except subprocess.TimeoutExpired as error:
@@ -230,7 +230,7 @@ def rescan() -> None:
     Raises:
         AudioDeviceError: PortAudio cannot start again, or its driver hangs.
     """
-    if _driver_hangs.is_set():
+    if _hanging:
         raise AudioDeviceError("the audio driver does not answer any more", "restart the program")
     sd = sounddevice()
     with portaudio:
@@ -249,22 +249,22 @@ def _start_again(sd: Any) -> None:
         raise AudioDeviceError(f"PortAudio cannot start again: {error}") from error
 
 
-_driver_hangs = threading.Event()
+_hanging: set[object] = set()  # calls into the driver that have not come back
 _shutting = threading.Lock()
 
 
-def give_up_on_driver() -> None:
-    """Never ask PortAudio for anything again, for a call into the driver has not come back; not even at exit."""
-    _driver_hangs.set()
+def give_up_on_driver(call: object) -> None:
+    """Ask PortAudio for nothing any more, not even at exit, for a call into the driver has not come back."""
+    _hanging.add(call)
     atexit.unregister(sounddevice()._exit_handler)
 
 
 def shut(stream: Any, seconds: float) -> None:
     """Close a PortAudio stream. A driver whose device is gone may never return: it must not hold up the program.
 
-    If it returns after all, PortAudio can be used again.
+    Once all that hung have returned after all, PortAudio can be used again.
     """
-    closed, given_up = False, False
+    closed = False
 
     def close() -> None:
         nonlocal closed
@@ -272,14 +272,14 @@ def shut(stream: Any, seconds: float) -> None:
         stream.close(ignore_errors=True)
         with _shutting:
             closed = True
-            if given_up:
-                _driver_hangs.clear()
-                atexit.register(sounddevice()._exit_handler)
+            if stream in _hanging:
+                _hanging.remove(stream)
+                if not _hanging:
+                    atexit.register(sounddevice()._exit_handler)
 
     closer = threading.Thread(target=close, daemon=True, name="close-device")
     closer.start()
     closer.join(seconds)
     with _shutting:
         if not closed:
-            given_up = True
-            give_up_on_driver()
+            give_up_on_driver(stream)

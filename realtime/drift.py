@@ -71,8 +71,10 @@ class DriftMeter:
         if last is None or last.stretch != point.stretch or point.wall - last.wall >= self._span:
             self._points.append(point)
         if len(self._points) > _MOST:
-            self._points = _halved(self._points)[-_MOST // 2 :]
-            self._span *= 2
+            fewer = _halved(self._points)
+            if len(fewer) < _MOST * 3 // 4:  # else most of them stand alone between gaps, and the oldest must go
+                self._span *= 2
+            self._points = fewer[-_MOST // 2 :]
 
 
 def _halved(points: list[_Point]) -> list[_Point]:

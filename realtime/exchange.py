@@ -89,8 +89,12 @@ def _once_more(old: Source, channels: int | None) -> MicrophoneSource | MonitorS
         return MonitorSource(old.monitor, channels)
     assert isinstance(old, MicrophoneSource)
     rescan()
-    again = found_again(old.device, old.namesakes, list_input_devices())
-    return MicrophoneSource(again.index, channels)
+    return _again(old, channels)
+
+
+def _again(old: MicrophoneSource, channels: int | None) -> MicrophoneSource:
+    """The same microphone, whose number may be another since PortAudio has looked again."""
+    return MicrophoneSource(found_again(old.device, old.namesakes, list_input_devices()).index, channels)
 
 
 def _changed(live: LiveSound, source: Source) -> Source:
@@ -104,5 +108,5 @@ def _after_rescan(live: LiveSound, old: MicrophoneSource, device: int | str | No
         try:
             return _changed(live, MicrophoneSource(device, channels))
         except InstrecError:
-            live.change_to(MicrophoneSource(f"{old.device.name}, {old.device.host_api}", old.channels))
+            live.change_to(_again(old, old.channels))
             raise

@@ -16,10 +16,8 @@ _FEWEST_WINDOWS = 10  # one slow first window is not yet a trend
 
 
 def level_db(samples: NDArray[np.float32]) -> float:
-    """RMS of a block in dBFS, floored at -120."""
-    if not len(samples):
-        return FLOOR_DB
-    return _decibel(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
+    """RMS of a block in dBFS, floored at -120, without its offset: many a microphone has one, and nobody hears it."""
+    return _decibel(float(np.std(samples, dtype=np.float64))) if len(samples) else FLOOR_DB
 
 
 def peak_db(samples: NDArray[np.float32]) -> float:

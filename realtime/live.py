@@ -7,26 +7,20 @@ from contextlib import contextmanager
 from math import inf
 from time import monotonic
 
-import numpy as np
-from numpy.typing import NDArray
-
-from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
+from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.capture import Capture, Intake
 from instrec_live.realtime.devices import give_up_on_driver
 from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.errors import AudioDeviceError
-from instrec_live.realtime.hops import last_piece
+from instrec_live.realtime.pieces import Pieces
 from instrec_live.realtime.playing.clock import Clock
-from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
+from instrec_live.realtime.ring_buffer import RingBuffer
 from instrec_live.realtime.search import Search
 from instrec_live.realtime.sound import Lost, Sound
 from instrec_live.realtime.sources import FileSource, Source
 
-FloatArray = NDArray[np.float32]
-
 _JOIN_WITHIN = 1.0  # s; a thread may be stuck in a driver
 _TELL_EVERY = 1.0  # s, while there is no sound
-_WINDOW = round(WINDOW_SECONDS * SAMPLE_RATE)
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +28,9 @@ log = logging.getLogger(__name__)
 class LiveSound:
     """The sound of a source in real time.
 
-    One thread iterates `sounds`, and alone begins and ends captures; each capture has its own resampler, ring and
-    thread. `seek`, `change_to` and `close` come from any thread: they only leave word and end the present capture.
+    One thread iterates `sounds`, and alone begins anew; each time with other `Pieces`, which have their own resampler,
+    ring and thread. `seek`, `change_to` and `close` come from any thread: they only leave word and end the present
+    pieces.
     While a source is lost, a `Search` has a thread of its own, in which `bring_back` may call `change_to`.
 
     A source that takes a lost one's place begins as much later as wall-clock time (of the monotonic clock) passed
@@ -73,20 +68,18 @@ class LiveSound:
         self._jump: float | None = None  # second to go on from
         self._away = self._changed = self._lost = False
         self._again_at: float | None = None  # when another source took the place of a lost one, monotonic s
+        self._returned = False  # whether that one is the same device
         self._search: Search | None = None
         self._closed = threading.Event()
         self._error: Exception | None = None
-        self._xruns = self._bad_samples = 0  # of sources before this one
+        self._xruns = self._bad_samples = 0  # of sources and pieces before these
         self._drift: Drift | None = None  # of the same device, before it was lost
-        self._ring: RingBuffer
-        self._capture: Capture
-        self._heard: int  # samples handed on since the sound began, or began anew
-        self._prepare()
+        self._pieces = self._anew()
 
     @property
     def xruns(self) -> int:
         """Times that sound was lost, of all sources so far."""
-        return self._xruns + self.source.xruns
+        return self._xruns + self._pieces.overruns + self.source.xruns
 
     @property
     def bad_samples(self) -> int:
@@ -105,17 +98,17 @@ class LiveSound:
 
     def age(self) -> float:
         """Wall-clock seconds since the newest sound handed on was captured."""
-        return self._capture.age(self._heard)
+        return self._pieces.age()
 
     @property
     def gap(self) -> bool:
         """Whether some sound is missing in the last ten seconds handed on."""
-        return self._capture.gaps.within(self._heard - _WINDOW, self._heard)
+        return self._pieces.gap
 
     @property
     def drift(self) -> Drift | None:
         """How far the source's clock is off, as far as that is known; None for a source that is paced by ours."""
-        now, before = self._capture.drift.drift, self._drift
+        now, before = self._pieces.capture.drift.drift, self._drift
         return before if now is None or (now.ppm is None and before is not None) else now
 
     def seek(self, time: float) -> None:
@@ -124,22 +117,22 @@ class LiveSound:
         with self._lock:
             self._jump = time
             self._clock.set(time)
-            self._end_capture()
+            self._end_pieces()
 
     def change_to(self, source: Source, begun: float | None = None) -> None:
         """Go on with another source, and let go of the old one. Returns once that is closed.
 
-        `begun`: when its sound began, s of the monotonic clock; None for now.
+        `begun`: of a lost one that is back, when its sound began, s of the monotonic clock; None: of another one, now.
         """
         with self._lock:
             if self._lost or self._again_at is not None:
-                self._again_at = monotonic() if begun is None else begun
+                self._again_at, self._returned = monotonic() if begun is None else begun, begun is not None
             self._lost, self._error = False, None
             old, self.source = self.source, source
             counted = old.xruns
             self._xruns, self._bad_samples = self._xruns + counted, self._bad_samples + old.bad_samples
             self._changed = True
-            self._end_capture()
+            self._end_pieces()
         old.close()
         with self._lock:
             self._xruns += old.xruns - counted
@@ -152,12 +145,14 @@ class LiveSound:
 
         An error inside is, unless the sound goes on with another source.
         """
-        self._away = True
+        self._away, gone = True, self.source
+        self._end_pieces()
         try:
-            self.source.close()
+            gone.close()
             yield
         except Exception as error:
-            self._error = None if self._changed or self._lost else error
+            if self.source is gone and not self._lost:
+                self._error = error
             raise
         finally:
             self._away = False
@@ -166,15 +161,15 @@ class LiveSound:
     def close(self) -> None:
         """End the sounds soon, and let go of the source."""
         self._closed.set()
-        self._end_capture()
+        self._end_pieces()
         self.source.close()
         if self._clock is not None:
             self._clock.close()
         if (search := self._search) is not None:
             search.stop()
             if not search.join(_JOIN_WITHIN):
-                give_up_on_driver()
-        self._capture.join(_JOIN_WITHIN)
+                give_up_on_driver(search)
+        self._pieces.capture.join(_JOIN_WITHIN)
 
     def sounds(self) -> Iterator[Sound | Lost | None]:
         """Pieces of sound, until it ends or is closed; None when it has ended and may yet be sent elsewhere.
@@ -187,14 +182,14 @@ class LiveSound:
         begins: float | None = None
         self._run()
         while True:
-            for samples, skipped in self._pieces():
+            for samples, skipped in self._pieces:
                 yield Sound(samples, skipped, begins)
                 begins = None
             ended = False
             while not self.jumping and not self._closed.is_set():
                 if self._away:
                     self._word.wait()
-                elif (error := self._error or self._capture.error) is not None:
+                elif (error := self._error or self._pieces.capture.error) is not None:
                     if not self._can_return(error):
                         raise error
                     yield from self._until_found(error)
@@ -213,42 +208,9 @@ class LiveSound:
                 return
             begins = self._turn()
 
-    def _pieces(self) -> Iterator[tuple[FloatArray, int]]:
-        """The sound up to the newest whole hop, each time one is there, and what is left at the end."""
-        ring, self._heard, due = self._ring, 0, self._hop
-        if self._first_hop is not None and ring.wait(1):
-            due = self._first_hop(self._hop)
-        while not self.jumping and not self._closed.is_set():
-            if ring.wait(self._heard + due):
-                skipped = (ring.written - self._heard - due) // self._hop
-                begin, self._heard = self._heard, self._heard + due + skipped * self._hop
-                due = self._hop
-                yield self._since(begin, self._heard), skipped
-                continue
-            if self.jumping or self._away or self._closed.is_set() or self._capture.error is not None:
-                return
-            rest = last_piece(self._since(self._heard, ring.written), self._heard)
-            self._heard += len(rest)
-            if len(rest):
-                yield rest, 0
-            return
-
-    def _since(self, start: int, stop: int) -> FloatArray:
-        """Samples [start, stop), float32; what a long stall lost is silence, so the clock stays true."""
-        ring = self._ring
-        try:
-            return ring.read(start, stop)
-        except Overrun:
-            oldest = min(stop, ring.written - ring.capacity + SAMPLE_RATE)
-            self._capture.gaps.note(oldest - 1)
-            with self._lock:
-                self._xruns += 1
-            log.warning("%.1f s of sound were lost: nobody listened in time", (oldest - start) / SAMPLE_RATE)
-            return np.concatenate([np.zeros(oldest - start, np.float32), ring.read(oldest, stop)])
-
     def _can_return(self, error: BaseException) -> bool:
         """Whether to wait for the source: for one that never gave any sound that would be in vain."""
-        return self._bring_back is not None and isinstance(error, AudioDeviceError) and self._capture.heard_any
+        return self._bring_back is not None and isinstance(error, AudioDeviceError) and self._pieces.capture.heard_any
 
     def _until_found(self, error: BaseException) -> Iterator[Lost]:
         """Word that the source is lost, until the sound goes on, its time is over or it is closed."""
@@ -273,7 +235,7 @@ class LiveSound:
 
     def _left(self) -> float:
         """Seconds until the limit, those without sound counted."""
-        return inf if self._limit is None else self._limit - self._heard / SAMPLE_RATE - self.age()
+        return inf if self._limit is None else self._limit - self._pieces.heard / SAMPLE_RATE - self.age()
 
     def _turn(self) -> float:
         """Begin where word says; returns that second."""
@@ -281,47 +243,48 @@ class LiveSound:
             time, self._jump = self._jump, None
             changed, self._changed = self._changed, False
             again_at, self._again_at = self._again_at, None
+            returned, self._returned = self._returned, False
+            self._xruns += self._pieces.overruns
         # Two threads must not read one file; a microphone that is closed reads no more.
-        self._capture.join(_JOIN_WITHIN if changed else None)
-        self._drift = None if again_at is None else self.drift
+        self._pieces.capture.join(_JOIN_WITHIN if changed else None)
+        self._drift = self.drift if returned else None
         if time is not None and isinstance(self.source, FileSource):
             self._start = self.source.seek(time)
         else:
-            passed = self._heard / SAMPLE_RATE
+            passed = self._pieces.heard / SAMPLE_RATE
             if again_at is not None:
-                silent = self._capture.age(self._heard, again_at)
+                silent = self._pieces.age(again_at)
                 log.warning("%s: sound again, after %.1f s without", self.source.label, silent)
                 passed += silent
             self._start += passed
             self._limit = None if self._limit is None else max(0.0, self._limit - passed)
-        self._prepare()
+        self._pieces = self._anew()
         self._run()
         return self._start
 
-    def _prepare(self) -> None:
-        """A capture that has not begun yet."""
-        self._heard = 0
-        self._ring = RingBuffer(self._kept)
-        self._capture = Capture(Intake(self.source, self._limit), self._ring, self._clock, self._start)
+    def _anew(self) -> Pieces:
+        """Those from here on, whose capture has not begun yet."""
+        ring = RingBuffer(self._kept)
+        capture = Capture(Intake(self.source, self._limit), ring, self._clock, self._start)
+        return Pieces(capture, ring, self._hop, self._first_hop)
 
     def _run(self) -> None:
         """Let the capture begin, unless it is out of date already."""
         with self._lock:
             if self.jumping or self._closed.is_set():
-                self._end_capture()
+                self._end_pieces()
                 return
             if self._clock is not None:
                 self._clock.set(self._start)
                 self._clock.run()
-            self._capture.start()
+            self._pieces.capture.start()
 
     def _stand(self) -> None:
         """Let the clock stand at the end."""
         with self._lock:
             if self._clock is not None and not self.jumping:
-                self._clock.set(self._start + self._heard / SAMPLE_RATE)
+                self._clock.set(self._start + self._pieces.heard / SAMPLE_RATE)
 
-    def _end_capture(self) -> None:
-        self._capture.stop()
-        self._ring.close()
+    def _end_pieces(self) -> None:
+        self._pieces.stop()
         self._word.set()

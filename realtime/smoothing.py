@@ -138,9 +138,11 @@ class Hysteresis:
         self._switch(rise | fall)
         return self.active.copy()
 
-    def silence(self) -> BoolArray:
-        """Switch everything off at once: silence has no instruments. Returns bool [n], all False."""
+    def silence(self, dt: float) -> BoolArray:
+        """Switch everything off at once, for `dt` seconds of silence: it has no instruments. Returns bool [n], all
+        False."""
         self._above[:] = 0.0
+        self._held += dt
         self._switch(self.active.copy())
         return self.active.copy()
 
@@ -201,7 +203,7 @@ class Smoother:
     def silence(self, names: tuple[str, ...], dt: float) -> tuple[dict[str, FloatArray], BoolArray]:
         """As `step`, for `dt` seconds of silence: every probability falls, nothing is active."""
         self._quiet = True
-        off = self._hysteresis.silence()
+        off = self._hysteresis.silence(dt)
         floor = np.full(len(off), self._smoothing.quiet_logit)
         smooth = {}
         for name in names:

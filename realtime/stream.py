@@ -297,7 +297,7 @@ class Stream:
         intake = Intake(source, self._limit)
         hops = all_hops(intake, self._hop, self._stopped.is_set)
         most = max(1, min(_BATCH, int(AHEAD_SECONDS * SAMPLE_RATE) // self._hop))
-        for batch in batched(hops, most if self.info.duration else 1):
+        for batch in batched(hops, 1 if source.live else most):
             self._analysis.use(self._levels)
             for samples, update in zip(batch, self._analysis.hear_all(batch), strict=True):
                 self._hand_on(samples)

@@ -51,7 +51,7 @@ class Update:
         probabilities: float32 [20], the smoothed, calibrated ensemble.
         active: names of the instruments that sound now, after hysteresis, in tag order.
         by_model: each network's own smoothed probabilities, float32 [20]; one that gives no numbers is absent.
-        level_db: RMS of the newest hop, dBFS, floored at -120.
+        level_db: RMS of the newest hop without its constant offset, dBFS, floored at -120.
         peak_db: highest absolute sample of the newest hop, dBFS, floored at -120.
         state: the state word.
         filled_s: seconds of sound in the long window (10 when warm).

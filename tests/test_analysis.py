@@ -101,6 +101,25 @@ def test_silence_costs_nothing_and_shows_nothing() -> None:
     assert len(tagger.lengths) == heard
 
 
+def test_an_offset_keeps_no_silence_from_being_one() -> None:
+    tagger = FakeTagger()
+    got = updates(np.concatenate([music(2), np.zeros(96_000, np.float32)]) + np.float32(0.1), tagger=tagger)
+    assert [u.state for u in got] == [State.WARMING] * 5 + [State.QUIET] * 5
+    assert got[0].level_db == pytest.approx(updates(music(2))[0].level_db, abs=0.01)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_rest_is_as_long_as_it_is_however_many_hops_come_at_once(late: bool) -> None:
+    analysis = Analysis(FakeTagger(), 16_000, THRESHOLDS, -60.0, INSTANT)
+    sound = np.concatenate([music(2), np.zeros(32_000, np.float32)])
+    if late:
+        states = [analysis.hear(sound[:48_000]).state, analysis.hear(sound[48_000:80_000]).state]
+    else:
+        states = [analysis.hear(sound[at : at + 16_000]).state for at in range(0, 80_000, 16_000)][2::2]
+    assert states == [State.WARMING] * 2  # half a second of silence is not yet one
+    assert analysis.hear(sound[80_000:]).state is State.QUIET
+
+
 def test_a_network_that_gives_no_numbers_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FakeTagger):
         broken = ("passt",)

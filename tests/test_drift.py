@@ -78,6 +78,17 @@ def test_endless_gaps_take_no_memory() -> None:
     assert len(meter._points) <= 256
 
 
+def test_after_endless_gaps_five_minutes_without_one_are_enough() -> None:
+    meter = DriftMeter()
+    for second in range(20_000):
+        meter.note(float(second), float(second), stretch=second)
+    for tenth in range(4_000):
+        wall = 20_000 + tenth / 10
+        meter.note(wall * (1 + 50e-6), wall, stretch=20_000)
+    assert meter.drift is not None
+    assert meter.drift.ppm == pytest.approx(50, abs=1)
+
+
 class Paced:
     """A clock that the source sets, in the place of the machine's."""
 

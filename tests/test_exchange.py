@@ -18,6 +18,7 @@ from virtual_microphone import VirtualMicrophone, why_not
 from instrec_live.realtime import devices, exchange, search
 from instrec_live.realtime.devices import list_input_devices_fresh
 from instrec_live.realtime.errors import AudioDeviceError, UsageError
+from instrec_live.realtime.sources import MicrophoneSource
 from instrec_live.realtime.stream import Stream
 
 
@@ -96,6 +97,38 @@ def test_if_the_new_one_fails_after_all_the_old_one_is_opened_again(listener, po
     assert listener.stream.info.source == "[0] one"
 
 
+def test_the_old_one_is_opened_again_though_another_is_called_much_like_it(portaudio):
+    portaudio.connected = {"one": (48_000, 0.01), "number one": (44_100, 0.1)}
+    portaudio.known = dict(portaudio.connected)
+    it = Listener("one")
+    it.until(0, 3)
+    portaudio.connected["three"] = (16_000, 1.0)
+    portaudio.refused.add("three")
+    with pytest.raises(AudioDeviceError, match="three cannot be opened"):
+        it.stream.listen_to("three")
+    assert list(portaudio.open) == ["one"]
+    assert it.until(1, 5)[3].level_db == pytest.approx(-44, abs=2)
+    it.stream.close()
+    it.thread.join(5)
+    assert it.error is None
+
+
+def test_an_error_of_a_change_is_forgotten_however_soon_the_sound_goes_on(listener, portaudio):
+    """Else it would end the sound when the next one is lost."""
+    live = listener.stream._live
+    listener.until(0, 3)
+
+    def refused_after_the_change() -> None:
+        with live.away():
+            live.change_to(MicrophoneSource("two"))
+            listener.until(1, 2)  # the other thread is quicker than this one
+            raise AudioDeviceError("refused")
+
+    with pytest.raises(AudioDeviceError, match="refused"):
+        refused_after_the_change()
+    assert live._error is None
+
+
 @pytest.mark.parametrize("on_loss", ["exit", "wait"])
 def test_if_neither_can_be_opened_the_old_one_is_lost(on_loss, portaudio, monkeypatch):
     monkeypatch.setattr(search, "FIRST_PAUSE", 0.05)
@@ -154,6 +187,19 @@ def test_a_list_that_does_not_come_is_one_line(program, words, monkeypatch):
     with pytest.raises(AudioDeviceError, match=words) as error:
         list_input_devices_fresh()
     assert str(error.value).isprintable()
+
+
+def test_a_settings_file_has_no_say_in_which_devices_there_are(monkeypatch):
+    """It may be broken by now, or be none of the running program's."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **how: Any) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(returncode=0, stdout=b"[]", stderr=b"")
+
+    monkeypatch.setattr(devices.subprocess, "run", run)
+    assert list_input_devices_fresh() == []
+    assert "--no-config" in asked[0]
 
 
 LISTEN = """

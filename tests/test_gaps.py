@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from played import an_update
 from test_microphone_source import FakePortAudio, use
 
-from instrec_live.realtime import live
+from instrec_live.realtime import pieces
 from instrec_live.realtime.capture import Intake
 from instrec_live.realtime.gaps import Gaps
 from instrec_live.realtime.health import reason
@@ -70,7 +70,7 @@ def test_those_updates_are_marked_whose_ten_seconds_have_it() -> None:
 def test_what_the_driver_reports_marks_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakePortAudio()
     use(fake, monkeypatch)
-    monkeypatch.setattr(live, "_WINDOW", 32_000)  # a second instead of ten
+    monkeypatch.setattr(pieces, "_WINDOW", 32_000)  # a second instead of ten
     source = MicrophoneSource()
     sound = np.repeat(music(2.4, 16_000)[:, None], 2, axis=1)
 

@@ -21,6 +21,15 @@ def test_levels_of_known_signals() -> None:
         assert health.level_db(nothing) == health.peak_db(nothing) == -120.0
 
 
+@pytest.mark.parametrize("offset", [0.5, -0.01, 1e-3])
+def test_an_offset_has_a_peak_and_no_level(offset: float) -> None:
+    noise = (1e-4 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
+    plain = health.level_db(noise)
+    assert health.level_db(noise + np.float32(offset)) == pytest.approx(plain, abs=0.01)
+    assert health.level_db(np.full(16_000, offset, np.float32)) == -120.0
+    assert health.peak_db(np.full(16_000, offset, np.float32)) == pytest.approx(20 * np.log10(abs(offset)), abs=1e-4)
+
+
 @pytest.mark.parametrize("amplitude", [1e-5, 1.0, 2.0, 1e30, float(np.finfo(np.float32).max)])
 def test_a_square_wave_is_as_loud_as_its_peak_however_loud(amplitude: float) -> None:
     """Samples in float may be anything; their squares must not overflow."""

@@ -231,6 +231,54 @@ def test_a_pipe_to_which_nobody_writes_holds_up_nobody(tmp_path: Path) -> None:
         pass
 
 
+def test_a_pipe_that_the_hub_has_opened_is_closed_with_its_source(tmp_path: Path) -> None:
+    """Else its writer would stand still until all others have ended."""
+    pipe, sound = tmp_path / "pipe", (9_000 * music(0.3)).astype("<i2").tobytes()
+    os.mkfifo(pipe)
+    told_so = threading.Event()
+
+    def write() -> None:
+        try:
+            with open(pipe, "wb", buffering=0) as out:
+                while True:
+                    out.write(sound)
+        except BrokenPipeError:
+            told_so.set()
+
+    writer = threading.Thread(target=write)
+    hub = Hub(
+        {
+            "pipe": lambda: {"stdin": open(pipe, "rb"), "rate": 32_000, "duration": 0.3},  # noqa: SIM115 - as said
+            "sound": {"source": ArraySource(music(60))},
+        },
+        hop=0.1,
+        tagger=FakeTagger(),
+    )
+    writer.start()
+    with hub:
+        for name, word in hub:
+            if name == "pipe" and isinstance(word, Summary):
+                break
+        assert told_so.wait(5)
+    writer.join(5)
+
+
+class FullDisk:
+    """Outputs of which some cannot be begun."""
+
+    def of(self, name: str, stream: object):
+        if name == "late":
+            raise UsageError("x.jsonl cannot be written: no space")
+        return []
+
+
+def test_an_output_that_cannot_be_begun_ends_its_source_only() -> None:
+    sources = {"early": {"source": ArraySource(music(1))}, "late": {"source": ArraySource(music(1))}}
+    said = told(Hub(sources, hop=0.1, tagger=FakeTagger(), outputs=FullDisk().of))
+    assert isinstance(said["late"][-1], UsageError)
+    assert isinstance(said["early"][-1], Summary)
+
+
 def test_closed_from_elsewhere_it_ends_with_its_outputs_written() -> None:
     kept = Kept()
     hub = Hub({"a": {"source": ArraySource(music(60))}}, hop=0.1, tagger=FakeTagger(), outputs=kept.of)

@@ -24,6 +24,7 @@ from virtual_microphone import NAME, VirtualMicrophone, why_not
 
 from instrec_live.realtime import devices, live, search
 from instrec_live.realtime.devices import InputDevice, found_again, namesakes
+from instrec_live.realtime.drift import Drift
 from instrec_live.realtime.errors import AudioDeviceError, InstrecError, UsageError
 from instrec_live.realtime.native_noise import hushed
 from instrec_live.realtime.outputs import JsonLines
@@ -194,11 +195,11 @@ def test_closing_ends_the_wait_at_once(moment, portaudio):
     assert time.monotonic() - began < 1.0
     assert it.error is None
     assert "search" not in own_threads()
-    assert not devices._driver_hangs.is_set()
+    assert not devices._hanging
 
 
 def test_a_driver_that_hangs_in_the_search_holds_nothing_up(portaudio, monkeypatch):
-    monkeypatch.setattr(devices, "_driver_hangs", threading.Event())
+    monkeypatch.setattr(devices, "_hanging", set())
     release, hanging = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -216,7 +217,7 @@ def test_a_driver_that_hangs_in_the_search_holds_nothing_up(portaudio, monkeypat
     it.stream.close()
     it.thread.join(5)
     assert time.monotonic() - began < 2.0
-    assert devices._driver_hangs.is_set()  # nothing is asked of it at exit
+    assert devices._hanging  # nothing is asked of it at exit
     release.set()
     finish(it, portaudio)
 
@@ -233,6 +234,20 @@ def test_another_one_can_be_listened_to_meanwhile(listener, portaudio):
     time.sleep(0.5)  # the search is over
     assert list(portaudio.open) == ["two"]
     assert len(lost(listener)) == told
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_drift_is_of_the_device_that_is_heard(other, listener, portaudio):
+    wait_for(lambda: len(listener.got) >= 3)
+    known = listener.stream._live._drift = Drift(0.01, 20.0)
+    unplug(listener, portaudio)
+    assert listener.stream.drift == known
+    if other:
+        listener.stream.listen_to("two")
+    else:
+        portaudio.connected["one"] = (48_000, 0.01)
+    listener.until(1, 2)
+    assert listener.stream.drift == (None if other else known)
 
 
 def test_one_that_cannot_be_opened_meanwhile_ends_no_search(listener, portaudio):

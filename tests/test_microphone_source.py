@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -263,7 +264,7 @@ def test_closing_ends_a_waiting_read_and_releases_the_device_once(portaudio):
 
 def test_a_driver_that_hangs_holds_up_neither_closing_nor_the_exit(portaudio, monkeypatch):
     monkeypatch.setattr(microphone, "CLOSE_WITHIN", 0.1)
-    monkeypatch.setattr(devices, "_driver_hangs", threading.Event())
+    monkeypatch.setattr(devices, "_hanging", set())
     release, unregistered, registered = threading.Event(), [], threading.Event()
     portaudio.abort = lambda ignore_errors: release.wait(20)
     portaudio._exit_handler = lambda: None
@@ -277,7 +278,35 @@ def test_a_driver_that_hangs_holds_up_neither_closing_nor_the_exit(portaudio, mo
         devices.rescan()
     release.set()  # it answers after all
     assert registered.wait(5)
-    assert not devices._driver_hangs.is_set()
+    assert not devices._hanging
+
+
+def test_the_driver_can_be_asked_again_once_all_that_hung_have_come_back(portaudio, monkeypatch):
+    monkeypatch.setattr(devices, "_hanging", set())
+    monkeypatch.setattr(devices.atexit, "unregister", lambda handler: None)
+    monkeypatch.setattr(devices.atexit, "register", lambda handler: None)
+    portaudio._exit_handler = lambda: None
+    releases = [threading.Event(), threading.Event()]
+    for release in releases:
+        stream = mock.Mock()
+        stream.abort = lambda ignore_errors, release=release: release.wait(20)
+        devices.shut(stream, 0.05)
+    for release in releases:
+        with pytest.raises(AudioDeviceError, match="does not answer"):
+            devices.rescan()
+        left = len(devices._hanging)
+        release.set()
+        give_up = time.monotonic() + 5
+        while len(devices._hanging) == left and time.monotonic() < give_up:
+            time.sleep(0.005)
+    assert not devices._hanging
+
+
+def test_a_driver_that_says_at_once_that_there_is_no_sound_is_not_asked_in_a_rush(portaudio):
+    source = MicrophoneSource()
+    portaudio.how["finished_callback"]()
+    with pytest.raises(AudioDeviceError, match="gives no sound"):
+        source.begins(0.1)
 
 
 def test_a_device_that_refuses_its_own_rate_is_opened_at_a_common_one(monkeypatch):

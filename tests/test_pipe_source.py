@@ -91,6 +91,15 @@ def test_a_wav_of_unknown_length_is_read_to_the_end(size):
     assert len(read_all(PipeSource(io.BytesIO(bytes(data)), 44_100, 1))) == 900
 
 
+@pytest.mark.parametrize(("size", "known"), [(0x7FFEFFFF, True), (0x7FFFF000, False), (0x80000000, False)])
+def test_what_is_claimed_by_programs_that_do_not_know_ends_no_stream(size, known):
+    """sox, arecord and ffmpeg write such numbers: of 48 kHz stereo, three or six hours, after which there is more."""
+    data = encode(sound(900, 1), "s16le", "WAV")
+    at = data.index(b"data") + 4
+    source = PipeSource(io.BytesIO(data[:at] + size.to_bytes(4, "little") + data[at + 4 :]), 44_100, 1)
+    assert source._left == (size if known else float("inf"))
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -187,9 +187,20 @@ def test_silence_ends_what_was_about_to_switch_on() -> None:
     hysteresis = Hysteresis(np.array([0.5]), smoothing)
     loud = np.array([5.0])
     assert not hysteresis.step(loud, 0.5)[0]
-    assert not hysteresis.silence()[0]
+    assert not hysteresis.silence(0.5)[0]
     assert not hysteresis.step(loud, 0.5)[0]
     assert hysteresis.step(loud, 0.5)[0]
+
+
+def test_a_silence_counts_as_time_off() -> None:
+    smoother = Smoother(np.full(20, 0.5), Smoothing(on_seconds=0.5, min_off_seconds=1.0))
+    loud = {"": np.full(20, 5.0)}
+    assert smoother.step(loud, 0.5)[1].all()
+    for _ in range(3):  # the first switches off
+        smoother.silence(("",), 0.5)
+    assert smoother.step(loud, 0.5)[1].all()
+    smoother.silence(("",), 0.5)
+    assert not smoother.step(loud, 0.5)[1].any()  # too short a time off
 
 
 def test_other_thresholds_count_from_the_next_step_on() -> None:

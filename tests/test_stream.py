@@ -3,15 +3,16 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ArraySource, FakeTagger, FloatArray, music
+from fakes import ArraySource, FakeFollower, FakeTagger, FloatArray, music
 
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import StreamingLogMel
 from instrec_live.realtime.smoothing import Smoothing
 from instrec_live.realtime.stream import Stream
 from instrec_live.realtime.thresholds import merged_thresholds
@@ -66,6 +67,25 @@ def test_number_and_times_of_updates(samples: int, hop: float) -> None:
     assert got[-1].time == pytest.approx(max(1, frames) / 100)
     assert all(np.isfinite(u.probabilities).all() for u in got)
     assert got[-1].state is (State.OK if frames >= 1000 else State.WARMING)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_can_wait_is_heard_in_batches_though_nobody_knows_its_length(live: bool) -> None:
+    """As an MP3 that does not tell; the next of a pipe may be long in coming."""
+    sizes: list[int] = []
+
+    class Follower(FakeFollower):
+        def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
+            sizes.append(len({end for end, _ in windows}))
+
+    class Tagger(FakeTagger):
+        def follow(self, mel: StreamingLogMel, hop: int) -> FakeFollower:
+            return Follower(self, mel)
+
+    source = ArraySource(music(4), live=live)
+    source.duration = None
+    list(stream(source, tagger=Tagger()))
+    assert max(sizes) == (1 if live else 8)
 
 
 def test_an_empty_source_is_an_error() -> None:

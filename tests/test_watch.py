@@ -1,5 +1,6 @@
 """`instrec-live watch` as a user runs it, and the report of one of its sources."""
 
+import io
 import json
 import os
 import signal
@@ -158,6 +159,32 @@ def test_a_mistake_is_one_line(argv: list[str], words: str) -> None:
         parse_watch([*argv, "--no-config"])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("sources", [["left.wav"], ["nowhere.wav", "left.wav"]])
+def test_a_full_disk_is_one_line_a_source(place: Path, tmp_path: Path, sources: list[str]) -> None:
+    full = tmp_path / "full.jsonl"
+    full.symlink_to("/dev/full")
+    done = watch(place, *sources, "-q", "--no-ui", "-o", str(full), "--force")
+    assert done.returncode == (2 if len(sources) == 1 else 4)
+    lines = [line for line in done.stderr.splitlines() if "No space left on device" in line]
+    assert sum("left.wav: " in line for line in lines) == 1
+    assert len(lines) == len(sources)
+    assert "defect" not in done.stderr
+
+
+def test_what_could_not_begin_leaves_no_file(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    for code, argv in ((5, ["--models", "./nowhere"]), (0, [])):
+        assert watch(place, "left.wav", "--no-ui", "-o", str(out), *argv).returncode == code
+        assert out.exists() is (code == 0)
+
+
+def test_stdin_is_the_list_or_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("left.wav\n"))
+    with pytest.raises(UsageError, match="both"):
+        parse_watch(["--list", "-", "b=-", "--no-config"])
 
 
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

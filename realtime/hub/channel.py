@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from instrec_live.realtime.journal import Journal
@@ -30,7 +31,11 @@ class Channel:
     """
 
     def __init__(
-        self, name: str, open_stream: Callable[[], Stream], outputs: Outputs, tell: Callable[[str, Said], None]
+        self,
+        name: str,
+        open_stream: Callable[[], AbstractContextManager[Stream]],
+        outputs: Outputs,
+        tell: Callable[[str, Said], None],
     ) -> None:
         self.name = name
         self.journal: Journal | None = None

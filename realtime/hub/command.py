@@ -1,14 +1,13 @@
 """instrec-live watch: from the command line to the updates of many sources, and an exit code."""
 
-import json
 import logging
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from instrec_live.realtime.errors import ExitCode, InstrecError, UsageError, printable
+from instrec_live.realtime.errors import ExitCode, InstrecError, printable
+from instrec_live.realtime.hub.lines import Lines
 from instrec_live.realtime.hub.listed import Listed
 from instrec_live.realtime.hub.options import WatchSettings, parse_watch
 from instrec_live.realtime.narration import narrate
@@ -17,8 +16,6 @@ from instrec_live.realtime.terminal import can_draw, is_terminal, keyboard_apart
 if TYPE_CHECKING:
     from instrec_live.realtime.hub.channel import Said
     from instrec_live.realtime.hub.hub import Hub
-    from instrec_live.realtime.outputs import Sink
-    from instrec_live.realtime.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +30,10 @@ def run(argv: Sequence[str]) -> int:
     settings = parse_watch(argv)
     pipe, ui = _stdin_and_ui(settings)
     narrate(settings.listening, screen=ui and is_terminal(sys.stderr))
-    lines = _Lines(settings, ui)
+    lines = Lines(settings, ui)
     try:
         with _hub(settings, lines, pipe, ui) as hub:
+            lines.begin()
             count = len(hub.channels)
             log.info("listening to %d source%s with %s", count, "s" * (count != 1), hub.engine_name)
             told = _Told(hub, lines)
@@ -81,7 +79,7 @@ class _Told:
         code: the exit code that the sources come to so far.
     """
 
-    def __init__(self, hub: "Hub", lines: "_Lines") -> None:
+    def __init__(self, hub: "Hub", lines: Lines) -> None:
         self.channels, self.engine_name = hub.channels, hub.engine_name
         self._hub, self._lines, self._code = hub, lines, 0
 
@@ -104,7 +102,7 @@ class _Told:
         self._hub.close()
 
 
-def _hub(settings: WatchSettings, lines: "_Lines", pipe: BinaryIO | None, ui: bool) -> "Hub":
+def _hub(settings: WatchSettings, lines: Lines, pipe: BinaryIO | None, ui: bool) -> "Hub":
     from instrec_live.realtime.hub.hub import Hub
 
     asked = settings.listening
@@ -122,64 +120,3 @@ def _hub(settings: WatchSettings, lines: "_Lines", pipe: BinaryIO | None, ui: bo
         on_loss=asked.on_loss,
         keep_mel=ui,
     )
-
-
-class _Lines:
-    """What many sources write, line by line, into one file or stdout."""
-
-    def __init__(self, settings: WatchSettings, ui: bool) -> None:
-        from instrec_live.realtime.outputs import open_text
-
-        self._settings, self._ui = settings, ui
-        self._file: TextIO | None = None
-        if settings.output is not None:
-            self._file = _Shared(open_text(settings.output, settings.listening.force))  # type: ignore[assignment]
-        self._stdout: TextIO = _Shared(sys.stdout)  # type: ignore[assignment]
-
-    def of(self, name: str, stream: "Stream") -> "list[tuple[str, Sink, TextIO | None]]":
-        """A source's outputs."""
-        from instrec_live.realtime.outputs import Changes, JsonLines, header
-
-        asked = self._settings.listening
-        head = header(stream.info, stream.smoothing, asked.gate)
-        outputs: list[tuple[str, Sink, TextIO | None]] = []
-        if asked.json:
-            outputs.append(("stdout", JsonLines(self._stdout, head, name), None))
-        elif not self._ui:
-            outputs.append(("stdout", Changes(self._stdout, name), None))
-        if self._file is not None:
-            outputs.append((str(self._settings.output), JsonLines(self._file, head, name), None))
-        return outputs
-
-    def tell(self, record: dict[str, Any]) -> None:
-        """A line that is no stream's."""
-        for file in (self._stdout if self._settings.listening.json else None, self._file):
-            if file is not None:
-                file.write(json.dumps(record) + "\n")
-                file.flush()
-
-    def close(self) -> None:
-        if self._file is not None:
-            try:
-                self._file.close()
-            except OSError as error:
-                raise UsageError(f"{self._settings.output} cannot be written: {error.strerror}") from error
-
-
-class _Shared:
-    """A text file for many threads, each of which writes whole lines."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._lock = file, threading.Lock()
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            return self._file.write(text)
-
-    def flush(self) -> None:
-        with self._lock:
-            self._file.flush()
-
-    def close(self) -> None:
-        with self._lock:
-            self._file.close()

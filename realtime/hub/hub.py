@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from queue import Empty, Full, Queue
 from time import monotonic
 from types import TracebackType
@@ -36,7 +37,7 @@ class Hub:
     Args:
         sources: by name, the arguments of `Stream` that say what to listen to: {"file": "a.wav"}, {"device": 0},
             {"stdin": open("pipe", "rb")}. A function in place of such a mapping returns one when the source is to be
-            opened, in a thread of its own.
+            opened, in a thread of its own; a "stdin" that it opens is closed with the source.
         hop: seconds between updates of each source, 0.1…60.
         models, engine, threads, weights, tagger: as of `Stream`.
         outputs: name, stream -> (name, sink, file to close or None) of what to write a source's updates to.
@@ -72,9 +73,15 @@ class Hub:
         self._said: Queue[tuple[str, Said]] = Queue(_ROOM * len(sources))
         self._closed = threading.Event()
 
-        def opening(about: Any) -> Stream:
+        @contextmanager
+        def opening(about: Any) -> Iterator[Stream]:
             asked = about() if callable(about) else about
-            return Stream(**asked, hop=hop, tagger=tagger, batcher=batcher, **listening)
+            ours = asked.get("stdin") if callable(about) else None
+            with (
+                ours or nullcontext(),
+                Stream(**asked, hop=hop, tagger=tagger, batcher=batcher, **listening) as stream,
+            ):
+                yield stream
 
         self.channels = {
             name: Channel(name, lambda about=about: opening(about), outputs, self._tell)  # type: ignore[misc]
@@ -92,15 +99,15 @@ class Hub:
     def __iter__(self) -> Iterator[tuple[str, Said]]:
         for channel in self.channels.values():
             channel.start()
-        silent = set(self.channels)  # that have more to say
+        speaking = set(self.channels)  # those that have more to say
         try:
-            while silent and not self._closed.is_set():
+            while speaking and not self._closed.is_set():
                 try:
                     name, said = self._said.get(timeout=_GLANCE)
                 except Empty:
                     continue
                 if not isinstance(said, Update):
-                    silent.discard(name)
+                    speaking.discard(name)
                 yield name, said
         finally:
             self.close()

@@ -31,7 +31,8 @@ class Listed:
         return self.place.startswith(_DEVICE)
 
     def opened(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """What `Stream` is to be told. Of a pipe that nobody writes to yet this waits until somebody does.
+        """What `Stream` is to be told. Of a pipe that nobody writes to yet this waits until somebody does; the caller
+        closes it.
 
         Args:
             raw: rate, channels and sample_format of sound without a header.
@@ -42,7 +43,7 @@ class Listed:
         if self.is_device:
             return {"device": self.place.removeprefix(_DEVICE) or None}
         if self.place == "-":
-            return {"stdin": sys.stdin.buffer, **raw}
+            return {"stdin": open(sys.stdin.fileno(), "rb", closefd=False), **raw}  # which others may close
         if not _is_pipe(self.place):
             return {"file": Path(self.place)}
         try:

@@ -54,6 +54,8 @@ def parse_watch(argv: Sequence[str]) -> WatchSettings:
     grammar, shared, raw = _grammar()
     given = grammar.parse_intermixed_args(argv)
     sources = listed([*given.sources, *(read_list(given.list) if given.list is not None else ())])
+    if given.list == Path("-") and any(source.place == "-" for source in sources):
+        raise UsageError("stdin cannot be both the --list and a source (-)", "keep the list in a file")
     if not sources:
         raise UsageError("nothing to watch", "name sources, or a --list of them")
     if given.output is not None and given.output.suffix.lower() != ".jsonl":

@@ -107,8 +107,13 @@ class MicrophoneSource:
         """When the sound that is there to `read` began, s of the monotonic clock.
 
         Waits for at most `timeout` seconds until there is some; None if there is none.
+
+        Raises:
+            AudioDeviceError: the driver says that none will come.
         """
         if not self._ring.wait(self._position + 1, timeout):
+            if self._ring.closed:
+                raise self._lost()
             return None
         time.sleep(_BURST)
         return time.monotonic() - (self._ring.written - self._position) / self.channels / self.rate

@@ -15,6 +15,7 @@ from instrec_live.realtime.sources.block import block_frames, why_not, zero_bad_
 SAMPLE_BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _WAV_FORMATS = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}  # format tag, bits
 _OTHER_FILES = {b"fLaC": "FLAC", b"OggS": "OGG", b"FORM": "AIFF", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
+_ENDLESS = 0x7FFF0000  # bytes of data; a program that pipes does not know how many come, and claims that or more
 _EXAMPLE = "e.g. ffmpeg -nostdin -v error -i URL -f wav - | instrec-live --stdin"
 
 
@@ -124,8 +125,7 @@ class PipeSource:
         while len(head := self._exactly(8)) == 8:
             name, size = struct.unpack("<4sI", head)
             if name == b"data" and found:
-                # A program that pipes does not know the length: it writes 0 or something huge.
-                self._left = size or float("inf")
+                self._left = size if 0 < size < _ENDLESS else float("inf")
                 return found
             if size > 1 << 20 or len(body := self._exactly(size + size % 2)) < size:
                 break
