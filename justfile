@@ -19,7 +19,7 @@ setup:
     python3 -m venv .venv
     pip install -e '.[dev]' --config-settings editable_mode=strict
 
-# pin what [dev] needs, anew (needs uv); `just lock --upgrade` for newer versions
+# update requirements-dev.lock, the pins of [dev] (needs uv); `just lock --upgrade` for newer versions
 lock *options:
     uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
         --excludes requirements-torch.txt --custom-compile-command "just lock" --quiet \
@@ -53,11 +53,11 @@ check: lint types contracts test
 benchmark:
     python benchmarks/demo_timeline.py
 
-# does the same sound give the same answers through every way in? (four minutes; sox and ffmpeg make it whole)
+# does the same sound give the same results for every kind of input? (four minutes; sox and ffmpeg add inputs)
 same-sound *options:
     python benchmarks/same_sound.py "$@"
 
-# how soon entries are shown and exits let go, on a folder of labelled solo clips
+# the delay of entries and exits, on a folder of labelled solo clips
 timing clips *options:
     python benchmarks/timing.py "$@"
 
@@ -65,71 +65,66 @@ timing clips *options:
 cost *options:
     python benchmarks/cost.py
     python benchmarks/peers.py "$@"
-    python benchmarks/passt_s.py
     python benchmarks/budgets.py
-    python benchmarks/performance_picture.py
-    python benchmarks/performance_page.py
+    python benchmarks/pictures.py
+    python benchmarks/pages.py performance
 
-# does damaged input end well, or in one line? what has been tried already is kept (ten minutes)
+# does damaged input end in one line? kinds that were tried already are kept (ten minutes)
 fuzz *options:
     python benchmarks/fuzz.py "$@"
-    python benchmarks/fuzz_page.py
+    python benchmarks/pages.py reliability
 
 # hours of listening, watched: 8 h from a pipe (half an hour), 1 h from a virtual microphone; docs/reliability.md
 soak *options:
     python benchmarks/soak.py max "$@"
     python benchmarks/soak.py live "$@"
-    python benchmarks/soak_picture.py
-    python benchmarks/soak_page.py
+    python benchmarks/pictures.py
+    python benchmarks/pages.py reliability
 
-# small faults put into the code, one at a time: do the tests notice each? (half an hour)
+# do the tests detect small faults in the code? (half an hour)
 mutation *options:
     python benchmarks/mutation.py "$@"
-    python benchmarks/mutation_page.py
+    python benchmarks/pages.py reliability
 
-# do all engines say the same of a folder of labelled clips?
+# do all engines give the same results on a folder of labelled clips?
 engines clips:
     python benchmarks/engines.py "{{ clips }}"
 
-# do networks in 8 bits keep their accuracy, and does it pay? on a folder of labelled clips
-int8 clips phrases:
-    python benchmarks/int8.py "{{ clips }}" --phrases "{{ phrases }}"
-
-# can a trivial probe tell synthetic clips from recordings?
+# can a simple probe distinguish synthetic clips from recordings?
 shortcuts *options:
     python benchmarks/shortcuts.py "$@"
-    python benchmarks/training_page.py
+    python benchmarks/pages.py training
 
 # clips a second, of the scenes and of training
 training-speed phrases sounds:
     python benchmarks/scene_speed.py --phrases "{{ phrases }}" --sounds "{{ sounds }}"
     python benchmarks/training_speed.py --phrases "{{ phrases }}"
-    python benchmarks/training_page.py
+    python benchmarks/pages.py training
 
 # a report on labelled clips, e.g. clips:DIR or openmic:DIR
 evaluate data *options:
     python -m training.evaluate --data "$@"
 
-# draw docs/pictures/screen-*.svg and watch-*.svg anew
+# redraw docs/pictures/screen-*.svg and watch-*.svg
 screenshot:
     python docs/screenshot.py
     python docs/screenshot.py --watch
 
-# record docs/session.svg anew: the demo as a film (pip install termtosvg setuptools, somewhere on the PATH)
+# redraw docs/session.svg, the README's moving picture
 session:
-    termtosvg docs/session.svg -g 80x24 -m 800 -t gjm8 -c 'timeout -s TERM 40 instrec-live --demo'
+    python docs/session.py
 
 # what the screen itself costs (two minutes)
 screen-cost:
     python benchmarks/screen_cost.py
     python benchmarks/screen_cost.py --list
-    python benchmarks/performance_page.py
+    python benchmarks/pages.py performance
 
-# many live streams in one process, an archive on a Ray cluster, and docs/scale.md (quarter of an hour)
+# many live streams in one process, an archive on a Ray cluster, and their tables in docs/ (quarter of an hour)
 scale:
     python benchmarks/streams.py
     python benchmarks/cluster.py
-    python benchmarks/scale_page.py
+    python benchmarks/pages.py watch archive engines
 
 # more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
 # music of games in runs/free (ten minutes; needs apt-get, dpkg-deb, npm and the FluidSynth library)
@@ -141,11 +136,11 @@ free-sounds:
     cd runs/packages && for deb in *.deb; do dpkg-deb -x "$deb" "../free/${deb%%_*}"; done
     tar -xzf runs/packages/coderline-alphatab-1.8.4.tgz -C runs/free
     find runs/free -name '*.video.ogg' -delete
-    python -m training.datasets soundfont {{ fluid }} --to runs/soundfonts --licence MIT --name fluidr3_phrases --phrases 40
-    python -m training.datasets soundfont {{ musescore }} --to runs/soundfonts --licence MIT --name musescore_phrases --phrases 40 --seed 1
-    python -m training.datasets soundfont {{ sonivox }} --to runs/soundfonts --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2
+    python -m training.data soundfont {{ fluid }} --to runs/soundfonts --licence MIT --name fluidr3_phrases --phrases 40
+    python -m training.data soundfont {{ musescore }} --to runs/soundfonts --licence MIT --name musescore_phrases --phrases 40 --seed 1
+    python -m training.data soundfont {{ sonivox }} --to runs/soundfonts --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2
 
-# what was tried beyond (docs/recognition.md, "Strangers"), after `just free-sounds`: notes and instruments that are none
+# what was tried beyond (benchmarks/experiments.md), after `just free-sounds`: notes and instruments that are none
 # of the 20 from npm's archive, recorded drum kits, generated synthesisers, into runs/more (five minutes)
 more-sounds:
     cd runs/packages && apt-get download avldrums.lv2-soundfont && dpkg-deb -x avldrums.lv2-soundfont_*.deb ../free/avldrums.lv2-soundfont
@@ -153,41 +148,32 @@ more-sounds:
         guitar-acoustic:guitar guitar-electric:guitar guitar-nylon:guitar bass-electric:bass contrabass:bass \
         xylophone:mallet_percussion piano:piano; do package=tonejs-instrument-${of%%:*}-mp3; mkdir -p "runs/free/$package"; \
         (cd runs/packages && npm pack "$package") && tar -xzf runs/packages/$package-*.tgz -C "runs/free/$package" && \
-        python -m training.datasets add "runs/free/$package" --to runs/more --instrument "${of##*:}" --kind notes \
+        python -m training.data add "runs/free/$package" --to runs/more --instrument "${of##*:}" --kind notes \
             --licence CC-BY-3.0 --name "tonejs_${of%%:*}" --package "npm $package" || exit 1; done
-    python -m training.datasets soundfont {{ fluid }} --to runs/more --licence MIT --name fluidr3_phrases --phrases 30 --instruments {{ others }}
-    python -m training.datasets soundfont {{ musescore }} --to runs/more --licence MIT --name musescore_phrases --phrases 30 --seed 1 --instruments {{ others }}
-    python -m training.datasets soundfont {{ sonivox }} --to runs/more --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2 --instruments {{ others }}
-    python -m training.datasets synthesizer --to runs/more --phrases 240
-    python -m training.datasets soundfont {{ avl }}/Black_Pearl_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_black_pearl --phrases 40 --seed 3 --instruments drums,cymbals
-    python -m training.datasets soundfont {{ avl }}/Red_Zeppelin_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_red_zeppelin --phrases 40 --seed 4 --instruments drums,cymbals
+    python -m training.data soundfont {{ fluid }} --to runs/more --licence MIT --name fluidr3_phrases --phrases 30 --instruments {{ others }}
+    python -m training.data soundfont {{ musescore }} --to runs/more --licence MIT --name musescore_phrases --phrases 30 --seed 1 --instruments {{ others }}
+    python -m training.data soundfont {{ sonivox }} --to runs/more --licence Apache-2.0 --name sonivox_phrases --phrases 24 --seed 2 --instruments {{ others }}
+    python -m training.data synthesizer --to runs/more --phrases 240
+    python -m training.data soundfont {{ avl }}/Black_Pearl_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_black_pearl --phrases 40 --seed 3 --instruments drums,cymbals
+    python -m training.data soundfont {{ avl }}/Red_Zeppelin_4_LV2.sf2 --to runs/more --licence CC-BY-SA-3.0 --name avl_red_zeppelin --phrases 40 --seed 4 --instruments drums,cymbals
 
-# what do the networks call instruments that they have no name for? (needs Debian's timgm6mb-soundfont and FluidSynth)
-strangers:
-    python -m training.datasets soundfont /usr/share/sounds/sf2/TimGM6mb.sf2 --to runs/held_sounds --licence GPL-2 --name sf_timgm6mb --phrases 12 --seed 7 --instruments {{ others }}
-    python benchmarks/strangers.py runs/held_sounds
-    python benchmarks/recognition_page.py
+# how do the networks label instruments that are not among the 20? (needs Debian's timgm6mb-soundfont and
+# csound-soundfont, and FluidSynth)
+distractors:
+    python -m training.data soundfont /usr/share/sounds/sf2/TimGM6mb.sf2 --to runs/held_sounds --licence GPL-2 --name sf_timgm6mb --phrases 12 --seed 7 --instruments {{ others }}
+    python -m training.data soundfont /usr/share/sounds/sf2/sf_GMbank.sf2 --to runs/held_sounds --licence LGPL-2.1+ --name sf_gmbank --phrases 12 --seed 8 --instruments {{ others }}
+    python benchmarks/distractors.py runs/held_sounds
+    python benchmarks/pages.py recognition
 
-# make the networks anew, after `just free-sounds` (2 to 3 h on two cores; every step resumes; seed 0, phrases' seed 1):
-# a folder of single-instrument sounds with its sources.csv, one of unlabelled music, one of labelled clips, and
-# YAMNet's weights (.npz). Minutes of one core, in the order of the lines: 7, 1, 15, 3, 8, 30, 40, 27, 3
-train-bundles sounds music dev init:
-    python -m training.phrases --sounds "{{ sounds }}" runs/soundfonts --without sf_fluidr3 sf_musescore sf_sonivox --count 10000 --seed 1
-    python -m training.phrases --sounds "{{ sounds }}" --to runs/held_out --held-out --count 600
-    python -m training.datasets.music "{{ music }}" runs/free --every 9 --shortest 10
-    python -m training.mel_bridge "{{ sounds }}" "{{ music }}"
-    python -m training.cbam_cnn --profile probe --music runs/music.npy --music-share 0.1 --init "{{ init }}" --keep 0 --valid "clips:{{ dev }}" --to runs/probe --no-bundle
-    python -m training.cbam_cnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --anchor runs/probe/weights.pt --valid "clips:{{ dev }}"
-    python -m training.ms_crnn --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
-    python -m training.passt --music runs/music.npy --music-share 0.3 --init "{{ init }}" --teacher runs/probe/weights.pt --valid "clips:{{ dev }}"
-    python -m training.ensemble --valid "clips:{{ dev }}" --golden realtime/demo/demo.ogg --to models/bundles
+# how good is `learn`: cross-validated, live, and for the 20 instruments? (needs Debian's timgm6mb-soundfont and
+# sonic-pi-samples, FluidSynth, and two folders of labelled clips: solos, bands)
+learn soundfont samples solos bands:
+    python benchmarks/learn.py --soundfont "{{ soundfont }}" --tabla "{{ samples }}" --solos "{{ solos }}" --bands "{{ bands }}"
+    python benchmarks/pages.py own-instruments
 
-# how good 2, 3, 5 and 10 s are, and what each setting of the smoothing gives, on a folder of labelled clips (15 min)
-spans clips:
-    python benchmarks/spans.py "{{ clips }}"
-    python benchmarks/timing.py "{{ clips }}" --timelines 16 --sweep
+# retrain the networks, after `just free-sounds` (half a day on two cores; every step resumes): a folder of
+# single-instrument sounds with its sources.csv, one of unlabelled music, two of labelled clips (solos, bands), and the
+# weights of mn04_as (.npz)
+train-bundles sounds music solos bands mn04:
+    python -m training.release --sounds "{{ sounds }}" --music "{{ music }}" --music runs/free --solos "{{ solos }}" --bands "{{ bands }}" --mn04 "{{ mn04 }}" --golden realtime/demo/demo.ogg
 
-# docs/pictures and the figures of docs/recognition.md, from the files of `just spans` and `just train-bundles`
-pictures clips:
-    python benchmarks/recognition_pictures.py --reliability runs/cross_validated "{{ clips }}"
-    python benchmarks/recognition_page.py

@@ -19,9 +19,10 @@ import time
 from typing import Any
 
 import soundfile
-from cost import CHECKOUT, RESULTS, processor
+from cost import CHECKOUT, RESULTS
 
 from instrec_live.models.bundle import BUNDLES
+from instrec_live.models.engine_selection import processor
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 from pseudo_terminal import in_terminal

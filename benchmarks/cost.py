@@ -15,7 +15,6 @@ All figures are CPU seconds a second of sound, so shares of one core.
 import argparse
 import datetime
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +24,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from instrec_live.models import Tagger
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.bundle import DEFAULT_MODELS
+from instrec_live.models.engine_selection import processor
 from instrec_live.models.logmel import SAMPLE_RATE, StreamingLogMel, log_mel
-from instrec_live.realtime.smoothing import Smoothing
+from instrec_live.realtime.stream.smoothing import Smoothing
 
-FloatArray = NDArray[np.float32]
 Window = tuple[int, int]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -56,18 +55,18 @@ def windows(sound: FloatArray, hop: float, short: float, beat: float) -> Iterato
         yield [(end, round(s * SAMPLE_RATE)) for s in ((short, LONG) if due else (short,))]
 
 
-class Anew:
+class WholeWindows:
     """Hears every window as if it were the first."""
 
     def __init__(self, tagger: Tagger, sound: FloatArray) -> None:
         self.tagger, self.sound = tagger, sound
 
-    def hear(self, wanted: list[Window]) -> None:
+    def run(self, wanted: list[Window]) -> None:
         for end, length in wanted:
             self.tagger.ensemble(self.tagger.calibrated(log_mel(self.sound[end - length : end])))
 
 
-class Framewise(Anew):
+class Framewise(WholeWindows):
     """Computes no frame of the log-mel twice."""
 
     def __init__(self, tagger: Tagger, sound: FloatArray) -> None:
@@ -78,7 +77,7 @@ class Framewise(Anew):
     def push(self, end: int) -> None:
         self.mel.push(self.sound[self.mel.end : end])
 
-    def hear(self, wanted: list[Window]) -> None:
+    def run(self, wanted: list[Window]) -> None:
         self.push(wanted[-1][0])
         for end, length in wanted:
             self.tagger.ensemble(self.tagger.calibrated(self.mel.window(end, length)))
@@ -89,36 +88,36 @@ class Patchwise(Framewise):
 
     def __init__(self, tagger: Tagger, sound: FloatArray, hop: float = HOP) -> None:
         super().__init__(tagger, sound)
-        self.follower = tagger.follow(self.mel, round(hop * SAMPLE_RATE))
+        self.inference = tagger.follow(self.mel, round(hop * SAMPLE_RATE))
 
-    def hear(self, wanted: list[Window]) -> None:
+    def run(self, wanted: list[Window]) -> None:
         self.push(wanted[-1][0])
         for end, length in wanted:
-            self.tagger.ensemble(self.follower.calibrated(end, length))
+            self.tagger.ensemble(self.inference.calibrated(end, length))
 
 
 class Batched(Patchwise):
     """Many hops at once."""
 
-    def hear(self, wanted: list[Window]) -> None:
+    def run(self, wanted: list[Window]) -> None:
         self.push(wanted[-1][0])
-        self.follower.prepare(wanted)
-        super().hear(wanted)
+        self.inference.prepare(wanted)
+        super().run(wanted)
 
 
-def share(make: Callable[[], list[Anew]], plan: list[list[Window]], repeats: int) -> float:
-    """CPU seconds a second of sound, of each of the listeners."""
+def share(make: Callable[[], list[WholeWindows]], plan: list[list[Window]], repeats: int) -> float:
+    """CPU seconds a second of sound, of each of the runners."""
     best = np.inf
     for _ in range(repeats):
-        listeners = make()
-        for listener in listeners:
-            listener.hear(plan[0])
+        runners = make()
+        for runner in runners:
+            runner.run(plan[0])
         began = time.process_time()
         for wanted in plan[1:]:
-            for listener in listeners:
-                listener.hear(wanted)
+            for runner in runners:
+                runner.run(wanted)
         heard = (plan[-1][-1][0] - plan[0][-1][0]) / SAMPLE_RATE
-        best = min(best, (time.process_time() - began) / heard / len(listeners))
+        best = min(best, (time.process_time() - began) / heard / len(runners))
     return round(best, 4)
 
 
@@ -127,7 +126,7 @@ def savings(tagger: Tagger, sound: FloatArray, repeats: int) -> dict[str, float]
     often, seldom = list(windows(sound, HOP, SHORT, HOP)), list(windows(sound, HOP, SHORT, 1.0))
     many = [list(chain.from_iterable(seldom[i : i + BATCH])) for i in range(0, len(seldom), BATCH)]
     return {
-        "whole windows anew": share(lambda: [Anew(tagger, sound)], often, repeats),
+        "whole windows anew": share(lambda: [WholeWindows(tagger, sound)], often, repeats),
         "log-mel frames once": share(lambda: [Framewise(tagger, sound)], often, repeats),
         "long window once a second": share(lambda: [Framewise(tagger, sound)], seldom, repeats),
         "no patch twice": share(lambda: [Patchwise(tagger, sound)], seldom, repeats),
@@ -165,15 +164,6 @@ def main() -> None:
     }
     (RESULTS / "cost.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))
-
-
-def processor() -> str:
-    """The processor's name, as well as it can be told."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

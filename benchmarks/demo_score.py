@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 
-SECONDS = 48.0
+SECONDS = 72.0
 
 
 @dataclass(frozen=True)
 class Part:
-    """One player's turn: excerpts of one recording, joined, from `start` for at most `length` seconds."""
+    """Excerpts of one recording, joined, from `start` for at most `length` seconds: a soloist or an ensemble."""
 
-    instrument: str
+    instruments: tuple[str, ...]  # all that play in it; the first names the folder
     source: str
     files: tuple[str, ...]
     start: float
     length: float
     gain_db: float = 0.0
     pan: float = 0.0  # -1 left … 1 right
+    fade_in: float = 0.02
     fade_out: float = 0.4
 
 
@@ -23,7 +24,7 @@ class Part:
 class Hits:
     """A beat of single strokes: pattern per file, one character a sixteenth, x loud, o soft."""
 
-    instrument: str
+    instruments: tuple[str, ...]
     source: str
     start: float
     bars: tuple[dict[str, str], ...]
@@ -31,73 +32,59 @@ class Hits:
     bpm: float = 100.0
 
 
+DRUMS = (
+    {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o....x...", "drum_tom_hi_hard": "..............x."},
+    {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o.o..x.x.", "drum_tom_lo_hard": "........x......."},
+    {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o....x..."},
+    {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o.o..x.xx", "drum_tom_mid_hard": "...............x"},
+)
+CYMBALS = (
+    {
+        "drum_splash_hard": "x...............",
+        "drum_cymbal_closed": "x.x.x.x.x.x.x...",
+        "drum_cymbal_open": "..............x.",
+    },
+    {
+        "drum_cymbal_soft": "x...............",
+        "drum_cymbal_closed": "..x.x.x.x.x.x...",
+        "drum_cymbal_open": "..............x.",
+    },
+    {"drum_cymbal_hard": "x...............", "drum_cymbal_closed": "..x.x.x.x.x.x.x."},
+)
+
 SCORE: tuple[Part | Hits, ...] = (
-    Part("piano", "medley_solos_db", ("training_4_0a58662f", "training_4_0addd1de"), 0.2, 5.9, pan=-0.2),
-    Part("flute", "medley_solos_db", ("training_3_1acfda50", "training_3_2b7eae74"), 5.6, 5.9, pan=0.2),
-    Part("guitar", "fof_sectoid", ("Feelings_0",), 9.4, 9.6, gain_db=-1.0, pan=-0.15, fade_out=1.0),
-    Part("voice", "medley_solos_db", ("training_2_0d77761c", "training_2_1b06853b"), 14.8, 5.9, gain_db=1.5),
-    Hits(
-        "drums",
-        "sonic_pi",
-        20.4,
-        (
-            {
-                "bd_haus": "x...............",
-                "drum_snare_hard": "....x..o.o..x...",
-                "drum_tom_hi_hard": "......x.........",
-            },
-            {
-                "bd_haus": "x.....x...x.....",
-                "drum_snare_hard": "....x..o....x.xx",
-                "drum_tom_lo_hard": "........x.......",
-            },
-            {"bd_haus": "x.....x...x.....", "drum_snare_hard": "....x..o....x..."},
-            {
-                "bd_haus": "x.....x...x.....",
-                "drum_snare_hard": "....x..o.o..x.x.",
-                "drum_tom_mid_hard": "...............x",
-            },
-        ),
-        gain_db=-0.5,
-    ),
-    Hits(
-        "cymbals",
-        "sonic_pi",
-        22.8,
-        (
-            {
-                "drum_splash_hard": "x...............",
-                "drum_cymbal_closed": "x.x.x.x.x.x.x...",
-                "drum_cymbal_open": "..............x.",
-            },
-            {
-                "drum_cymbal_soft": "x...............",
-                "drum_cymbal_closed": "..x.x.x.x.x.x...",
-                "drum_cymbal_open": "..............x.",
-            },
-            {"drum_cymbal_hard": "x...............", "drum_cymbal_closed": "..x.x.x.x.x.x.x."},
-        ),
-        gain_db=-3.0,
-    ),
+    # solos that open
+    Part(("flute",), "medley_solos_db", ("training_3_1acfda50", "training_3_2b7eae74"), 0.0, 5.9, pan=0.2),
+    Part(("guitar",), "fof_sectoid", ("Feelings_0",), 4.4, 11.0, gain_db=-1.0, pan=-0.15, fade_out=1.0),
+    Part(("voice",), "medley_solos_db", ("training_2_0d77761c", "training_2_1b06853b"), 9.0, 5.9, gain_db=1.5),
+    Part(("piano",), "medley_solos_db", ("training_4_0b199fb6", "training_4_00b70a1f"), 14.5, 5.9, pan=-0.2),
+    # a duo, then a string orchestra
     Part(
-        "saxophone",
+        ("cello", "piano"), "ligoratti_colliard_swan", ("swan_090", "swan_100"), 20.0, 14.0, fade_in=0.6, fade_out=1.0
+    ),
+    Part(("violin", "cello", "bass"), "librosa_data", ("hungarian_020",), 33.5, 10.0, fade_in=0.3, fade_out=0.8),
+    # a band whose players enter one after another
+    Hits(("drums",), "sonic_pi", 43.2, DRUMS * 2, gain_db=-0.5),
+    Hits(("cymbals",), "sonic_pi", 45.6, CYMBALS * 2, gain_db=-3.0),
+    Part(
+        ("saxophone",),
         "medley_solos_db",
         ("training_5_0b9c92b9", "training_5_0bb90380", "training_5_2bab383f"),
-        25.6,
+        48.0,
         8.8,
         pan=0.1,
     ),
-    Part("violin", "medley_solos_db", ("training_7_0a90c743", "training_7_0ac6e728"), 33.7, 5.9, pan=0.15),
+    Part(("trumpet",), "medley_solos_db", ("training_6_01baf3fb", "training_6_1d479197"), 55.4, 5.8, 1.5, pan=-0.1),
+    # and one from a studio
     Part(
-        "piano",
-        "medley_solos_db",
-        ("training_4_0b199fb6", "training_4_00b70a1f"),
-        37.2,
-        5.4,
-        gain_db=-1.0,
-        pan=-0.2,
+        ("synthesizer", "drums", "cymbals"),
+        "everythingisfree_mix",
+        ("Sodium_152",),
+        62.0,
+        10.0,
+        fade_in=0.3,
+        fade_out=1.5,
     ),
-    Part("trumpet", "medley_solos_db", ("training_6_01baf3fb", "training_6_1d479197"), 41.9, 5.8, pan=0.1),
 )
 
 SOURCES = {
@@ -119,7 +106,28 @@ SOURCES = {
         "CC0 1.0",
         "Debian package sonic-pi-samples",
     ),
+    "ligoratti_colliard_swan": (
+        "Camille Saint-Saëns, The Swan",
+        "Matilda Colliard (cello), Stefano Ligoratti (piano)",
+        "CC BY 4.0",
+        "https://github.com/RuanKiu/ConFuoko, attributions.html",
+    ),
+    "librosa_data": (
+        "Johannes Brahms, Hungarian dance no. 5, for string orchestra",
+        "United States Army Strings, by way of Musopen",
+        "public domain",
+        "https://github.com/librosa/data",
+    ),
+    "everythingisfree_mix": (
+        "Everything is Free, “Sodium”, mixed from its stems",
+        "Software-Entwicklungskit",
+        "CC0 1.0",
+        "https://github.com/ichbinsoftware/everythingisremixed",
+    ),
 }
+
+# The bundled networks were trained on these recordings, and on none of the others.
+TRAINED_ON = ("ligoratti_colliard_swan", "librosa_data", "everythingisfree_mix")
 
 # Other cuts of a recording that the clip uses: not played, but training must not see them either.
 SAME_RECORDING = ("guitar/fof_sectoid/Feelings_30.ogg", "guitar/fof_sectoid/Feelings_90.ogg")

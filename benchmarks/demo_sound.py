@@ -9,7 +9,7 @@ import soxr
 
 CLIP = Path(__file__).resolve().parent.parent / "realtime" / "demo" / "demo.ogg"
 RATE = 32_000  # the networks'
-FROM_S, SECONDS = 20.0, 12.0
+FROM_S, SECONDS = 43.0, 12.0
 
 FORMATS = {  # suffix, subtype, whether it keeps the sound as it is
     "wav 16-bit": (".wav", "PCM_16", True),

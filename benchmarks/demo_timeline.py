@@ -4,8 +4,8 @@
     python benchmarks/demo_timeline.py updates.jsonl   # scores a run you already have
     python benchmarks/demo_timeline.py -- --models passt --hop 0.25    # more arguments for the run
 
-The clip's files were kept out of training, though other recordings of the same collections were not: this
-says that the program works, not how good it is (docs/recognition.md does).
+The soloists' files were kept out of training, other recordings of the same collections were not, nor those of the
+ensembles (realtime/demo/CREDITS.md): this says that the program works, not how good it is (docs/recognition.md does).
 Writes benchmarks/results/demo_timeline.json.
 Exits 1 if fewer than 80 % of the entries are shown within 3 s, or precision or recall is below 0.7.
 """
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args(argv[: argv.index("--")] if "--" in argv else argv)
 
-    options = ["--demo", "--no-ui", "--json", "--pace", "max", *more]
+    options = ["--demo", "--no-ui", "--json", "--pace", "max", "--causal", *more]
     if args.jsonl:
         command, text = f"(read from {args.jsonl.name})", args.jsonl.read_text(encoding="utf-8")
     else:

@@ -13,20 +13,19 @@ import json
 from pathlib import Path
 
 import numpy as np
-from cost import RESULTS, processor
-from numpy.typing import NDArray
+from cost import RESULTS
 
 from instrec_live.models import Tagger
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.calibration import sigmoid
-from instrec_live.models.engines import available
+from instrec_live.models.engine_selection import processor
+from instrec_live.models.engines.registry import available
 from instrec_live.models.errors import InstrecError
 from instrec_live.training.command import entry
-from instrec_live.training.datasets.clips import Clips, clips_of
-from instrec_live.training.datasets.data import open_all
+from instrec_live.training.data.clips import Clips, clips_of
+from instrec_live.training.data.specs import open_all
 from instrec_live.training.evaluation.metrics import enough, mean_average_precision
-from instrec_live.training.learning.options import to_validate_on
-
-FloatArray = NDArray[np.float32]
+from instrec_live.training.learning.options import validation_rows
 
 
 def heard(engine: str, clips: Clips) -> dict[str, FloatArray]:
@@ -41,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     args = parser.parse_args()
-    clips = clips_of(to_validate_on(open_all([f"clips:{args.clips}"])))
+    clips = clips_of(validation_rows(open_all([f"clips:{args.clips}"])))
     positives = enough(clips.truth, clips.mask) or 1
     reference, found = heard("onnx", clips), {}
     for engine, usable, reason in available():

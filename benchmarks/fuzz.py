@@ -27,7 +27,8 @@ from typing import Any
 RESULT = Path(__file__).resolve().parent / "results" / "fuzz.json"
 CHILD = Path(__file__).resolve().parent / "fuzz_child.py"
 COUNTS = {
-    "files": 40_000, "headers": 10_000, "pipes": 10_000, "settings": 5_000, "thresholds": 5_000, "command lines": 3_000,
+    "files": 5_000, "headers": 3_000, "pipes": 3_000, "structures": 2_000, "settings": 5_000, "thresholds": 5_000,
+    "command lines": 3_000,
     "bundles": 10_000, "reports": 4_000,
 }  # fmt: skip
 SLOW, MUCH = 5.0, 200.0  # s, MB

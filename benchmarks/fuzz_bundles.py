@@ -40,8 +40,9 @@ class Bundles:
         return model.SerializeToString()
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.models.bundle import Bundle, bundled
-        from instrec_live.models.engines import open_engine, verify_golden
+        from instrec_live.models.bundle import Bundle, bundled, summed
+        from instrec_live.models.engines.base import verify_golden
+        from instrec_live.models.engines.registry import open_engine
         from instrec_live.models.ensemble import Ensemble
 
         files, manifest = dict(self._files), copy.deepcopy(self._manifest)
@@ -64,6 +65,8 @@ class Bundles:
             files["model.onnx"] = self._tricks[int(rng.integers(4))]
         if isinstance(manifest, dict) and isinstance(manifest.get("sha256"), dict) and rng.integers(8):
             manifest["sha256"][name] = hashlib.sha256(files[name]).hexdigest()
+        if isinstance(manifest, dict) and rng.integers(8):
+            manifest = summed(manifest)
         files["manifest.json"] = json.dumps(manifest).encode()
         if which == 3 and not rng.integers(3):
             files["manifest.json"] = damaged(files["manifest.json"], files["manifest.json"], rng)

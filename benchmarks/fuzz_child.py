@@ -8,6 +8,7 @@ written. On stdout, JSON: the number of an input before it is tried, and how it 
 
 import ctypes
 import json
+import logging
 import os
 import re
 import resource
@@ -120,6 +121,7 @@ def size(field: str) -> int:
 def main() -> None:
     module, name, seed, first, last, folder = sys.argv[1:7]
     kind = import_module(module).KINDS[name]
+    logging.getLogger("instrec_live").addHandler(logging.NullHandler())  # its warnings are no library's noise
     say = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     streams = [Stream(descriptor, Path(folder) / file) for descriptor, file in ((1, "stdout.txt"), (2, "stderr.txt"))]
@@ -131,7 +133,7 @@ def main() -> None:
     guard, idle = Guard(Path(folder)), threading.active_count()
     for number in range(int(first), int(last)):
         print(json.dumps({"begun": number}), file=say)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before, wall, cpu = size("VmRSS"), time.monotonic(), time.process_time()
         guard.watch(True)
         how, defect, more = outcome(kind, np.random.default_rng([int(seed), *name.encode(), number]))

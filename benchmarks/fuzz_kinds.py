@@ -6,10 +6,11 @@ from typing import Protocol
 
 from numpy.random import Generator
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from fuzz_bundles import Bundles
 from fuzz_sounds import Files, Headers, Pipes
+from fuzz_structures import Structures
 from fuzz_texts import CommandLines, Reports, SettingsFiles, ThresholdFiles
 
 
@@ -25,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "files": Files(),
     "headers": Headers(),
     "pipes": Pipes(),
+    "structures": Structures(),
     "settings": SettingsFiles(),
     "thresholds": ThresholdFiles(),
     "command lines": CommandLines(),

@@ -52,13 +52,13 @@ class Files:
     """Sound files, opened, read to the end or sought in by the program's own source."""
 
     def prepare(self) -> None:
-        import instrec_live.realtime.sources.file  # noqa: F401
+        import instrec_live.realtime.audio.file  # noqa: F401
 
         self._files = every_format()
         self._names = sorted(self._files)
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.realtime.sources.file import FileSource
+        from instrec_live.realtime.audio.file import FileSource
 
         name, other = (self._names[int(rng.integers(len(self._names)))] for _ in range(2))
         path = Path(f"sound.{name.split('.')[0] if rng.integers(8) else other.split('.')[0]}")
@@ -83,10 +83,10 @@ class Headers:
     """WAV, AU and AIFF files whose headers claim any rate, width, size and number of channels."""
 
     def prepare(self) -> None:
-        import instrec_live.realtime.sources.file  # noqa: F401
+        import instrec_live.realtime.audio.file  # noqa: F401
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.realtime.sources.file import FileSource
+        from instrec_live.realtime.audio.file import FileSource
 
         def any_of(bits: int) -> int:
             return (
@@ -126,19 +126,20 @@ class Headers:
 
 
 class Pipes:
-    """WAV headers, and what follows them, through stdin."""
+    """The same files, and raw sound, through stdin."""
 
     def prepare(self) -> None:
-        import instrec_live.realtime.sources.pipe  # noqa: F401
+        import instrec_live.realtime.audio.pipe  # noqa: F401
 
-        self._files = {name: file for name, file in every_format().items() if name.startswith("wav")}
+        self._files = every_format()
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.realtime.sources.pipe import PipeSource
+        from instrec_live.realtime.audio.pipe import PipeSource
 
         one, two = (sorted(self._files)[int(rng.integers(len(self._files)))] for _ in range(2))
         stream = io.BytesIO(damaged(self._files[one], self._files[two], rng))
-        source = PipeSource(stream, 44_100, 1 + int(rng.integers(2)), ("s16le", "s24le", "f32le")[int(rng.integers(3))])
+        raw = (44_100, 1 + int(rng.integers(2)), ("s16le", "s24le", "f32le")[int(rng.integers(3))])
+        source = PipeSource(stream, *raw) if rng.integers(2) else PipeSource(stream)
         while (block := source.read()) is not None:
             assert np.isfinite(block).all(), "what is no number came through"
         return None

@@ -17,7 +17,7 @@ class SettingsFiles:
     """The settings file, in TOML."""
 
     def prepare(self) -> None:
-        from instrec_live.realtime.settings import parse
+        from instrec_live.realtime.config.settings import parse
 
         parse(["--no-config"])
         self._good: dict[str, Any] = {
@@ -29,7 +29,7 @@ class SettingsFiles:
         }  # fmt: skip
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.realtime.settings import parse
+        from instrec_live.realtime.config.settings import parse
 
         names = [name for name in self._good if rng.integers(3) == 0] or ["hop"]
         tree = {name: self._good[name] for name in names}
@@ -49,12 +49,12 @@ class ThresholdFiles:
     """Thresholds by instrument, in JSON or TOML."""
 
     def prepare(self) -> None:
-        from instrec_live.realtime.settings import parse
+        from instrec_live.realtime.config.settings import parse
 
         parse(["--no-config"])
 
     def run(self, rng: Generator) -> str | None:
-        from instrec_live.realtime.settings import parse
+        from instrec_live.realtime.config.settings import parse
 
         tree: Any = {"piano": 0.5, "Double Bass": 0.25, "voice": 0.9}
         for _ in range(int(rng.integers(3))):
@@ -80,8 +80,8 @@ class CommandLines:
         from tiny_bundle import write_tiny
 
         import instrec_live.models.engines.onnx_runtime
-        import instrec_live.realtime.stream  # noqa: F401
-        from instrec_live.realtime.options import parser
+        import instrec_live.realtime.stream.stream  # noqa: F401
+        from instrec_live.realtime.config.settings import parser
 
         soundfile.write("good.wav", sound(), 8_000)
         write_tiny(Path("tiny"))
@@ -106,7 +106,7 @@ class CommandLines:
         self._options = sorted({n for a in parser()._actions for n in a.option_strings} - away)
         self._values = ("good.wav", "text.wav", "absent.wav", "folder", "levels.json", "out.csv", "out.txt",
                         "no/out.csv", "tiny", "./tiny", "./tiny,./tiny", "passt", "../tiny", "max", "realtime", "onnx",
-                        "onnx:int8", "auto", "0.5", "1", "0", "-1", "1e9", "nan", "inf", "9" * 25, "1,2", "dark",
+                        "openvino:bf16", "auto", "0.5", "1", "0", "-1", "1e9", "nan", "inf", "9" * 25, "1,2", "dark",
                         "bash", "list", "report", "tag", "out.wav", "out.jsonl", "out.vtt", *TEXTS)  # fmt: skip
 
     def run(self, rng: Generator) -> str | None:
@@ -134,10 +134,10 @@ class Reports:
         import matplotlib.font_manager  # noqa: F401 - asks for the system's fonts, once
         from played import a_head, an_update
 
-        import instrec_live.realtime.report.command  # noqa: F401
-        from instrec_live.realtime.outputs import JsonLines, Tally
+        import instrec_live.realtime.commands.report  # noqa: F401
+        from instrec_live.realtime.outputs import JsonLines, SummaryBuilder
 
-        out, tally = io.StringIO(), Tally(0.5)
+        out, tally = io.StringIO(), SummaryBuilder(0.5)
         sink = JsonLines(out, a_head())
         for at, names in enumerate((["piano"], ["piano", "voice"], [], ["drums"])):
             update = an_update(0.5 * at, *names, jumped=at == 2)

@@ -1,11 +1,12 @@
-"""Mixes the demo clip from freely licensed solo playing, and writes down what is audible when.
+"""Mixes the demo clip from freely licensed playing, and writes down what is audible when.
 
     python benchmarks/make_demo.py --sounds DIR
 
 DIR holds <class>/<source>/<file>.ogg; demo_score.py says what is played. Writes demo.ogg, timeline.json and
 CREDITS.md to realtime/demo, and the list of files that training must never see. The timeline's times are
-measured on the mixed stems (when each can be heard beside the others), not copied from the score. The samples
-are the same from run to run; the file's bytes are not (Ogg streams carry a random serial number).
+measured on the mixed stems (when each can be heard beside the others), not copied from the score; of an ensemble's
+recording, all its players are taken to be heard as long as it is. The samples are the same from run to run; the
+file's bytes are not (Ogg streams carry a random serial number).
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from demo_score import SAME_RECORDING, SCORE, SECONDS, SOURCES, Hits, Part, file_names
+from demo_score import SAME_RECORDING, SCORE, SECONDS, SOURCES, TRAINED_ON, Hits, Part, file_names
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -30,7 +31,7 @@ SILENCE_TO_SPLIT_S = 1.0  # a shorter pause is phrasing
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "realtime" / "demo"
-KEPT_FROM_TRAINING = CHECKOUT / "training" / "datasets" / "demo_files.txt"
+KEPT_FROM_TRAINING = CHECKOUT / "training" / "data" / "demo_files.txt"
 Audio = NDArray[np.float64]
 
 
@@ -87,15 +88,15 @@ def beat(hits: Hits, strokes: dict[str, Audio]) -> Audio:
 
 def stem(part: Part | Hits, sounds: Path) -> Audio:
     """The part at its place in the whole clip, float64 [n, 2]."""
-    folder = sounds / part.instrument / part.source
+    folder = sounds / part.instruments[0] / part.source
     if isinstance(part, Hits):
         names = sorted({name for bar in part.bars for name in bar})
         mono = beat(part, {name: normalised(load(folder / f"{name}.ogg")) for name in names})
-        pan, fade_out = 0.0, 0.5
+        pan, fade_in, fade_out = 0.0, 0.02, 0.5
     else:
         mono = joined([load(folder / f"{name}.ogg") for name in part.files])[: int(part.length * RATE)]
-        pan, fade_out = part.pan, part.fade_out
-    n_in, n_out = int(0.02 * RATE), int(fade_out * RATE)
+        pan, fade_in, fade_out = part.pan, part.fade_in, part.fade_out
+    n_in, n_out = int(fade_in * RATE), int(fade_out * RATE)
     mono[:n_in] *= np.linspace(0, 1, n_in)
     mono[-n_out:] *= np.cos(np.linspace(0, np.pi / 2, n_out)) ** 2
     mono *= 10 ** (part.gain_db / 20)
@@ -151,8 +152,12 @@ def credits_page(files: list[tuple[Part | Hits, str]]) -> str:
     lines += [
         f"| `{key}`: {title} | {by} | {licence} | {where} |" for key, (title, by, licence, where) in SOURCES.items()
     ]
-    lines += ["", "| instrument | source | file |", "|---|---|---|"]
-    rows = dict.fromkeys(f"| {p.instrument} | `{p.source}` | `{name}` |" for p, name in files)
+    lines += ["", "The bundled networks were trained on the recordings marked so, and on none of the others.", ""]
+    lines += ["| instruments | source | file | trained on |", "|---|---|---|---|"]
+    rows = dict.fromkeys(
+        f"| {', '.join(p.instruments)} | `{p.source}` | `{name}` | {'yes' if p.source in TRAINED_ON else 'no'} |"
+        for p, name in files
+    )
     return "\n".join([*lines, *rows]) + "\n"
 
 
@@ -169,7 +174,7 @@ def main() -> None:
     for part, own in zip(SCORE, stems, strict=True):
         for onset, offset in audible_spans(own, mix - own):
             source = f"{part.source}: {', '.join(file_names(part))}"
-            events.append({"instrument": part.instrument, "onset": onset, "offset": offset, "source": source})
+            events += [{"instrument": i, "onset": onset, "offset": offset, "source": source} for i in part.instruments]
     events.sort(key=lambda event: event["onset"])
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -182,7 +187,8 @@ def main() -> None:
     (args.out / "timeline.json").write_text(json.dumps(timeline, indent=1, ensure_ascii=False) + "\n")
     files = [(part, name) for part in SCORE for name in file_names(part)]
     (args.out / "CREDITS.md").write_text(credits_page(files))
-    used = dict.fromkeys(f"{part.instrument}/{part.source}/{name}.ogg" for part, name in files)
+    new = [(part, name) for part, name in files if part.source not in TRAINED_ON]
+    used = dict.fromkeys(f"{part.instruments[0]}/{part.source}/{name}.ogg" for part, name in new)
     KEPT_FROM_TRAINING.write_text("\n".join([*used, *SAME_RECORDING]) + "\n")
     for event in events:
         print(f"{event['onset']:6.2f} – {event['offset']:6.2f}  {event['instrument']:10s} {event['source']}")

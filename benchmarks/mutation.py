@@ -9,7 +9,7 @@ time and does not shrink them. What mutmut leaves out: annotations, properties, 
 the module.
 Writes benchmarks/results/mutation.json, with every survivor; those that cannot be noticed, because they change nothing
 that anybody could see, are explained in mutation_survivors.toml beside this file. With a folder that stays, it goes on
-where it was: what has changed since, and what has survived, is tried again.
+where it was: what has changed since, what has survived, and what took too long, is tried again.
 """
 
 import argparse
@@ -32,21 +32,22 @@ RESULT = CHECKOUT / "benchmarks" / "results" / "mutation.json"
 EXPLAINED = CHECKOUT / "benchmarks" / "mutation_survivors.toml"
 #: what is mutated, and the tests that are there for it
 MODULES = {
-    "realtime/ring_buffer.py": ["test_ring_buffer.py"],
-    "realtime/smoothing.py": ["test_smoothing.py"],
-    "realtime/health.py": ["test_health.py"],
-    "models/bundle.py": ["test_bundle.py"],
+    "realtime/audio/ring_buffer.py": ["realtime/audio/test_ring_buffer.py"],
+    "realtime/stream/smoothing.py": ["realtime/stream/test_smoothing.py"],
+    "realtime/stream/health.py": ["realtime/stream/test_health.py"],
+    "models/bundle.py": ["models/test_bundle.py"],
 }
 #: what takes seconds and proves what others of the same files prove too
 SLOW = [
-    "test_bundle.py::test_bundled_models_reproduce_their_golden_logits",
-    "test_ring_buffer.py::test_no_window_is_torn_at_ten_times_real_time",
-    "test_ring_buffer.py::test_no_window_is_torn_even_when_the_writer_overtakes_the_reader",
+    "models/test_bundle.py::test_bundled_models_reproduce_their_golden_logits",
+    "realtime/audio/test_ring_buffer.py::test_no_window_is_torn_at_ten_times_real_time",
+    "realtime/audio/test_ring_buffer.py::test_no_window_is_torn_even_when_the_writer_overtakes_the_reader",
 ]
 NOTICED = ("killed", "timeout", "segfault")
 PYPROJECT = """
 [tool.pytest.ini_options]
 timeout = 300
+pythonpath = ["tests", "tests/support"]
 
 [tool.mutmut]
 source_paths = ["instrec_live"]
@@ -65,7 +66,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from instrec_live.models import bundle
-from instrec_live.realtime import ring_buffer
+from instrec_live.realtime.audio import ring_buffer
 
 settings.register_profile(
     "mutation", deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
@@ -84,8 +85,9 @@ def copy(folder: Path, modules: list[str]) -> None:
     """What mutmut needs, in the folder: the program by its installed name, its tests, and settings; once more if it is
     there."""
     skipped = shutil.ignore_patterns("__pycache__", "__snapshots__", "bundles")
-    for room in ("models", "realtime"):
-        shutil.copytree(CHECKOUT / room, folder / "instrec_live" / room, ignore=skipped, dirs_exist_ok=True)
+    shutil.copytree(CHECKOUT / "src" / "instrec_live", folder / "instrec_live", ignore=skipped, dirs_exist_ok=True)
+    for package in ("models", "realtime"):
+        shutil.copytree(CHECKOUT / package, folder / "instrec_live" / package, ignore=skipped, dirs_exist_ok=True)
     shutil.copytree(CHECKOUT / "tests", folder / "tests", ignore=skipped, dirs_exist_ok=True)
     bundles = folder / "mutants" / "instrec_live" / "models" / "bundles"
     if not bundles.exists():
@@ -167,7 +169,7 @@ def why(module: str, survivor: dict[str, Any], explained: list[dict[str, str]]) 
     return found[0]["why"] if found else None
 
 
-def told(folder: Path, module: str, states: dict[str, str]) -> dict[str, Any]:
+def results_of(folder: Path, module: str, states: dict[str, str]) -> dict[str, Any]:
     """The figures of one module, and its survivors."""
     prefix = f"instrec_live.{module.removesuffix('.py').replace('/', '.')}."
     mine = {name: state for name, state in states.items() if name.startswith(prefix)}
@@ -203,11 +205,11 @@ def main() -> None:
         again = (folder / "mutants").exists()
         copy(folder, modules)
         mutmut(folder, "run", "--max-children", "1", quiet=False)
-        survivors = [name for name, state in outcomes(folder).items() if state not in NOTICED]
+        survivors = [name for name, state in outcomes(folder).items() if state not in ("killed", "segfault")]
         if again and survivors:
             mutmut(folder, "run", "--max-children", "1", *survivors, quiet=False)
         states = outcomes(folder)
-        results = {module: told(folder, module, states) for module in modules}
+        results = {module: results_of(folder, module, states) for module in modules}
     for module, result in results.items():
         print(module, " ".join(f"{key} {value}" for key, value in result.items() if key not in ("tests", "survivors")))
         for each in result["survivors"]:

@@ -8,7 +8,7 @@ Writes benchmarks/results/ring_race.json:
               torn if it is no ramp; one that was overtaken, and says so, is counted apart.
     callback  as the driver calls it, 0.1 s of 48 kHz in two channels, while another thread computes: wall-clock times
               of so many calls, and what they leave in memory.
-The ramp begins anew at 2^24, above which float32 has no whole numbers.
+The ramp starts again at 2^24, above which float32 has no whole numbers.
 """
 
 import argparse
@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.realtime.ring_buffer import Overrun, RingBuffer
-from instrec_live.realtime.sources import MicrophoneSource
+from instrec_live.realtime.audio import MicrophoneSource
+from instrec_live.realtime.audio.ring_buffer import Overrun, RingBuffer
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ring_race.json"
 WINDOW, BLOCK, ENDLESS = 10 * SAMPLE_RATE, SAMPLE_RATE // 100, 1 << 24
@@ -86,7 +86,7 @@ def race(seconds: float, times_real_time: float | None) -> dict[str, float]:
 def callback_of(source: MicrophoneSource) -> Callable[[NDArray[np.float32]], None]:
     """The driver's part: hands a block on."""
     status = SimpleNamespace(input_overflow=False)
-    return lambda block: source._hear(block, len(block), None, status)
+    return lambda block: source._callback(block, len(block), None, status)
 
 
 def a_source(rate: int = 48_000, channels: int = 2) -> MicrophoneSource:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 from demo_sound import FORMATS, RATE, SECONDS, Way, lag_of, reference, write
-from recognition_page import filled
+from pages import filled
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULT = CHECKOUT / "benchmarks" / "results" / "same_sound.json"

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from instrec_live.models.logmel import log_mel
-from instrec_live.training.datasets.sounds import read_sources
-from instrec_live.training.phrases import Player
-from instrec_live.training.scenes.mixer import Phrases, Scenes
+from instrec_live.training.data.sounds import read_sources
+from instrec_live.training.synthesis.phrases import Player
+from instrec_live.training.synthesis.scenes.mixer import Phrases, Scenes
 
 RESULTS = Path(__file__).parent / "results"
 Measured = tuple[int, float, float]  # how many, seconds of the clock, seconds of a core
@@ -68,8 +68,8 @@ def rates(*measured: Measured) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--phrases", type=Path, required=True, help="made by training.phrases")
-    parser.add_argument("--music", type=Path, help="made by training.datasets.music")
+    parser.add_argument("--phrases", type=Path, required=True, help="made by training.synthesis.phrases")
+    parser.add_argument("--music", type=Path, help="made by training.data.music")
     parser.add_argument("--sounds", type=Path, help="a folder with sources.csv")
     parser.add_argument("--seconds", type=float, default=10.0, help="to measure each for")
     parser.add_argument("--seed", type=int, default=0)

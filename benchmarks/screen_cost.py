@@ -29,12 +29,12 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
-from instrec_live.realtime import Stream
-from instrec_live.realtime.benchmark.machine import processor
+from instrec_live import Stream
+from instrec_live.models.engine_selection import processor
+from instrec_live.realtime.stream.update import Update
 from instrec_live.realtime.tui.app import InstrecApp
-from instrec_live.realtime.tui.onlooker import Onlooker
+from instrec_live.realtime.tui.base_app import BaseApp
 from instrec_live.realtime.tui.watch.app import WatchApp
-from instrec_live.realtime.update import Update
 
 CHECKOUT = Path(__file__).parent.parent
 DEMO = CHECKOUT / "realtime" / "demo" / "demo.ogg"
@@ -67,6 +67,8 @@ class Given:
     def close(self) -> None:
         self.closed.set()
 
+    stop = close
+
     def notices(self) -> list[str]:
         return []
 
@@ -79,12 +81,12 @@ class ManyGiven:
     def __init__(self) -> None:
         given = Given("music")
         self.updates, self.closed = given.updates, given.closed
-        self.channels = {f"channel {number + 1}": SimpleNamespace(journal=given) for number in range(MANY)}
+        self.workers = {f"channel {number + 1}": SimpleNamespace(session=given) for number in range(MANY)}
 
     def __iter__(self) -> Iterator[tuple[str, Update]]:
         start = time.monotonic()
         for turn in count():
-            for number, name in enumerate(self.channels):
+            for number, name in enumerate(self.workers):
                 if self.closed.wait(max(0.0, start + 0.5 * (turn + number / MANY) - time.monotonic())):
                     return
                 newest = self.updates[(turn + 7 * number) % len(self.updates)]
@@ -93,8 +95,10 @@ class ManyGiven:
     def close(self) -> None:
         self.closed.set()
 
+    stop = close
 
-class Watched(Onlooker):
+
+class Watched(BaseApp):
     """A screen, and what it costs once it has begun; written to `to` after so many `seconds`."""
 
     seconds: float

@@ -6,7 +6,7 @@ The probe is a logistic regression on the cues below, read off the log-mel that 
 questions, each answered by its cross-validated area under the ROC curve (0.5: it cannot tell, 1: always):
 
 - paper: mixtures as the paper makes them (notes in --notes looped, peak-normalised, summed) or recordings, both bare;
-- bare: our scenes, or recordings, before the common channel (training.channel);
+- bare: our scenes, or recordings, before the common channel (training.synthesis.channel);
 - channel: our scenes or recordings, both through the channel, as training sees them;
 - crowd: the same of scenes of three or more instruments, for recordings of bands: what differs by content, not by
   making, differs less there.
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -31,12 +30,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.logmel import HOP, SAMPLE_RATE, log_mel
-from instrec_live.training.channel import CENTRES, channel, log_of, mean_square, power_of, sounding
-from instrec_live.training.datasets.sounds import audio_files, full_band, load
-from instrec_live.training.scenes.mixer import Phrases, Scenes
-
-FloatArray = NDArray[np.float32]
+from instrec_live.training.data.sounds import audio_files, full_band, load
+from instrec_live.training.synthesis.channel import CENTRES, channel, log_of, mean_square, power_of, sounding
+from instrec_live.training.synthesis.scenes.mixer import Phrases, Scenes
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 500
@@ -147,7 +145,7 @@ def measure(phrases: Path, notes: list[FloatArray], folder: Path, count: int, se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--phrases", type=Path, required=True, help="made by training.phrases")
+    parser.add_argument("--phrases", type=Path, required=True, help="made by training.synthesis.phrases")
     parser.add_argument("--notes", type=Path, required=True, help="a folder of notes, or of such folders")
     parser.add_argument("--recordings", type=Path, nargs="+", required=True, help="folders of recordings")
     parser.add_argument("--count", type=int, default=400, help="clips of each kind")

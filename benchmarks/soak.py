@@ -9,7 +9,7 @@ folder, alone and in pairs, loud and soft, with pauses (soak_sound.py). Every fe
 "live" listens twice to one microphone: with lines of JSON on stdout, and with the screen on a pseudo terminal.
 
 Writes benchmarks/results/soak_max.json and soak_live.json, or what --to says, when the run is over; every minute, what
-there is so far, beside it (.part). Then soak_picture.py draws it, and soak_page.py puts it into docs/reliability.md.
+there is so far, beside it (.part). Then pictures.py and pages.py put it into docs/reliability.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 import soak_sound
 from soak_run import Run, on_a_pipe, on_a_terminal
 
-from instrec_live.realtime.benchmark.machine import facts
+from instrec_live.realtime.commands.benchmark.measurement import facts
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "realtime" / "demo" / "demo.ogg"

@@ -50,8 +50,8 @@ class Heard:
         self._ages.append(line["age_s"])
         self.oldest, self.late = max(self.oldest, line["age_s"]), min(self.late, at - self.time)
 
-    def take(self) -> tuple[float | None, float | None]:
-        """`late` and `oldest`, which begin anew; None where there was no update."""
+    def reset(self) -> tuple[float | None, float | None]:
+        """`late` and `oldest`, then reset; None where there was no update."""
         late, oldest = self.late, self.oldest
         self.late, self.oldest = np.inf, 0.0
         return (None, None) if late == np.inf else (late, oldest)

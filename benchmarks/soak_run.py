@@ -81,7 +81,7 @@ class Run:
     def look(self) -> None:
         """Write down how it is doing."""
         now = look_at(self.process.pid)
-        late, oldest = self.heard.take()
+        late, oldest = self.heard.reset()
         if now is None or late is None:  # before the first update, or after the last
             return
         self._samples.append(

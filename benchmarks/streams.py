@@ -1,4 +1,4 @@
-"""How many live streams one process carries, and what each costs: for docs/scale.md.
+"""How many live streams one process carries, and what each costs: for docs/watch.md.
 
     python benchmarks/streams.py [--streams 1,2,4,8,16,32,64,128] [--seconds 30] [--hop 1]
 
@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 from vitals import look_at
 
-from instrec_live.realtime.benchmark.machine import processor
+from instrec_live.models.engine_selection import processor
 
 CHECKOUT = Path(__file__).parent.parent
 DEMO = CHECKOUT / "realtime" / "demo" / "demo.ogg"

@@ -14,7 +14,6 @@ import argparse
 import csv
 import datetime
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,18 +23,17 @@ import numpy as np
 import soundfile
 import soxr
 from demo_timeline import Event, Shown, score
-from numpy.typing import NDArray
 
 from instrec_live.models import Tagger
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, StreamingLogMel
-from instrec_live.realtime.analysis import Analysis, hop_samples
-from instrec_live.realtime.smoothing import Smoothing, live_thresholds
-
-FloatArray = NDArray[np.float32]
+from instrec_live.realtime.stream.analysis import Analysis, hop_samples
+from instrec_live.realtime.stream.smoothing import Smoothing, live_thresholds
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = 64.0
+OVER_SECONDS = 40.0
 CHOICES: dict[str, tuple[float, ...]] = {
     "short_seconds": (1.0, 2.0, 2.88, 3.84),
     "long_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6),
@@ -54,6 +52,7 @@ class Remembering:
     def __init__(self, tagger: Tagger) -> None:
         self.tagger, self.memory = tagger, dict[int, Mapping[str, FloatArray]]()
         self.models = tagger.models
+        self.instruments = tagger.instruments
         self.ensemble = tagger.ensemble
 
     def follow(self, mel: StreamingLogMel, hop: int) -> "RememberingFollower":
@@ -97,11 +96,8 @@ def timeline(clips: list[tuple[str, FloatArray]], rng: np.random.Generator) -> t
         clip = by_name[name][int(rng.integers(len(by_name[name])))]
         length = min(float(rng.uniform(4, 9)), SECONDS - at, len(clip) / SAMPLE_RATE)
         start = int(rng.uniform(0, len(clip) / SAMPLE_RATE - length) * SAMPLE_RATE)
-        piece = clip[start : start + round(length * SAMPLE_RATE)].copy()
-        fade = np.linspace(0, 1, SAMPLE_RATE // 20, dtype=np.float32)
-        piece[: len(fade)] *= fade
-        piece[-len(fade) :] *= fade[::-1]
-        piece *= 10 ** (rng.uniform(-26, -20) / 20) / (np.sqrt(np.mean(piece**2)) + 1e-9)
+        piece = faded(clip[start : start + round(length * SAMPLE_RATE)].copy())
+        piece = levelled(piece, rng.uniform(-26, -20))
         begin = round(at * SAMPLE_RATE)
         mix[begin : begin + len(piece)] += piece[: len(mix) - begin]
         events.append(Event(name, at, at + length))
@@ -110,10 +106,57 @@ def timeline(clips: list[tuple[str, FloatArray]], rng: np.random.Generator) -> t
     return mix, events
 
 
+def over_others(clips: list[tuple[str, FloatArray]], rng: np.random.Generator) -> tuple[FloatArray, list[Event]]:
+    """One or two instruments that play all the time, and over them others that come and go, none of them twice."""
+    by_name: dict[str, list[FloatArray]] = {}
+    for name, clip in clips:
+        if len(clip) >= 9 * SAMPLE_RATE:
+            by_name.setdefault(name, []).append(clip)
+    names = [str(name) for name in rng.permutation(sorted(by_name))]
+    length = round(OVER_SECONDS * SAMPLE_RATE)
+    mix, events = np.zeros(length, np.float32), []
+    for _ in range(1 + int(rng.random() < 0.5)):
+        name = names.pop()
+        clip = by_name[name][int(rng.integers(len(by_name[name])))][: round(9.5 * SAMPLE_RATE)]
+        mix += levelled(np.tile(clip, length // len(clip) + 1)[:length], rng.uniform(-26, -22))
+        events.append(Event(name, 0.0, OVER_SECONDS))
+    at = 6.0
+    while at < OVER_SECONDS - 7 and names:
+        name = names.pop()
+        clip = by_name[name][int(rng.integers(len(by_name[name])))]
+        seconds = min(float(rng.uniform(5, 9)), OVER_SECONDS - at, len(clip) / SAMPLE_RATE)
+        piece = levelled(faded(clip[: round(seconds * SAMPLE_RATE)].copy()), rng.uniform(-26, -20))
+        begin = round(at * SAMPLE_RATE)
+        mix[begin : begin + len(piece)] += piece[: length - begin]
+        events.append(Event(name, at, at + seconds))
+        at += seconds + rng.uniform(-1, 3)
+    return mix, events
+
+
+def faded(piece: FloatArray) -> FloatArray:
+    """In and out within 50 ms."""
+    fade = np.linspace(0, 1, SAMPLE_RATE // 20, dtype=np.float32)
+    piece[: len(fade)] *= fade
+    piece[-len(fade) :] *= fade[::-1]
+    return piece
+
+
+def levelled(piece: FloatArray, level_db: float) -> FloatArray:
+    """At an RMS of `level_db` dBFS."""
+    return np.asarray(piece * (10 ** (level_db / 20) / (np.sqrt(np.mean(piece**2)) + 1e-9)), np.float32)
+
+
+def noticed(events: Sequence[Event], shown: Sequence[Shown], within: float = 3.0) -> tuple[int, int]:
+    """Of the entries over others, how many were shown within so many seconds, and how many there were."""
+    entries = [event for event in events if event.onset > 0]
+    hits = [any(e.onset <= s.time <= e.onset + within and e.instrument in s.active for s in shown) for e in entries]
+    return sum(hits), len(entries)
+
+
 def run(tagger: Remembering, thresholds: FloatArray, mix: FloatArray, smoothing: Smoothing, hop: float) -> list[Shown]:
     step = hop_samples(hop)
     analysis = Analysis(tagger, step, live_thresholds(thresholds, smoothing), -60.0, smoothing)
-    updates = [analysis.hear(mix[i : i + step]) for i in range(0, len(mix) - step + 1, step)]
+    updates = [analysis.process(mix[i : i + step]) for i in range(0, len(mix) - step + 1, step)]
     return [Shown(update.time, update.active) for update in updates]
 
 
@@ -133,11 +176,13 @@ def measure(
     return result
 
 
-def calm(tagger: Remembering, thresholds: FloatArray, folder: Path, smoothing: Smoothing, hop: float) -> dict[str, Any]:
+def calm(
+    tagger: Remembering, thresholds: FloatArray, folders: Sequence[Path], smoothing: Smoothing, hop: float
+) -> dict[str, Any]:
     """What is shown of whole clips, two seconds after their beginning and later, alone or with others: precision and
     recall among the instruments that are known, and how often a minute something comes or goes."""
     step, counts = hop_samples(hop), {}
-    for labels, absent, samples in clips(folder):
+    for labels, absent, samples in (clip for folder in folders for clip in clips(folder)):
         count = counts.setdefault(
             "solo" if len(labels) == 1 else "poly", dict.fromkeys(("hit", "false", "missed", "changes", "updates"), 0)
         )
@@ -213,13 +258,13 @@ def sweep(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+", help="the first for the timelines, all for the calm")
     parser.add_argument("--timelines", type=int, default=16)
     parser.add_argument("--hop", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sweep", action="store_true")
     args = parser.parse_args()
-    rng, alone = np.random.default_rng(args.seed), solos(args.clips)
+    rng, alone = np.random.default_rng(args.seed), solos(args.clips[0])
     scenes = [timeline(alone, rng) for _ in range(args.timelines)]
     loaded = Tagger.load()
     tagger, smoothing = Remembering(loaded), Smoothing()
@@ -230,7 +275,7 @@ def main() -> None:
     result = measured(smoothing)
     print(f"defaults: {line(result)}", flush=True)
     record = {
-        "command": "python benchmarks/timing.py CLIPS " + " ".join(a for a in sys.argv[1:] if a != str(args.clips)),
+        "command": f"python benchmarks/timing.py {' '.join(folder.name for folder in args.clips)} --seed {args.seed}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seed": args.seed,
         "timelines": args.timelines,
@@ -246,7 +291,12 @@ def main() -> None:
     else:
         still = calm(tagger, loaded.thresholds, args.clips, smoothing, args.hop)
         print(f"whole clips: {still}")
+        over = [over_others(alone, rng) for _ in range(args.timelines)]
+        counted = [noticed(there, run(tagger, loaded.thresholds, mix, smoothing, args.hop)) for mix, there in over]
+        hits, entries = (sum(part) for part in zip(*counted, strict=True))
+        print(f"over others: {hits} of {entries} shown within 3 s")
         figures = {key: value for key, value in result.items() if key != "by_entry"} | {"calm": still}
+        figures["over_others"] = {"entries": entries, "in_time": hits, "within_s": 3.0, "seconds": OVER_SECONDS}
         name = "timing.json"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(json.dumps(record | figures, indent=1) + "\n", encoding="utf-8")

@@ -1,10 +1,11 @@
-"""How fast does training go, and does it ever wait for its scenes?
+"""How fast does training go on a CPU, and can the cores of a machine prepare what a GPU takes?
 
-    python benchmarks/training_speed.py --phrases DIR [--music FILE.npy] [--steps 24] [--seed 0]
+    python benchmarks/training_speed.py --phrases DIR [--steps 8] [--seed 0]
 
-The three recipes as they ship, one thread of arithmetic, with scenes rendered in the same process (0 workers) and by
-one and two processes beside it. Rates are clips per second of the clock from the second step on; `waiting` is the share
-of it in which the network stood still for want of a batch. Writes benchmarks/results/training_speed.json.
+Of the three recipes as they ship, with scenes: clips a second that are learned from, and that are prepared. Of
+recordings, Ogg clips of 10 s (44.1 kHz, stereo, as OpenMIC's; cut from the demo): examples a second that are prepared,
+decoded each time or read from the cache. All of one core, by processor time, so that other work on the machine does not
+count. Writes benchmarks/results/training_speed.json.
 """
 
 import argparse
@@ -12,81 +13,114 @@ import datetime
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
+import soxr
 import torch
 
-from instrec_live.models.networks import build
+from instrec_live.models.networks.registry import build
 from instrec_live.training import cbam_cnn, ms_crnn, passt
-from instrec_live.training.learning.distributed import Crew
-from instrec_live.training.learning.feed import Feed, batches
+from instrec_live.training.data.table import Table
+from instrec_live.training.learning.batches import BatchLoader
+from instrec_live.training.learning.distributed import ProcessGroup
 from instrec_live.training.learning.loop import train
 from instrec_live.training.learning.losses import Teacher
+from instrec_live.training.learning.options import recordings
 from instrec_live.training.learning.recipe import Recipe
-from instrec_live.training.scenes.mixer import Phrases, Scenes
+from instrec_live.training.synthesis.scenes.mixer import Phrases, Scenes
 
 RESULTS = Path(__file__).parent / "results"
+DEMO = Path(__file__).parent.parent / "realtime" / "demo" / "demo.ogg"
+CLIPS = 48
 RECIPES = {"passt": passt.PROFILES["ours"], "cbam_cnn": cbam_cnn.PROFILES["ours"], "ms_crnn": ms_crnn.PROFILES["ours"]}
 
 
-def measured(recipe: Recipe, feed: Feed, workers: int) -> dict[str, float]:
-    """Clips per second and waiting share of a short run, its first step left out."""
+def measured(recipe: Recipe, loader: BatchLoader) -> dict[str, float]:
+    """Clips per second of processor time, of a run without worker processes; and of the preparation of its batches
+    alone. A run of one step goes before, and one is subtracted: what is done once does not count."""
     torch.manual_seed(recipe.seed)
     network = build(recipe.name, **recipe.network, **recipe.dropped)
     teacher = Teacher(build("cbam_cnn")) if recipe.imitate else None
-    with tempfile.TemporaryDirectory() as folder:
-        first = replace(recipe, evaluate_every=1)
-        train(first, network, feed, Path(folder), teacher, workers=workers, checkpoint_every=1e9)
-        lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
-    # Both figures are of all steps so far: take the first step, in which processes start, out of the last line's.
-    seconds = [line["step"] * recipe.batch / line["clips_per_second"] for line in (lines[0], lines[-1])]
-    waited = [line["waiting"] * s for line, s in zip((lines[0], lines[-1]), seconds, strict=True)]
-    spent = seconds[1] - seconds[0]
-    clips = (lines[-1]["step"] - lines[0]["step"]) * recipe.batch
-    return {"clips_per_second": round(clips / spent, 1), "waiting": round((waited[1] - waited[0]) / spent, 3)}
+    spent = []
+    for steps in (1, 1, recipe.steps):
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            train(replace(recipe, steps=steps), network, loader, Path(folder), teacher, checkpoint_every=1e9)
+        spent.append(time.process_time() - began)
+    began = time.process_time()
+    for step in range(recipe.steps):
+        loader.batch(step)
+    alone = time.process_time() - began
+    clips = (recipe.steps - 1) * recipe.batch
+    return {
+        "clips_a_core_second": round(clips / (spent[2] - spent[1]), 1),
+        "prepared_a_core_second": round(recipe.steps * recipe.batch / alone, 1),
+    }
 
 
-def supplied(feed: Feed, steps: int, workers: int) -> float:
-    """Clips per second that the workers make when nothing else is done."""
-    supply = batches(feed, range(steps + 1), workers)
-    next(supply)
-    began = time.perf_counter()
-    count = sum(len(batch.labels) for batch in supply)
-    return round(count / (time.perf_counter() - began), 1)
+def prepared(folder: Path, steps: int, seed: int) -> dict[str, dict[str, float]]:
+    """Examples per second of processor time, by recipe, from files and from the cache."""
+    sound, rate = soundfile.read(DEMO, dtype="float32")
+    sound = soxr.resample(sound, rate, 44_100)
+    rng = np.random.default_rng(seed)
+    paths = [folder / f"{number}.ogg" for number in range(CLIPS)]
+    for path in paths:
+        at = int(rng.integers(len(sound) - 441_000))
+        soundfile.write(path, sound[at : at + 441_000], 44_100)
+    labels = np.zeros((CLIPS, 20), np.float32)
+    names = np.array([path.stem for path in paths])
+    table = Table(tuple(paths), np.full(CLIPS, "clips"), names, np.full(CLIPS, "train"), labels, labels)
+    rates: dict[str, dict[str, float]] = {}
+    for name, profile in {"authors": passt.PROFILES["authors"], "ours": ms_crnn.PROFILES["ours"]}.items():
+        recipe = replace(profile, seed=seed)
+        rates[name] = {}
+        for way, cache in (("decoded each time", None), ("from the cache", folder / "cache")):
+            supply = recordings(table, recipe, cache=cache)
+            loader = BatchLoader([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.spec_masks,
+                                 recipe.seed, recipe.windows)  # fmt: skip
+            loader.batch(0)
+            count = max(1, steps * 24 // recipe.batch)
+            began = time.process_time()
+            for step in range(count):
+                loader.batch(step)
+            rates[name][way] = round(count * recipe.batch / (time.process_time() - began), 1)
+    return rates
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--phrases", type=Path, required=True, help="made by training.phrases")
-    parser.add_argument("--music", type=Path, help="made by training.datasets.music")
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--phrases", type=Path, required=True, help="made by training.synthesis.phrases")
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    scenes = Scenes(Phrases(args.phrases), np.load(args.music, mmap_mode="r") if args.music else None)
-    result = {}
+    scenes = Scenes(Phrases(args.phrases))
+    recipes = {}
     for name, profile in RECIPES.items():
-        recipe = replace(profile, steps=args.steps, warmup=2, seed=args.seed).resolved(0, Crew().device)
-        feed = Feed([(scenes, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.stripes, recipe.seed)
-        result[name] = {"batch": recipe.batch, "precision": recipe.precision} | {
-            f"workers_{workers}": measured(recipe, feed, workers) for workers in (0, 1, 2)
-        }
-        result[name]["scenes_alone_workers_2"] = {"clips_per_second": supplied(feed, args.steps, 2)}
-        print(name, json.dumps(result[name]), flush=True)
-    about = {
-        "command": "python "
-        + " ".join(["benchmarks/training_speed.py", *(a if not Path(a).exists() else "PATH" for a in sys.argv[1:])]),
+        recipe = replace(profile, steps=args.steps, warmup=2, seed=args.seed).resolved(0, ProcessGroup().device)
+        loader = BatchLoader(
+            [(scenes, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.spec_masks, recipe.seed, recipe.windows
+        )
+        recipes[name] = {"batch": recipe.batch, "precision": recipe.precision, **measured(recipe, loader)}
+        print(name, json.dumps(recipes[name]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        examples = prepared(Path(folder), args.steps, args.seed)
+    record = {
+        "command": f"python benchmarks/training_speed.py --phrases DIR --steps {args.steps} --seed {args.seed}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seed": args.seed,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "load_average": round(os.getloadavg()[0], 1),
+        "recipes": recipes,
+        "recordings": examples,
     }
+    print(json.dumps(record["recordings"]))
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "training_speed.json").write_text(json.dumps(about | result, indent=1) + "\n")
+    (RESULTS / "training_speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

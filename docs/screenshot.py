@@ -1,6 +1,6 @@
 """Make the pictures of the screen: the program itself, having listened to the demo clip in real time.
 
-python docs/screenshot.py [--at 47] [--size 80x24 …] [--theme dark …] [--file SOUND] [--to docs/pictures] [--watch]
+python docs/screenshot.py [--at 56] [--size 80x24 …] [--theme dark …] [--file SOUND] [--to docs/pictures] [--watch]
 
 Writes screen-COLUMNSxLINES-THEME.svg for every size and theme, by default 80x24, 120x40 and 200x60, dark and light.
 With --watch: watch-COLUMNSxLINES-THEME.svg, the list of many sources, each of which plays the clip from another second;
@@ -10,20 +10,19 @@ by default 100x16, dark.
 import argparse
 import asyncio
 import re
-import threading
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from instrec_live import realtime
-from instrec_live.realtime import Stream
-from instrec_live.realtime.hub import Hub
+from idle_stream import IdleStream
+
+from instrec_live import Stream, realtime
+from instrec_live.realtime.stream.hub import Hub
+from instrec_live.realtime.stream.update import Update
 from instrec_live.realtime.tui.app import InstrecApp
-from instrec_live.realtime.tui.glyphs import UNICODE
+from instrec_live.realtime.tui.drawing import UNICODE
 from instrec_live.realtime.tui.messages import NewUpdate
-from instrec_live.realtime.tui.picture import Picture
+from instrec_live.realtime.tui.state import ScreenState
 from instrec_live.realtime.tui.watch.app import WatchApp
-from instrec_live.realtime.update import Update
 
 DEMO = Path(realtime.__file__).parent / "demo" / "demo.ogg"
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -39,28 +38,10 @@ def heard(stream: Stream, at: float) -> list[Update]:
     return updates
 
 
-class StandingStill:
-    """A stream that has been heard already, as far as the screen is concerned."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.info, self.transport, self.recording = stream.info, stream.transport, None
-        self.closed = threading.Event()
-
-    def __iter__(self) -> Iterator[Update]:
-        self.closed.wait()
-        yield from ()
-
-    def close(self) -> None:
-        self.closed.set()
-
-    def notices(self) -> list[str]:
-        return []
-
-
 async def picture(stream: Stream, updates: list[Update], size: tuple[int, int], theme: str) -> str:
     """The screen as SVG at the last update."""
-    app = InstrecApp(StandingStill(stream), theme=theme, glyphs=UNICODE)
-    app.picture = Picture(stream.info)
+    app = InstrecApp(IdleStream(stream.info, stream.transport), theme=theme, glyphs=UNICODE)
+    app.picture = ScreenState(stream.info)
     for update in updates[:-1]:
         app.picture = app.picture.after(update)
     async with app.run_test(size=size) as pilot:
@@ -92,7 +73,7 @@ def standalone(svg: str) -> str:
 def main() -> None:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--at", type=float, default=47.0, help="second of the clip (default: 47)")
+    parser.add_argument("--at", type=float, default=56.0, help="second of the clip (default: 56)")
     parser.add_argument("--size", nargs="+", help="columns x lines")
     parser.add_argument("--theme", nargs="+")
     parser.add_argument("--watch", action="store_true", help="the list of many sources")

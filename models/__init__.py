@@ -1,5 +1,8 @@
 """What an instrument tagger is, and how to run one."""
 
+import instrec_live.models.safe_path  # noqa: F401 - before all else, whichever module `python -m` names
+
+# isort: split
 import os
 from typing import TYPE_CHECKING
 

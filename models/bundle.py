@@ -1,16 +1,13 @@
 """A trained network on disk, verified before use.
 
-A bundle is a folder: `model.onnx` (log-mel -> logits), perhaps the same in 8 bits (`model.int8.onnx`),
-`manifest.json` (what it is, how it was made, checksums, calibration, thresholds), `golden.npz` (one input and the
-logits it must give), `MODEL_CARD.md`.
+A bundle is a folder: `model.onnx` (log-mel -> logits), `manifest.json` (the network, its provenance, checksums,
+calibration, thresholds), `golden.npz` (one input and the logits it must give), `MODEL_CARD.md`.
 """
 
 import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -20,25 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.audioset import OTHER_SOUNDS
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError
+from instrec_live.models.files import atomic_folder, read_regular
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import HOP, N_MELS, SAMPLE_RATE
 from instrec_live.models.onnx_file import has_external_data
-
-FloatArray = NDArray[np.float32]
 
 SCHEMA = 1
 DEFAULT_MODELS = ("passt", "cbam_cnn", "ms_crnn")
 BUNDLES = Path(__file__).parent / "bundles"
 FRAMES = (200, 1000)  # 2 to 10 s
+CACHED_EMBEDDINGS = "heard"  # the input of a patchwise model.onnx that takes embeddings of earlier patches
+_LARGEST_FILE, _LARGEST_TEXT = 2_000_000_000, 20_000_000  # bytes
 _LARGEST_GOLDEN = 8 << 20  # bytes; 10 s of log-mel are half a million
 GOLDEN_TOLERANCE = 1e-3  # |difference| of logits that another engine or processor may show
 
 _INPUT = {"sample_rate": SAMPLE_RATE, "hop": HOP, "n_mels": N_MELS, "frames": list(FRAMES)}
-# What the readers of json, zip and npy raise when fed something else.
+# What the readers of json, zip and npy raise for malformed files.
 MALFORMED = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
     NotImplementedError, MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -53,13 +53,15 @@ class Bundle:
     Attributes:
         name: of the model, e.g. "passt".
         path: its folder.
-        onnx: the bytes of model.onnx; input "log_mel" float32 [B, 128, T], output "logits" float32 [B, 20].
+        onnx: the bytes of model.onnx; input "log_mel" float32 [B, 128, T], output "logits" float32
+            [B, 20 + K]: the instruments, then the other sounds.
         sha256: of those bytes.
-        int8_sha256: of model.int8.onnx; None: there is none.
-        network: {"name", "config"} as `networks.build` takes them, "parameters", and "width" if it is patchwise.
+        network: {"name", "config"} as `networks.registry.build` takes them, "parameters", and "width" if it is
+            patchwise.
         calibration: logits -> calibrated logits.
-        thresholds: float32 [20], probabilities from which this model alone calls an instrument active.
-        golden: (log_mel float32 [128, T], logits float32 [20]).
+        thresholds: float32 [20], probabilities from which an instrument is active by this model alone.
+        others: names of the K other sounds it has a logit for (`audioset.OTHER_SOUNDS`, or none of them).
+        golden: (log_mel float32 [128, T], logits float32 [20 + K]).
         golden_tolerance: greatest |difference| of an engine's logits from the golden ones.
         provenance: command, data, seed, date, licences, …
     """
@@ -68,29 +70,24 @@ class Bundle:
     path: Path
     onnx: bytes
     sha256: str
-    int8_sha256: str | None
     network: Mapping[str, Any]
     calibration: Platt
     thresholds: FloatArray
+    others: tuple[str, ...]
     golden: tuple[FloatArray, FloatArray]
     golden_tolerance: float
     provenance: Mapping[str, Any]
 
     @property
     def width(self) -> int:
-        """Of a patchwise network's embeddings (patchwise.py); 0: the network hears windows whole."""
+        """Numbers in a patchwise network's embedding (patchwise.py); 0: the network takes whole windows."""
         width: int = self.network.get("width", 0)
         return width
 
-    def int8(self) -> bytes:
-        """The bytes of model.int8.onnx, verified.
-
-        Raises:
-            ModelError: there is none, or it was altered.
-        """
-        if self.int8_sha256 is None:
-            raise ModelError(f"{self.path}: this model comes without a network in 8 bits", "use --engine onnx")
-        return _verified_onnx(self.path, "model.int8.onnx", self.int8_sha256)
+    @property
+    def classes(self) -> int:
+        """Logits of a window: those of the 20 instruments and of the other sounds."""
+        return len(INSTRUMENTS) + len(self.others)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Bundle":
@@ -100,7 +97,7 @@ class Bundle:
             ModelError: a file is missing, altered, malformed or not for this program.
         """
         path = Path(path)
-        if not os.path.isdir(path):  # of a name too long to be one, too
+        if not os.path.isdir(path):  # unlike Path.is_dir, also False for a name that is too long
             raise ModelError(f"{path}: no such model folder", "give a bundled name or the folder of a bundle")
         try:
             return cls._verified(path)
@@ -108,7 +105,7 @@ class Bundle:
             raise
         except MALFORMED as e:
             reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
-            raise ModelError(f"{path}: not a sound model bundle: {reason}", _HINT) from e
+            raise ModelError(f"{path}: not a valid model bundle: {reason}", _HINT) from e
 
     @classmethod
     def _verified(cls, path: Path) -> "Bundle":
@@ -124,28 +121,36 @@ class Bundle:
             raise ValueError(f"its input is {manifest['input']}, not {_INPUT}")
         sha256s = manifest["sha256"]
         onnx = _verified_onnx(path, "model.onnx", sha256s["model.onnx"])
+        others = tuple(map(str, manifest.get("others", ())))
+        if others not in ((), OTHER_SOUNDS):
+            raise ValueError(
+                f"its other sounds are not the {len(OTHER_SOUNDS)} that this version knows, in their order"
+            )
         log_mel, logits = _golden(_verified(path, "golden.npz", sha256s["golden.npz"]))
-        if log_mel.ndim != 2 or len(log_mel) != N_MELS or logits.shape != (len(INSTRUMENTS),):
+        classes = len(INSTRUMENTS) + len(others)
+        if log_mel.ndim != 2 or len(log_mel) != N_MELS or logits.shape != (classes,):
             raise ValueError(f"golden.npz has shapes {log_mel.shape} and {logits.shape}")
         tolerance = float(manifest["golden_tolerance"])
         if not 0.0 < tolerance < 1.0:
             raise ValueError(f"golden_tolerance {tolerance} is not between 0 and 1")
         network = dict(manifest["network"])
         if not isinstance(width := network.get("width", 0), int) or width < 0:
-            raise ValueError(f"its network's width is {width!r}, not a number of a patch's embeddings")
-        return cls(
+            raise ValueError(f"its network's width is {width!r}: it must be the size of one patch's embedding")
+        bundle = cls(
             name=str(manifest["name"]),
             path=path,
             onnx=onnx,
             sha256=sha256s["model.onnx"],
-            int8_sha256=sha256s.get("model.int8.onnx"),
             network=network,
-            calibration=Platt(manifest["calibration"]["scale"], manifest["calibration"]["bias"]),
+            calibration=Platt.from_json(manifest["calibration"]),
             thresholds=checked_thresholds(manifest["thresholds"]),
+            others=others,
             golden=(log_mel, logits),
             golden_tolerance=tolerance,
             provenance=dict(manifest["provenance"]),
         )
+        check_sum(manifest, path / "manifest.json")
+        return bundle
 
 
 def bundled(name: str) -> Path:
@@ -157,7 +162,7 @@ def bundled(name: str) -> Path:
     path = BUNDLES / name
     if Path(name).name != name or not os.path.isfile(path / "manifest.json"):
         there = ", ".join(sorted(file.parent.name for file in BUNDLES.glob("*/manifest.json"))) or "none"
-        raise ModelError(f"no bundled model {name!r}", f"bundled are: {there}; or give the folder of a bundle")
+        raise ModelError(f"no bundled model {name!r}", f"bundled models: {there}; or give the folder of a bundle")
     return path
 
 
@@ -173,43 +178,53 @@ def write_bundle(
     provenance: Mapping[str, Any],
     model_card: str,
     golden_tolerance: float = GOLDEN_TOLERANCE,
-    int8: bytes | None = None,
 ) -> Bundle:
-    """Write a bundle folder whole or not at all, replacing one that stands there; arguments as `Bundle`'s, and the
-    bytes of model.int8.onnx, if there is to be one.
+    """Write a bundle folder completely or not at all, in place of an older one; arguments as `Bundle`'s attributes.
 
     Raises:
-        ModelError: what was given would not load again.
+        ModelError: the bundle would not load again.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     log_mel, logits = golden
     np.savez_compressed(packed, log_mel=np.asarray(log_mel, np.float32), logits=np.asarray(logits, np.float32))
-    files = {"model.onnx": onnx, "golden.npz": packed.getvalue()} | ({"model.int8.onnx": int8} if int8 else {})
+    files = {"model.onnx": onnx, "golden.npz": packed.getvalue()}
+    others = OTHER_SOUNDS if len(logits) == len(INSTRUMENTS) + len(OTHER_SOUNDS) else ()
     manifest = {
         "schema": SCHEMA,
         "name": name,
         "network": dict(network),
         "input": _INPUT,
         "instruments": list(INSTRUMENTS),
+        "others": list(others),
         "sha256": {file: _sha256(content) for file, content in files.items()},
-        "calibration": {"scale": calibration.scale.tolist(), "bias": calibration.bias.tolist()},
+        "calibration": calibration.as_json(),
         "thresholds": np.asarray(thresholds).tolist(),
         "golden_tolerance": golden_tolerance,
         "provenance": dict(provenance),
     }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
-        texts = {"manifest.json": json.dumps(manifest, indent=1) + "\n", "MODEL_CARD.md": model_card}
+    with atomic_folder(path) as fresh:
+        texts = {"manifest.json": json.dumps(summed(manifest), indent=1) + "\n", "MODEL_CARD.md": model_card}
         for file, content in (files | {name: text.encode() for name, text in texts.items()}).items():
             (fresh / file).write_bytes(content)
         Bundle.load(fresh)
-        if path.exists():
-            path.rename(Path(scratch) / "old")
-        shutil.move(fresh, path)
     return Bundle.load(path)
+
+
+def summed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a JSON file with a checksum of all of it, so that a flipped digit is noticed."""
+    numbers = {name: value for name, value in content.items() if name != "checksum"}
+    return {**numbers, "checksum": _sha256(json.dumps(numbers, sort_keys=True).encode())}
+
+
+def check_sum(content: Mapping[str, Any], file: Path) -> None:
+    """Compare the checksum of `summed`; files of before it had none.
+
+    Raises:
+        ModelError: it differs.
+    """
+    if content.get("checksum", "") not in ("", summed(content)["checksum"]):
+        raise ModelError(f"{file}: altered (its checksum differs)", _HINT)
 
 
 def checked_thresholds(values: ArrayLike) -> FloatArray:
@@ -230,7 +245,7 @@ def _golden(content: bytes) -> tuple[FloatArray, FloatArray]:
 
 
 def _finite(values: ArrayLike, what: str) -> FloatArray:
-    with np.errstate(over="ignore"):  # it becomes infinite
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite
         array = np.array(values, np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{what}: not all numbers are finite")
@@ -240,7 +255,7 @@ def _finite(values: ArrayLike, what: str) -> FloatArray:
 
 def _read(path: Path, file: str) -> bytes:
     try:
-        return (path / file).read_bytes()
+        return read_regular(path / file, _LARGEST_FILE if file.endswith(".onnx") else _LARGEST_TEXT)
     except FileNotFoundError:
         raise ModelError(f"{path}: {file} is missing", _HINT) from None
 
@@ -257,9 +272,9 @@ def _verified_onnx(path: Path, file: str, sha256: str) -> bytes:
     try:
         external = has_external_data(content)
     except ValueError as e:
-        raise ModelError(f"{path / file}: not a sound model bundle: {e}", _HINT) from e
+        raise ModelError(f"{path / file}: not a valid model bundle: {e}", _HINT) from e
     if external:
-        raise ModelError(f"{path}: not a sound model bundle: {file} refers to other files for its weights", _HINT)
+        raise ModelError(f"{path}: not a valid model bundle: {file} refers to other files for its weights", _HINT)
     return content
 
 

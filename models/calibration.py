@@ -1,15 +1,16 @@
-"""From logits to probabilities that mean what they say: Platt scaling per instrument."""
+"""From logits to calibrated probabilities: scaled per instrument, and aware of what else sounds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 
-FloatArray = NDArray[np.float32]
-
-_LOWEST = 1e-6  # logits of ±13.8: nothing a network says is surer than that
+_LOWEST = 1e-6  # logits of ±13.8; no network is surer than that
 
 
 def sigmoid(logits: ArrayLike) -> FloatArray:
@@ -23,13 +24,47 @@ def logit(probabilities: ArrayLike) -> FloatArray:
     return np.log(p / (1.0 - p)).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the other instruments' logits say of one: whether few sound or many.
+
+    A network gives each voice of a band a lower logit than it gives a soloist. So a scaled logit z becomes
+    own * z + highest_other * (the highest other z) + expected_others * (the sum of the others' probabilities)
+    + fourth * (the fourth highest z of all) + bias. By default it stays z.
+    """
+
+    own: float = 1.0
+    highest_other: float = 0.0
+    expected_others: float = 0.0
+    fourth: float = 0.0
+    bias: float = 0.0
+
+    @staticmethod
+    def features(logits: FloatArray) -> FloatArray:
+        """Logits float32 [..., 20] -> of each: itself and the three features, float32 [..., 20, 4]."""
+        ordered = np.sort(logits, axis=-1)
+        highest = np.where(logits == ordered[..., -1:], ordered[..., -2:-1], ordered[..., -1:])
+        probabilities = sigmoid(logits)
+        others = probabilities.sum(axis=-1, keepdims=True) - probabilities
+        fourth = np.broadcast_to(ordered[..., -4:-3], logits.shape)
+        return np.stack([logits, highest, others, fourth], axis=-1).astype(np.float32)
+
+    def __call__(self, logits: FloatArray) -> FloatArray:
+        """Logits float32 [..., 20] -> what they become, float32 [..., 20]."""
+        if self == Context():
+            return logits
+        weights = np.array([self.own, self.highest_other, self.expected_others, self.fourth], np.float32)
+        return np.asarray(self.features(logits) @ weights + np.float32(self.bias), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Platt:
-    """Calibrated logits = scale * logits + bias, per instrument (Platt, 1999); fitted in training.
+    """Calibrated logits = context(z), z = scale * logits + bias per instrument (Platt, 1999); fitted in training.
 
     Attributes:
         scale: float32 [20], positive.
         bias: float32 [20].
+        context: what the other instruments change.
 
     Raises:
         ValueError: wrong length, not finite, or a scale that is not positive.
@@ -37,10 +72,11 @@ class Platt:
 
     scale: FloatArray
     bias: FloatArray
+    context: Context = Context()
 
     def __post_init__(self) -> None:
         for name in ("scale", "bias"):
-            with np.errstate(over="ignore"):  # it becomes infinite
+            with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite
                 values = np.array(getattr(self, name), np.float32)
             if values.shape != (len(INSTRUMENTS),):
                 raise ValueError(f"calibration {name} must have {len(INSTRUMENTS)} numbers, not {values.shape}")
@@ -49,12 +85,27 @@ class Platt:
             values.setflags(write=False)
             object.__setattr__(self, name, values)
         if (self.scale <= 0).any():
-            raise ValueError("calibration scale must be positive: it may not reverse what a network says")
+            raise ValueError("calibration scale must be positive: a negative one would reverse the ranking")
+        if not np.isfinite(astuple(self.context)).all() or self.context.own <= 0:
+            raise ValueError("calibration context must be finite, and its own weight positive")
 
     @classmethod
     def identity(cls) -> "Platt":
         return cls(np.ones(len(INSTRUMENTS), np.float32), np.zeros(len(INSTRUMENTS), np.float32))
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Platt":
+        """Read {"scale": [20], "bias": [20], "context": {…}}; a file without "context" has none.
+
+        Raises:
+            KeyError, TypeError, ValueError: malformed.
+        """
+        context = Context(**{str(name): float(value) for name, value in dict(content.get("context", {})).items()})
+        return cls(content["scale"], content["bias"], context)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"scale": self.scale.tolist(), "bias": self.bias.tolist(), "context": asdict(self.context)}
+
     def __call__(self, logits: ArrayLike) -> FloatArray:
         """Logits float32 [..., 20] -> calibrated logits float32 [..., 20]."""
-        return np.asarray(logits, np.float32) * self.scale + self.bias
+        return self.context(np.asarray(np.asarray(logits, np.float32) * self.scale + self.bias, np.float32))

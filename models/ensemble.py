@@ -1,4 +1,4 @@
-"""Three opinions, one answer: weighted mean of calibrated logits, calibrated once more."""
+"""The ensemble: a weighted mean of the networks' calibrated logits, calibrated once more."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from instrec_live.models.bundle import MALFORMED, Bundle, checked_thresholds
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.bundle import MALFORMED, Bundle, check_sum, checked_thresholds
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError, UsageError
-
-FloatArray = NDArray[np.float32]
+from instrec_live.models.files import read_regular
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """How the models' calibrated logits become one.
+    """Combines the calibrated logits of several models.
 
     Attributes:
-        weights: of each model, not negative; renormalised over the models that speak.
+        weights: of each model, not negative; renormalised over the models that gave logits.
         calibration: of the mean.
         thresholds: float32 [20], probabilities.
     """
@@ -36,15 +35,15 @@ class Ensemble:
         path: Path | None = None,
         weights: Sequence[float] | None = None,
     ) -> "Ensemble":
-        """The ensemble of some models: of one, that model itself; of several, as the ensemble.json beside them says.
+        """The ensemble of some models: for one, that model itself; for several, that of the ensemble.json beside them.
 
-        Where there is none, or it does not know all of them, or they do not lie side by side: equal weights, no further
-        calibration, mean thresholds. `weights`, one per bundle, overrule the weights and nothing else. `path` is
-        another ensemble.json.
+        If there is none, or it lacks one of the models, or the models are in different folders: equal weights, no
+        further calibration, mean thresholds. `weights`, one per bundle, override only the weights. `path` is another
+        ensemble.json.
 
         Raises:
             ModelError: a malformed file.
-            UsageError: weights that make no sense.
+            UsageError: invalid weights.
         """
         names = [bundle.name for bundle in bundles]
         wanted = None if weights is None else dict(zip(names, checked_weights(weights, len(names)), strict=True))
@@ -67,27 +66,29 @@ class Ensemble:
             ModelError: unreadable or malformed.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_regular(path))
             weights = {str(name): float(weight) for name, weight in content["weights"].items()}
             if not all(0.0 <= weight < np.inf for weight in weights.values()):
                 raise ValueError("weights must be finite and not negative")
-            platt = Platt(content["calibration"]["scale"], content["calibration"]["bias"])
-            return cls(weights, platt, checked_thresholds(content["thresholds"]))
+            platt = Platt.from_json(content["calibration"])
+            ensemble = cls(weights, platt, checked_thresholds(content["thresholds"]))
+            check_sum(content, path)
+            return ensemble
         except MALFORMED as e:
             reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             hint = "reinstall instrec-live, or make it again with python -m instrec_live.training.ensemble"
-            raise ModelError(f"{path}: not a sound ensemble file: {reason}", hint) from e
+            raise ModelError(f"{path}: not a valid ensemble file: {reason}", hint) from e
 
     def __call__(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
-        """Calibrated logits float32 [20] of each model that speaks -> those of the ensemble, float32 [20].
+        """Calibrated logits float32 [20] of each model that gave some -> those of the ensemble, float32 [20].
 
         Raises:
-            ModelError: no model speaks.
+            ModelError: no model gave any.
         """
         if not calibrated:
             raise ModelError("no network gave finite numbers", "run --doctor to check the models")
         weights = np.array([self.weights[name] for name in calibrated], np.float64)
-        if not weights.any():  # only models of no weight are left
+        if not weights.any():  # only models of weight 0 are left
             weights = np.ones_like(weights)
         shares = weights / weights.max()  # first, so that the sum of huge weights is finite too
         mean = (shares / shares.sum()).astype(np.float32) @ np.stack(list(calibrated.values()))
@@ -95,18 +96,18 @@ class Ensemble:
 
 
 def checked_weights(weights: Sequence[float], models: int) -> tuple[float, ...]:
-    """The weights, if they fit that many models.
+    """The weights, if there is one per model and they are finite, not negative and not all 0.
 
     Raises:
-        UsageError: as many as there are models, finite, none negative, and not all zero: one of these is not so.
+        UsageError: they are not.
     """
     if len(weights) != models:
         raise UsageError(
             f"{len(weights)} weight{'s' * (len(weights) != 1)} for {models} model{'s' * (models != 1)}",
-            "one for each, in the order of the models",
+            "give one for each model, in their order",
         )
     if bad := [weight for weight in weights if not 0.0 <= weight < np.inf]:
         raise UsageError(f"a weight must be a finite number of at least 0, not {bad[0]:g}")
     if not any(weights):
-        raise UsageError("all weights are 0", "at least one must be more")
+        raise UsageError("all weights are 0", "at least one must be greater")
     return tuple(map(float, weights))

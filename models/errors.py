@@ -1,13 +1,13 @@
-"""What can go wrong, in words for a user, each kind with the exit code the program ends with."""
+"""The errors a user can see, each class with the exit code of the program."""
 
 
 class InstrecError(Exception):
-    """A mistake or misfortune that a user can act on: one line, and what to do about it.
+    """An error that the user can act on: one line, and what to do about it.
 
     Attributes:
         message: what happened, and where.
         hint: what to do about it, or None.
-        exit_code: the process's exit code when nobody handles it.
+        exit_code: of the process, when the error ends it.
     """
 
     exit_code = 1
@@ -25,19 +25,19 @@ class InternalError(InstrecError):
 
 
 class UsageError(InstrecError):
-    """An option or setting that makes no sense."""
+    """An invalid option or setting."""
 
     exit_code = 2
 
 
 class AudioDeviceError(InstrecError):
-    """No such microphone, no PortAudio, or a device that refuses or was lost."""
+    """No such microphone, no PortAudio, or a device that cannot be opened or was lost."""
 
     exit_code = 3
 
 
 class InputFileError(InstrecError):
-    """A sound file that is missing, unreadable or empty."""
+    """A sound file that is missing, unreadable, empty or cut short."""
 
     exit_code = 4
 
@@ -46,3 +46,9 @@ class ModelError(InstrecError):
     """A bundle or engine that is missing, damaged, or does not fit."""
 
     exit_code = 5
+
+
+def cannot_write(path: object, why: OSError | str, hint: str | None = None) -> UsageError:
+    """The error of a file that cannot be written."""
+    reason = why if isinstance(why, str) else why.strerror or why
+    return UsageError(f"cannot write {path}: {reason}", hint)

@@ -1,4 +1,4 @@
-"""What must be known of an ONNX file before it is run, read off its protobuf without the onnx package."""
+"""Checks and edits of an ONNX file before it is run, on its protobuf bytes, without the onnx package."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 _GRAPH, _INITIALIZER = 7, 5  # fields of ModelProto and GraphProto
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14  # fields of TensorProto
-_MAX_DEPTH = 32  # nested graphs; a bomb nests deeper
+_MAX_DEPTH = 32  # nested graphs; malicious files nest deeper
 
 
 def has_external_data(model: bytes) -> bool:
@@ -31,8 +31,8 @@ def has_external_data(model: bytes) -> bool:
 
 
 def without_initializer(model: bytes, name: str) -> bytes:
-    """The same ONNX model without the initializer of that name: an input that had a value, and so could be left out,
-    must now be given. A model that has none stays as it is.
+    """The same ONNX model without the initializer of that name, so that the optional input becomes a required one. A
+    model without such an initializer stays as it is.
 
     Raises:
         ValueError: not a well-formed protobuf.

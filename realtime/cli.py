@@ -1,4 +1,4 @@
-"""argv -> settings -> run -> exit code. Everything heavy is imported where it is needed."""
+"""The entry point: argv -> settings -> command -> exit code. Heavy imports happen where they are needed."""
 
 import os
 import re
@@ -8,37 +8,43 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from io import TextIOWrapper
+from io import BufferedWriter, RawIOBase, TextIOWrapper
 
-from instrec_live.realtime.settings import Settings, parse
+from instrec_live.models.safe_path import secure_children
+from instrec_live.realtime.config.settings import Settings, parse, parser
+from instrec_live.realtime.terminal import ENDING_SIGNALS, finish_output, stop_waiting_for_readers
 
-# name: the module whose `run(argv)` does the job and returns the exit code
+# name: the module, whose `run(argv)` returns the exit code and whose `parser()` is its command line
 COMMANDS: dict[str, str] = {
-    "report": "instrec_live.realtime.report.command",
-    "tag": "instrec_live.realtime.tagging.command",
-    "watch": "instrec_live.realtime.hub.command",
+    "learn": "instrec_live.realtime.commands.learn",
+    "report": "instrec_live.realtime.commands.report",
+    "tag": "instrec_live.realtime.commands.tag.command",
+    "watch": "instrec_live.realtime.commands.watch",
 }
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGINT (Ctrl-C), SIGTERM or SIGHUP, each with its own exit code."""
+    """SIGINT (Ctrl-C), SIGTERM, SIGHUP or another signal that ends the program; its exit code is 128 and its number."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code; mistakes become one line on stderr, never a traceback."""
+    """Run the program and return its exit code; the user's mistakes are one line on stderr, never a traceback."""
     debug = False
     received: list[int] = []  # signals
-    # A hop's matrices are small: two threads of numpy take twice the CPU time for them, and are no faster.
+    secure_children()
+    # The matrices of a hop are small: two numpy threads take twice the CPU time and are no faster.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the program runs
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # an old locale is no reason to fail
+        if isinstance(sys.stdout.buffer, RawIOBase):  # PYTHONUNBUFFERED: half a write would pass for a whole one
+            sys.stdout = TextIOWrapper(BufferedWriter(sys.stdout.buffer), sys.stdout.encoding)
+        sys.stdout.reconfigure(errors="backslashreplace")  # an unknown locale is no reason to fail
     try:
         with _signals(received):
             words = list(sys.argv[1:] if argv is None else argv)
@@ -57,32 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Signalled as stop:
         return 128 + stop.number
     except BaseException as error:
-        if received:  # a signal may strike inside a lock's own code, which then fails in its own way
+        if received:  # a signal inside a lock's own code shows as that lock's error
             return 128 + received[0]
         from instrec_live.realtime.errors import report
 
         return report(error, debug)
+    finally:
+        finish_output()
 
 
 def _tracebacks(words: Sequence[str]) -> bool:
-    """Whether -vv is among the words, before it is known whether they make sense."""
+    """Whether -vv is among the words, before they are parsed."""
     return sum(word.count("v") for word in words if re.fullmatch("-v+|--verbose", word)) >= 2
 
 
 @contextmanager
 def _signals(received: list[int]) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the program tidily, and note which came."""
+    """Let the signals that end the program end it tidily, and note which came."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
         received.append(number)
+        stop_waiting_for_readers()
         raise Signalled(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What nohup lets us ignore goes on being ignored.
-    heeded = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    # Signals that nohup ignores stay ignored.
+    heeded = [each for each in ENDING_SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
@@ -93,35 +101,32 @@ def _signals(received: list[int]) -> Iterator[None]:
 
 def _run(settings: Settings, words: Sequence[str]) -> int:
     if settings.print_config:
-        from instrec_live.realtime.config.printing import show as show_config
+        from instrec_live.realtime.config.file import show_config
 
-        return show_config(words)
+        return show_config(words, parser())
     if settings.print_completion:
-        from instrec_live.realtime.config.completion import show as show_completion
+        from instrec_live.realtime.config.options import show_completion
 
-        return show_completion(settings.print_completion, COMMANDS)
+        return show_completion(
+            settings.print_completion,
+            parser(),
+            {name: import_module(module).parser() for name, module in COMMANDS.items()},
+        )
     if settings.list_devices:
         return _list_devices(settings.json)
     if settings.doctor:
-        from instrec_live.realtime.doctor import examine
+        from instrec_live.realtime.commands.doctor import examine
 
         return examine(settings)
     if settings.benchmark:
-        from instrec_live.realtime.benchmark.comparison import compare
+        from instrec_live.realtime.commands.benchmark.comparison import compare
 
         return compare(settings)
     if settings.engines:
-        from instrec_live.realtime.kept_engines import show
+        from instrec_live.realtime.commands.doctor import show
 
         return show(settings)
-    if settings.serve:
-        from instrec_live.realtime.terminal import served
-
-        if not served():  # else this is what the server starts
-            from instrec_live.realtime.browser.serve import serve
-
-            return serve(settings, words)
-    from instrec_live.realtime.listening import listen
+    from instrec_live.realtime.commands.listen import listen
 
     return listen(settings)
 
@@ -129,8 +134,8 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
 def _list_devices(as_json: bool) -> int:
     from dataclasses import asdict
 
-    from instrec_live.realtime.devices import list_input_devices
-    from instrec_live.realtime.system_audio import default_monitor
+    from instrec_live.realtime.audio.devices import list_input_devices
+    from instrec_live.realtime.audio.system_audio import default_monitor
 
     devices = list_input_devices()
     if as_json:

@@ -1,4 +1,4 @@
-"""From an exception to the one line a user reads and the code the process ends with."""
+"""From an exception to one line on stderr and an exit code."""
 
 import errno
 import os
@@ -13,6 +13,7 @@ from instrec_live.models.errors import (
     InternalError,
     ModelError,
     UsageError,
+    cannot_write,
 )
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 
 
 class ExitCode(IntEnum):
-    """What the process's exit code means; `words` is the line for --help and the manual."""
+    """The exit codes; `words` is the line of --help."""
 
     words: str
 
@@ -40,24 +41,25 @@ class ExitCode(IntEnum):
         return code
 
     OK = 0, "done"
-    INTERNAL = 1, "a defect of the program"
-    USAGE = 2, "an option or setting that makes no sense"
+    INTERNAL = 1, "a defect of the program, or an output that could not be written to its end"
+    USAGE = 2, "an invalid option or setting"
     AUDIO_DEVICE = 3, "no such microphone, no PortAudio, or a device that was lost (only with --on-loss exit)"
-    INPUT_FILE = 4, "a sound file that is missing, unreadable or empty"
+    INPUT_FILE = 4, "a sound file that is missing, unreadable, empty or cut short"
     MODEL = 5, "a model that is missing, damaged or does not fit"
     TOO_SLOW = 6, "the networks cannot keep up with the sound (only with --strict)"
     HUNG_UP = 129, "its terminal was closed (SIGHUP)"
     INTERRUPTED = 130, "stopped with Ctrl-C"
+    QUIT = 131, "told to stop (SIGQUIT)"
     TERMINATED = 143, "told to stop (SIGTERM)"
 
 
 def printable(text: str) -> str:
-    """The text on one line, with nothing in it that could steer a terminal or fail to encode."""
+    """The text on one line, without control characters or anything that cannot be encoded."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
 def report(error: BaseException, debug: bool = False) -> int:
-    """Say on stderr, in one line, what went wrong; the traceback only when asked for.
+    """Print an error to stderr in one line; the traceback only on request.
 
     Args:
         error: what ended the program.
@@ -77,21 +79,21 @@ def report(error: BaseException, debug: bool = False) -> int:
     if isinstance(error, InstrecError):
         line, code = str(error), error.exit_code
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        # Whoever writes a file says so in words of their own; what is left is what was printed.
-        line, code = f"{error.filename or 'stdout'} cannot be written: {error.strerror}", int(ExitCode.USAGE)
+        # Errors of output files have messages of their own; this one is of stdout.
+        line, code = str(cannot_write(error.filename or "stdout", error)), int(ExitCode.USAGE)
     else:
         hint = "" if debug else " — this is a defect; run again with -vv or INSTREC_DEBUG=1 for the traceback"
         line, code = f"{type(error).__name__}: {error}{hint}", int(ExitCode.INTERNAL)
     print(f"instrec-live: error: {printable(line)}", file=sys.stderr)
     try:
         sys.stdout.flush()
-    except (AttributeError, OSError, ValueError):  # that stdout is full may be what has just been said
+    except (AttributeError, OSError, ValueError):  # the message may be that stdout is full
         _abandon_stdout()
     return code
 
 
 def _abandon_stdout() -> None:
-    """Point stdout at nothing, so that the flush at exit does not complain once more."""
+    """Redirect stdout to nowhere, so that the flush at exit does not fail again."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # None, replaced or closed: nothing will be flushed

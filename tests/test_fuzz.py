@@ -19,7 +19,7 @@ COUNTS = {
 
 @pytest.fixture(autouse=True)
 def _modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"))
 
 
 @pytest.mark.parametrize("kind", COUNTS)
@@ -33,6 +33,7 @@ def test_damaged_input_ends_well_or_in_one_line(kind: str, tmp_path: Path) -> No
     assert found["distinct"] > 2
 
 
+@pytest.mark.timing
 def test_what_misbehaves_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "PATIENCE", 1.5)
     monkeypatch.setattr(fuzz, "SLOW", 1.4)

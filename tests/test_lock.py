@@ -93,7 +93,7 @@ def test_none_is_well(audit: ModuleType) -> None:
         ("", "Traceback…\nrequests.exceptions.ConnectionError: no such host"),
     ],
 )
-def test_no_database_is_said_and_fails_only_where_it_must_be_there(audit: ModuleType, stdout: str, stderr: str) -> None:
+def test_no_database_fails_only_where_it_is_required(audit: ModuleType, stdout: str, stderr: str) -> None:
     for required in (False, True):
         code, lines = audit.verdict(0, stdout, stderr, required)
         assert code == required

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         pytest.skip("setuptools >= 77 is not installed, and without it a build would need the network")
     # A copy, so that an old build/ folder in the checkout cannot leak into the wheel.
     source = tmp_path_factory.mktemp("source")
-    for name in ("models", "realtime", "training"):
+    for name in ("src", "models", "realtime", "training"):
         shutil.copytree(CHECKOUT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(CHECKOUT / name, source / name)
@@ -40,17 +40,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_owns_one_name(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"instrec_live"}
-    rooms = {name.split("/")[1] for name in wheel.namelist() if name.startswith("instrec_live/")}
-    assert rooms == {"models", "realtime", "training"}
+    inside = {name.split("/")[1] for name in wheel.namelist() if name.startswith("instrec_live/")}
+    assert inside == {"__init__.py", "py.typed", "models", "realtime", "training"}
 
 
 def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for room in ("models", "realtime", "training"):
-        assert f"instrec_live/{room}/py.typed" in names
+    for package in ("models", "realtime", "training"):
+        assert f"instrec_live/{package}/py.typed" in names
     for name in ("demo.ogg", "timeline.json", "CREDITS.md"):
         assert f"instrec_live/realtime/demo/{name}" in names
-    assert "instrec_live/training/datasets/demo_files.txt" in names
+    assert "instrec_live/training/data/demo_files.txt" in names
     assert any(name.startswith("instrec_live/realtime/tui/") and name.endswith(".tcss") for name in names)
     assert "instrec_live/models/bundles/ensemble.json" in names
     for model in MODELS:
@@ -62,8 +62,8 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
 
 def test_the_wheel_holds_every_python_file_of_the_rooms(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for room in ("models", "realtime", "training"):
-        for path in (CHECKOUT / room).rglob("*.py"):
+    for package in ("models", "realtime", "training"):
+        for path in (CHECKOUT / package).rglob("*.py"):
             assert f"instrec_live/{path.relative_to(CHECKOUT).as_posix()}" in names, (
                 "add its folder to pyproject's packages"
             )
@@ -77,7 +77,18 @@ def test_every_package_is_listed() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {
         "instrec_live." + ".".join(path.parent.relative_to(CHECKOUT).parts)
-        for room in ("models", "realtime", "training")
-        for path in (CHECKOUT / room).rglob("__init__.py")
+        for package in ("models", "realtime", "training")
+        for path in (CHECKOUT / package).rglob("__init__.py")
     }
-    assert set(project["tool"]["setuptools"]["packages"]) == found
+    assert set(project["tool"]["setuptools"]["packages"]) == found | {"instrec_live"}
+
+
+def test_every_public_name_can_be_imported_and_none_is_loaded_before() -> None:
+    program = (
+        "import sys, instrec_live\n"
+        "heavy = {'numpy', 'onnxruntime', 'textual', 'torch'} & set(sys.modules)\n"
+        "names = [name for name in instrec_live.__all__ if getattr(instrec_live, name) is None]\n"
+        "print(sorted(heavy), names, set(instrec_live.__all__) - set(dir(instrec_live)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "[] [] set()\n", done.stderr

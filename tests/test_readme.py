@@ -3,26 +3,29 @@
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 from demo_sound import clip
-from pages import CHECKOUT, PAGES, blocks, calls, files, lines, type_in
+from docs_pages import CHECKOUT, PAGES, blocks, calls, files, lines, type_in
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.commands.learn import parser as learn_parser
+from instrec_live.realtime.commands.report import parser as report_parser
+from instrec_live.realtime.commands.tag.command import parse_tag
+from instrec_live.realtime.commands.watch import parse_watch
+from instrec_live.realtime.config.settings import parse, parser
 from instrec_live.realtime.errors import ExitCode
-from instrec_live.realtime.hub.options import parse_watch
-from instrec_live.realtime.options import parser
-from instrec_live.realtime.report.command import parser as report_parser
-from instrec_live.realtime.settings import parse
-from instrec_live.realtime.tagging.options import parse_tag
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-COMMANDS = {"report": report_parser().parse_args, "tag": parse_tag, "watch": parse_watch}
+COMMANDS = {
+    "learn": learn_parser().parse_args,
+    "report": report_parser().parse_args,
+    "tag": parse_tag,
+    "watch": parse_watch,
+}
 
 
 def lines_to_type() -> Iterator[tuple[str, str]]:
@@ -70,8 +73,6 @@ def concert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with concert.wav of three seconds in it, and concert.mp4 where ffmpeg is there."""
     folder = tmp_path_factory.mktemp("concert")
     soundfile.write(folder / "concert.wav", clip(3.0), 44_100)
-    if shutil.which("ffmpeg"):
-        subprocess.run(["ffmpeg", "-v", "error", "-i", "concert.wav", "concert.mp4"], cwd=folder, check=True)
     return folder
 
 
@@ -95,18 +96,12 @@ def test_json_lines_are_as_shown(concert: Path) -> None:
 
 
 @posix
-def test_files_are_written_as_said(concert: Path) -> None:
+def test_files_are_written_as_given(concert: Path) -> None:
     type_in(concert, the_line("--output", "concert.csv", "labels.txt"))
     rows = (concert / "concert.csv").read_text().splitlines()
     assert rows[0] == "time,instrument,probability,active,gap"
     assert len(rows) == 1 + 6 * 20
     assert (concert / "labels.txt").exists()
-
-
-@posix
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
-def test_a_film_through_ffmpeg(concert: Path) -> None:
-    assert "+ " in type_in(concert, the_line("ffmpeg"))
 
 
 @posix

@@ -1,4 +1,4 @@
-"""How the training commands end: a user's mistake is one line on stderr and an exit code."""
+"""The end of every training command: a user's mistake is one line on stderr and an exit code."""
 
 import errno
 import os
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
+from instrec_live.models.safe_path import secure_children
 
-# What the system says that is not its own misfortune: no such file to read, a file where a folder is wanted.
+# Errors of the operating system that are the user's mistake: no such file, a file where a folder is expected.
 _CODES: dict[type[OSError], int] = {
     FileNotFoundError: InputFileError.exit_code,
     IsADirectoryError: UsageError.exit_code,
@@ -16,17 +17,17 @@ _CODES: dict[type[OSError], int] = {
     FileExistsError: UsageError.exit_code,
 }
 _HINTS = {
-    errno.ENOSPC: "make room, then run it again",
-    errno.EDQUOT: "make room, then run it again",
-    errno.EACCES: "change its rights, or give another place",
-    errno.EPERM: "change its rights, or give another place",
-    errno.EROFS: "give another place",
+    errno.ENOSPC: "free some disk space, then run it again",
+    errno.EDQUOT: "free some disk space, then run it again",
+    errno.EACCES: "change its permissions, or give another path",
+    errno.EPERM: "change its permissions, or give another path",
+    errno.EROFS: "give another path",
 }
 
 
 def without_folders(command: str) -> str:
-    """A command line to be kept with what it made, without the folders of the machine it ran on: of absolute paths, and
-    of those that lead up and out, only the last name stays."""
+    """A command line for provenance, without folders of this machine: absolute paths, and those that start with `..`,
+    are reduced to their last name."""
     words = []
     for word in command.split(" "):
         kind, colon, path = word.rpartition(":")
@@ -36,9 +37,10 @@ def without_folders(command: str) -> str:
 
 
 def entry(main: Callable[[], None]) -> None:
-    """Run a command. Exit codes: 0 done, or whoever read its output has gone (`| head`); 1 the machine refused (a full
-    disk, no rights), 2 a wrong option, 4 bad data, 5 a bad model, 130 Ctrl-C. Anything else is a defect and shows its
-    traceback."""
+    """Run a command. Exit codes: 0 done, or the reader of its output has gone (`| head`); 1 an error of the system
+    (full disk, no permission), 2 a wrong option, 4 bad data, 5 a bad model, 130 Ctrl-C. Any other exception is a defect
+    and shows its traceback."""
+    secure_children()
     try:
         try:
             main()
@@ -49,19 +51,19 @@ def entry(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         _abandon_stdout()
     except (OSError, RuntimeError) as error:
-        befell = error if isinstance(error, OSError) else error.__context__  # torch hides a full disk behind its own
-        if not isinstance(befell, OSError):
+        cause = error if isinstance(error, OSError) else error.__context__  # torch raises its own error for a full disk
+        if not isinstance(cause, OSError):
             raise
-        where = f"{befell.filename}: " if befell.filename else ""
-        hint = f" — {_HINTS[befell.errno]}" if befell.errno in _HINTS else ""
-        _end(f"{where}{befell.strerror or befell}{hint}", _CODES.get(type(befell), 1))
+        where = f"{cause.filename}: " if cause.filename else ""
+        hint = f" — {_HINTS[cause.errno]}" if cause.errno in _HINTS else ""
+        _end(f"{where}{cause.strerror or cause}{hint}", _CODES.get(type(cause), 1))
     except KeyboardInterrupt:
         _close_bars()
         sys.exit(130)
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # it may be closed from the start
+    if sys.stdout is not None:  # it may be closed
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -73,13 +75,13 @@ def _end(line: str, code: int) -> None:
     print(f"error: {line}", file=sys.stderr)
     try:
         _flush()
-    except OSError:  # that stdout is full is what has just been said
+    except OSError:  # the error just printed is that stdout cannot be written
         _abandon_stdout()
     sys.exit(code)
 
 
 def _close_bars() -> None:
-    """Leave the line of a progress bar that an error has cut short."""
+    """End the line of an open progress bar."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 
@@ -88,7 +90,7 @@ def _close_bars() -> None:
 
 
 def _abandon_stdout() -> None:
-    """Point stdout at nothing, so that the flush at exit does not complain once more."""
+    """Redirect stdout to the null device, so that the flush at exit does not fail again."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

@@ -1,75 +1,122 @@
 """From trained weights to bundles and their ensemble: calibrate, weigh, choose thresholds, export, write the cards.
 
-    python -m training.ensemble --valid clips:DIR --runs runs --to models/bundles [--phrases runs/phrases]
+    python -m training.ensemble --valid clips:SOLOS --valid clips:BANDS --valid clips:MIXTURES --to models/bundles
 
-What is fitted is fitted on the labelled clips, which no network may have been trained on; the figures in the cards are
-cross-validated over recordings (five folds: fitted on four, measured on the fifth), so they do not flatter.
+What is fitted is fitted on labelled clips that no network was trained on: solos, ensembles and mixtures, each set
+weighing the same. All figures are cross-validated over recordings (five folds: fitted on four, measured on the fifth),
+so they are not too good; they are in runs/figures.json, one set after another.
 """
 
 import argparse
 import datetime
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instrec_live.models.bundle import DEFAULT_MODELS
-from instrec_live.models.calibration import sigmoid
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.bundle import DEFAULT_MODELS, summed
+from instrec_live.models.calibration import Platt, sigmoid
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
-from instrec_live.models.export import Checkpoint, load_checkpoint, milliseconds, network_of
-from instrec_live.models.golden import chord
-from instrec_live.models.half_weights import round_to_half
-from instrec_live.models.logmel import SAMPLE_RATE, log_mel
+from instrec_live.models.export.to_onnx import Checkpoint, load_checkpoint, milliseconds, network_of, round_to_fp16
+from instrec_live.models.logmel import SAMPLE_RATE, chord, log_mel
 from instrec_live.training.command import entry, without_folders
-from instrec_live.training.datasets.clips import Clips, clips_of
-from instrec_live.training.datasets.data import open_all
-from instrec_live.training.datasets.sounds import load
-from instrec_live.training.evaluation.metrics import enough, mean_average_precision
-from instrec_live.training.evaluation.predictions import write_predictions
-from instrec_live.training.learning.bundling import exported, keep
-from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, folds, weighed
-from instrec_live.training.learning.card import Heard, model_card
-from instrec_live.training.learning.options import DATA, to_validate_on
+from instrec_live.training.data.clips import Clips, clips_of
+from instrec_live.training.data.sounds import load
+from instrec_live.training.data.specs import open_all
+from instrec_live.training.evaluation.listen import write_predictions
+from instrec_live.training.evaluation.metrics import (
+    average_precision,
+    calibration_error,
+    counts,
+    enough,
+    f1,
+    mean_average_precision,
+    measured,
+    micro_average_precision,
+    reliability,
+    top1,
+)
+from instrec_live.training.evaluation.scorecard import interval, resamples
+from instrec_live.training.learning.bundling import export_checked, write_network_bundle
+from instrec_live.training.learning.calibrate import (
+    balanced,
+    choose_thresholds,
+    fit_calibration,
+    fit_context,
+    fit_weights,
+    folds,
+    recording_weights,
+)
+from instrec_live.training.learning.card import ClipScores, model_card
+from instrec_live.training.learning.options import DATA, validation_rows
 from instrec_live.training.learning.validation import predict
-from instrec_live.training.scenes.mixer import Phrases, Scenes
-from instrec_live.training.staging import staged_file
+from instrec_live.training.staging import exclusive_file
 
-FloatArray = NDArray[np.float32]
 Logits = dict[str, FloatArray]
 
 
-def choose_weights(calibrated: Logits, truth: FloatArray, mask: FloatArray) -> dict[str, float]:
-    """Weights summing to 1, in the ratio of the networks' odds of ranking rightly, cubed: (mAP / (1 - mAP))^3; equal
-    ones where no instrument is known both to sound and not to.
+@dataclass(frozen=True)
+class Sets:
+    """Several sets of labelled clips [n], one after another: solos, ensembles, mixtures.
 
-    Not those of the highest mAP: on a few hundred clips these are found by chance, and are worse on others.
+    Attributes:
+        names: of the sets.
+        which: int [n], the set a clip is of.
+        clips: all of them.
+        fitted: so many sets are fitted on; those after them are only reported.
     """
-    positives = enough(truth, mask)
-    if not positives:
-        return dict.fromkeys(calibrated, 1 / len(calibrated))
-    rightly = {name: mean_average_precision(truth, z, mask, positives) for name, z in calibrated.items()}
-    odds = {name: (min(mAP, 0.99) / (1 - min(mAP, 0.99))) ** 3 for name, mAP in rightly.items()}
-    return {name: round(each / sum(odds.values()), 3) for name, each in odds.items()}
+
+    names: tuple[str, ...]
+    which: NDArray[np.int64]
+    clips: Clips
+    fitted: int
+
+    @classmethod
+    def joined(cls, sets: Mapping[str, Clips]) -> "Sets":
+        each = list(sets.values())
+        which = np.repeat(np.arange(len(each)), [len(clips.files) for clips in each])
+        both = Clips(
+            [file for clips in each for file in clips.files],
+            np.concatenate([clips.truth for clips in each]),
+            np.concatenate([clips.mask for clips in each]),
+            np.concatenate([clips.recording for clips in each]),
+            np.concatenate([clips.solo for clips in each]),
+            [mel for clips in each for mel in clips.log_mels],
+        )
+        return cls(tuple(sets), which, both, len(each))
+
+    def weights(self, rows: NDArray[np.bool_]) -> FloatArray:
+        """What each cell of some clips weighs in a fit: sets alike, recordings by the root of their clips."""
+        return balanced(recording_weights(self.clips.mask[rows], self.clips.recording[rows]), self.which[rows])
 
 
 class Fitted:
-    """Everything fitted on some clips: each network's calibration and thresholds, and the ensemble's."""
+    """Everything fitted on some of the clips: each network's calibration and thresholds, and the ensemble's."""
 
-    def __init__(self, logits: Logits, truth: FloatArray, mask: FloatArray, recording: NDArray[np.str_]) -> None:
-        known, mask = mask, weighed(mask, recording)
-        self.calibration = {name: fit_platt(z, truth, mask) for name, z in logits.items()}
-        calibrated = {name: self.calibration[name](z) for name, z in logits.items()}
+    def __init__(self, logits: Logits, sets: Sets, rows: NDArray[np.bool_]) -> None:
+        rows = rows & (sets.which < sets.fitted)
+        truth, mask = sets.clips.truth[rows], sets.weights(rows)
+        some = {name: z[rows] for name, z in logits.items()}
+        self.calibration = {name: fit_calibration(z, truth, mask) for name, z in some.items()}
+        calibrated = {name: self.calibration[name](z) for name, z in some.items()}
         self.thresholds = {name: choose_thresholds(sigmoid(z), truth, mask) for name, z in calibrated.items()}
-        self.weights = choose_weights(calibrated, truth, known)
+        weights = fit_weights(list(calibrated.values()), truth, mask)
+        self.weights = {name: round(float(weight), 3) for name, weight in zip(calibrated, weights, strict=True)}
         mean = self._mean(calibrated)
-        self.together = fit_platt(mean, truth, mask)
+        self.together = replace(Platt.identity(), context=fit_context(mean, truth, mask))
         self.threshold_together = choose_thresholds(sigmoid(self.together(mean)), truth, mask)
 
     def _mean(self, calibrated: Logits) -> FloatArray:
-        return np.sum([self.weights[name] * z for name, z in calibrated.items()], axis=0, dtype=np.float32)
+        total = sum(self.weights.values())
+        mean = np.sum([self.weights[name] / total * z for name, z in calibrated.items()], axis=0)
+        return np.asarray(mean, np.float32)
 
     def __call__(self, logits: Logits) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Logits [n, 20] by network -> (probabilities [n, 20], thresholds [20]) by network and for "ensemble"."""
@@ -79,28 +126,56 @@ class Fitted:
         return out
 
 
-def cross_validated(logits: Logits, clips: Clips) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
-    """(probabilities, active) [n, 20] of every clip, from what was fitted on the other folds' recordings."""
-    fold, out = folds(clips.recording), {}
-    for k in np.unique(fold):
-        inside, outside = fold == k, fold != k
-        others = {name: z[outside] for name, z in logits.items()}
-        fitted = Fitted(others, clips.truth[outside], clips.mask[outside], clips.recording[outside])
+def cross_validated(logits: Logits, sets: Sets) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
+    """(probabilities, active) [n, 20] of every clip, from what was fitted on recordings that are not in it."""
+    out: dict[str, tuple[FloatArray, NDArray[np.bool_]]] = {}
+    for inside in folds(sets.clips.recording):
+        if not inside.any() or inside.all():
+            continue
+        fitted = Fitted(logits, sets, ~inside)
         for name, (p, thresholds) in fitted({n: z[inside] for n, z in logits.items()}).items():
-            probabilities, active = out.setdefault(
-                name, (np.zeros_like(clips.truth), np.zeros(clips.truth.shape, bool))
-            )
+            shape = sets.clips.truth.shape
+            probabilities, active = out.setdefault(name, (np.zeros(shape, np.float32), np.zeros(shape, bool)))
             probabilities[inside], active[inside] = p, p >= thresholds
     return out
 
 
-def scenes_of(folder: Path, count: int = 320, seconds: float = 5.0) -> Clips:
-    """Labelled scenes of the phrases in `folder`, to measure with; masked as scenes are."""
-    scenes = Scenes(Phrases(folder))
-    examples = [scenes.example(i, np.random.default_rng((7, i)), round(100 * seconds)) for i in range(count)]
-    labels, mask = (np.stack([getattr(e, name) for e in examples]) for name in ("labels", "mask"))
-    names = [str(i) for i in range(count)]
-    return Clips(names, labels, mask, np.array(names), labels.sum(1) == 1, [e.log_mel for e in examples])
+def as_they_are(logits: Logits) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
+    """(probabilities, active from .5 on) of networks that nothing was fitted for, and of their mean logits."""
+    if len(logits) > 1:
+        logits = logits | {" + ".join(logits): np.asarray(np.mean(list(logits.values()), axis=0), np.float32)}
+    return {name: (sigmoid(z), sigmoid(z) >= 0.5) for name, z in logits.items()}
+
+
+def figures_of(sets: Sets, answers: Mapping[str, tuple[FloatArray, NDArray[np.bool_]]]) -> dict[str, Any]:
+    """Per network and set: mAP with its interval by recording, micro-AP, top-1, F1 shown, calibration error; and the
+    mean mAP of the sets."""
+    out: dict[str, Any] = {}
+    for name, (probabilities, active) in answers.items():
+        rows: dict[str, Any] = {}
+        for k, one in enumerate(sets.names):
+            of = sets.which == k
+            c = sets.clips
+            truth, mask, p = c.truth[of], c.mask[of], probabilities[of]
+            least = enough(truth, mask) or 1
+            draws = average_precision(truth, p, mask, least, resamples(c.recording[of], 200))
+            low, high = interval(np.nanmean(draws, axis=1))
+            shown = f1(counts(truth, active[of], mask))[measured(truth, mask, least)]
+            figures = {
+                "clips": int(of.sum()),
+                "mAP": mean_average_precision(truth, p, mask, least),
+                "mAP_low": float(low),
+                "mAP_high": float(high),
+                "micro_AP": float(micro_average_precision(truth, p, mask)),
+                "F1_shown": float(np.mean(shown)),
+                "ECE": float(calibration_error(reliability(truth, p, mask))),
+            }
+            if c.solo[of].any():
+                figures["top1"] = float(top1(truth, p, c.solo[of], mask=mask))
+            rows[one] = {key: round(value, 4) for key, value in figures.items()}
+        rows["mean_mAP"] = round(float(np.mean([rows[one]["mAP"] for one in sets.names])), 4)
+        out[name] = rows
+    return out
 
 
 def _checkpoint(path: Path, name: str) -> Checkpoint:
@@ -112,18 +187,21 @@ def _checkpoint(path: Path, name: str) -> Checkpoint:
     checkpoint = load_checkpoint(path)
     if checkpoint["name"] != name:
         raise ModelError(f"{path}: holds a {checkpoint['name']}, not a {name}",
-                         "--models takes networks, and a run's folder is called as its network")  # fmt: skip
+                         "--models takes names of networks, each also the name of its run's folder")  # fmt: skip
     return checkpoint
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--valid", action="append", required=True, metavar="SPEC", help=f"clips to fit on: {DATA}")
+    parser.add_argument("--valid", action="append", required=True, metavar="SPEC", help=f"a set to fit on: {DATA}; "
+                        "all sets have the same weight")  # fmt: skip
+    parser.add_argument("--test", action="append", default=[], metavar="SPEC", help="a set to report only")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds <model>/weights.pt")
     parser.add_argument("--to", type=Path, default=Path("runs/ensemble"), help="the bundles' folder (runs/ensemble)")
-    parser.add_argument("--phrases", type=Path, default=Path("runs/phrases"), help="whose sources the cards name")
-    parser.add_argument("--held-out", type=Path, default=Path("runs/held_out"), help="phrases of timbres held out")
-    parser.add_argument("--golden", type=Path, help="a sound whose seconds 10 to 20 the bundles are checked with")
+    parser.add_argument("--bank", type=Path, default=Path("runs/unions"), help="whose sources the cards name")
+    parser.add_argument("--compare", action="append", default=[], type=Path, metavar="CHECKPOINT", help="also report a "
+                        "network as it is, uncalibrated, and the mean of all such")  # fmt: skip
+    parser.add_argument("--golden", type=Path, help="a sound; its seconds 10 to 20 become the bundles' golden input")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), metavar="A,B,…",
                         help="names of the runs to make an ensemble of (passt,cbam_cnn,ms_crnn)")  # fmt: skip
     args = parser.parse_args()
@@ -135,57 +213,70 @@ def main() -> None:
         if len(heard) < 2 * SAMPLE_RATE:
             raise InputFileError(f"{args.golden}: ends before second 12", "--golden takes a sound of 12 s or more")
         golden = log_mel(heard)
-    torch.set_num_threads(1)  # a second thread beside any other load makes it slower, not faster
+    torch.set_num_threads(1)  # under other load a second thread makes it slower
     names = args.models.split(",")
-    clips = clips_of(to_validate_on(open_all(args.valid)))
+    specs = {_name(spec): spec for spec in [*args.valid, *args.test]}
+    if len(specs) < len(args.valid) + len(args.test):
+        raise UsageError("two sets of clips have the same name, the last folder of their path", "rename one")
+    sets = Sets.joined({name: clips_of(validation_rows(open_all([spec]))) for name, spec in specs.items()})
+    sets = replace(sets, fitted=len(args.valid))
     checkpoints = {name: _checkpoint(args.runs / name / "weights.pt", name) for name in names}
-    networks = {name: round_to_half(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
-    logits = {name: predict(network, clips) for name, network in networks.items()}
-    unseen = cross_validated(logits, clips)
-    fitted = Fitted(logits, clips.truth, clips.mask, clips.recording)
-    held_out = scenes_of(args.held_out) if (args.held_out / "index.json").is_file() else None
-    timbres = {}
-    if held_out is not None:
-        timbres = fitted({name: predict(network, held_out) for name, network in networks.items()})
-    files = [Path(file).name for file in clips.files]
+    networks = {name: round_to_fp16(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
+    logits = {name: predict(network, sets.clips) for name, network in networks.items()}
+    unseen = cross_validated(logits, sets) | as_they_are(
+        {path.stem: predict(network_of(load_checkpoint(path)), sets.clips) for path in args.compare}
+    )
+    figures = figures_of(sets, unseen)
+    fitted = Fitted(logits, sets, np.ones(len(sets.which), bool))
+    files = [f"{sets.names[k]}/{Path(file).name}" for k, file in zip(sets.which, sets.clips.files, strict=True)]
     for name, (probabilities, active) in unseen.items():
         write_predictions(args.runs / "cross_validated" / f"{name}.csv", files, probabilities, active)
-        figure = mean_average_precision(clips.truth, probabilities, clips.mask, enough(clips.truth, clips.mask) or 1)
-        elsewhere = ""
-        if held_out is not None:
-            new = mean_average_precision(held_out.truth, timbres[name][0], held_out.mask)
-            elsewhere = f", on scenes of held-out timbres {new:.3f}"
-        print(f"{name}: cross-validated mAP {figure:.3f}{elsewhere}")
-    index = args.phrases / "index.json"
-    sources = json.loads(index.read_text(encoding="utf-8"))["sources"] if index.is_file() else []
+        rows = [(one, figures[name][one]) for one in sets.names]
+        each = ", ".join(
+            f"{one} mAP {row['mAP']:.3f} F1 {row['F1_shown']:.3f} ECE {row['ECE']:.3f}" for one, row in rows
+        )
+        print(f"{name}: {each}; mean mAP {figures[name]['mean_mAP']:.3f}")
     command = without_folders("python -m training.ensemble " + " ".join(sys.argv[1:]))
+    index = args.bank / "index.json"
+    sources = json.loads(index.read_text(encoding="utf-8"))["sources"] if index.is_file() else []
     for name, network in networks.items():
         checkpoint = checkpoints[name]
         provenance = {
             "command": f"{without_folders(checkpoint['provenance'].get('command', name))}; {command}",
-            "validation": f"{len(clips.files)} clips of {len(np.unique(clips.recording))} recordings",
+            "validation": f"{len(files)} clips of {len(np.unique(sets.clips.recording))} recordings",
             "data": sorted({f"{s['source']}: {s['licence']}" for s in sources}),
         }
-        model = exported(network, golden)
+        model = export_checked(network, golden)
         card = model_card(
             name,
             sum(p.numel() for p in network.parameters()),
             {seconds: milliseconds(model, seconds) for seconds in (10.0, 2.5)},
-            checkpoint["provenance"]["recipe"],
+            checkpoint["provenance"],
             sources,
-            Heard(clips, unseen[name][0]),
-            Heard(held_out, timbres[name][0]) if held_out is not None else None,
+            figures[name],
+            ClipScores(sets.clips, unseen[name][0]),
         )
         calibration, thresholds = fitted.calibration[name], fitted.thresholds[name]
-        keep(network, model, checkpoint, args.to / name, calibration, thresholds, golden, provenance, card)
+        write_network_bundle(
+            network, model, checkpoint, args.to / name, calibration, thresholds, golden, provenance, card
+        )
+    today = datetime.date.today().isoformat()
     together = {
         "weights": fitted.weights,
-        "calibration": {"scale": fitted.together.scale.tolist(), "bias": fitted.together.bias.tolist()},
+        "calibration": fitted.together.as_json(),
         "thresholds": fitted.threshold_together.tolist(),
-        "provenance": {"command": command, "date": datetime.date.today().isoformat()},
+        "provenance": {"command": command, "date": today},
     }
-    with staged_file(args.to / "ensemble.json") as partial:
-        partial.write_text(json.dumps(together, indent=1) + "\n", encoding="utf-8")
+    together = summed(together)
+    report = {"command": command, "date": today, "cross-validated": "5 folds of recordings", "figures": figures}
+    for path, content in ((args.to / "ensemble.json", together), (args.runs / "figures.json", report)):
+        with exclusive_file(path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _name(spec: str) -> str:
+    """What a set of clips is called: the last folder of its path."""
+    return Path(spec.partition(":")[2]).name
 
 
 if __name__ == "__main__":

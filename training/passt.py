@@ -1,12 +1,12 @@
 """Train PaSST.
 
-    python -m training.passt --music runs/music.npy --teacher runs/cbam_cnn/weights.pt --valid clips:DIR
+    python -m training.passt --unions runs/unions --init mn04_as.npz --valid clips:DIR
     python -m training.passt --profile authors --data openmic:DIR
     python -m training.passt --profile paper --protocol paper --data openmic:DIR --data table:DIR/table.csv
 
 Profiles:
-    ours     the small one that ships: from random weights, on scenes with exact labels and on real music, where only
-             the teacher's word is known (Hinton et al., "Distilling the knowledge in a neural network", 2015)
+    ours     the small one that ships: begins with mn04_as and learns from mixtures what the teachers recognise in each
+             voice
     authors  PaSST-S from AudioSet as its authors tune it to OpenMIC (Koutini et al., Interspeech 2022, ex_openmic.py)
     paper    PaSST-S from AudioSet as Özel & İskender did: a constant rate of 1e-4, no patchout, no mixup, no averaging
 """
@@ -18,30 +18,31 @@ from pathlib import Path
 
 import torch
 
+from instrec_live.models.bundle import Bundle
 from instrec_live.models.errors import UsageError
-from instrec_live.models.networks import build
+from instrec_live.models.networks.registry import build
 from instrec_live.training.command import entry
-from instrec_live.training.learning.init import audioset, take_over
-from instrec_live.training.learning.options import add_options, recipe_of
+from instrec_live.training.learning.initial_weights import audioset, begin_with_bundle, is_mn04, take_over, way_back
+from instrec_live.training.learning.options import add_keep, add_options, recipe_of
 from instrec_live.training.learning.recipe import Recipe
-from instrec_live.training.learning.run import carry_out, open_teacher
-from instrec_live.training.learning.yamnet import load_yamnet
+from instrec_live.training.learning.run import carry_out
+from instrec_live.training.learning.teachers import begin_with_mn04
 
 PROFILES = {
     "ours": Recipe(
         "passt",
         {"size": "tiny"},
-        dropped={"s_patchout_t": 12},
-        steps=4000,
-        batch=16,
-        lr=1e-3,
-        warmup=200,
-        slow=("stem.0.bridge", "stem.0.conv", "stem.0.layers"),
-        slow_lr=0.0,
+        dropped={"s_patchout_t": 6},
+        steps=3000,
+        batch=32,
+        lr=9e-4,
+        low_lr_layers=("trunk", "audioset.hidden", "audioset.out"),
+        low_lr_factor=1 / 3,
+        clip=2.0,
         precision="fp32",
-        seconds=(2.0, 6.0),
-        distil=1.0,
-        imitate=1.0,
+        windows=((2, 0.25), (5, 0.6), (10, 0.15)),
+        smoothing=0.0,
+        spec_masks=(0, 0),
     ),
     "authors": Recipe(
         "passt",
@@ -62,7 +63,7 @@ PROFILES = {
         jitter=True,
         smoothing=0.0,
         mixup=0.3,
-        stripes=(48, 192),
+        spec_masks=(48, 192),
         average="swa",
         swa_from=2,
         select="mAP",
@@ -82,7 +83,7 @@ PROFILES = {
         gain_db=(0.0, 0.0),
         jitter=True,
         smoothing=0.0,
-        stripes=(48, 192),
+        spec_masks=(48, 192),
         average="none",
         select="loss",
         patience=6,
@@ -93,9 +94,9 @@ PROFILES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "passt", PROFILES)
-    parser.add_argument("--init", metavar="FROM", help="audioset, YAMNet's weights (.npz), a checkpoint (.pt), or none "
-                        "(PaSST-S: audioset if it can be had)")  # fmt: skip
-    parser.add_argument("--teacher", type=Path, help="a trained CBAM-CNN's weights.pt to learn from")
+    parser.add_argument("--init", metavar="FROM", help="audioset (the default of PaSST-S: fetched once), a checkpoint "
+                        "(.pt, also as published: PaSST's, mn04_as), a bundle of this network, or none")  # fmt: skip
+    add_keep(parser)
     args = parser.parse_args()
     recipe = recipe_of(args, PROFILES)
     if args.init == "audioset" and recipe.network["size"] != "passt_s":
@@ -103,15 +104,20 @@ def main() -> None:
                          "--profile authors or paper")  # fmt: skip
     torch.manual_seed(args.seed)
     network = build("passt", **recipe.network, **recipe.dropped)
-    if args.init == "audioset" or (args.init is None and recipe.network["size"] == "passt_s"):
-        print(audioset(network, insist=args.init is not None), file=sys.stderr)
-    elif args.init is not None and args.init.endswith(".npz"):
-        load_yamnet(network, Path(args.init))
-    elif args.init not in (None, "none"):
+    if args.init is None:
+        args.init = "audioset" if recipe.network["size"] == "passt_s" else "none"
+    pretrained = Path(args.init).is_dir() or is_mn04(Path(args.init))
+    if args.init == "audioset":
+        print(audioset(network), file=sys.stderr)
+    elif Path(args.init).is_dir():
+        begin_with_bundle(network, Bundle.load(args.init))
+    elif pretrained:
+        begin_with_mn04(network, Path(args.init))
+    elif args.init != "none":
         print(take_over(network, Path(args.init)), file=sys.stderr)
-    if not str(args.init).endswith(".npz"):
-        recipe = replace(recipe, slow=())  # a stem that knows no music yet is not kept as it is
-    carry_out(args, recipe, network, open_teacher(args.teacher, recipe))
+    if not pretrained:
+        recipe = replace(recipe, low_lr_layers=())  # all must be trained
+    carry_out(args, recipe, network, finish=way_back(network, args.keep))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Pretrain a network on IRMAS: name the one predominant instrument of 3 s of music, of 11 classes.
+"""Pretrain a network on IRMAS: classify the predominant instrument of 3 s of music, 11 classes.
 
     python -m training.pretrain ms_crnn --irmas DIR
     python -m training.ms_crnn --init runs/pretrain/ms_crnn/weights.pt --data openmic:DIR
 
-What is pretrained is the network that is then fine-tuned, on the same front end; a fifth of the recordings, whole ones,
-is kept aside to validate on. (Özel & İskender's notebooks pretrain other networks on another front end, leave out organ
-and voice, validate on nothing, and load the result for one network only.) IRMAS is CC BY-NC-SA: weights that learned
-from it are not for commercial use, and no bundle that ships has.
+The pretrained network and its front end are those of fine-tuning; a fifth of the recordings is kept for validation.
+(Özel & İskender's notebooks pretrain other networks on another front end, leave out organ and voice, do not validate,
+and load the result for one network only.) IRMAS is CC BY-NC-SA: weights trained on it are not for commercial use, and
+no bundled network is.
 """
 
 import argparse
@@ -20,14 +20,21 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import log_mel
-from instrec_live.models.networks import NETWORKS, build
+from instrec_live.models.networks.registry import NETWORKS, build
 from instrec_live.training.command import entry
-from instrec_live.training.datasets.irmas import CLASSES, IrmasTrain, read_irmas_train
-from instrec_live.training.datasets.sounds import load
-from instrec_live.training.learning.distributed import crew
-from instrec_live.training.learning.feed import Feed
+from instrec_live.training.data.irmas import CLASSES, IrmasTrain, read_irmas_train
+from instrec_live.training.data.provenance import IRMAS_LICENCE, record_of
+from instrec_live.training.data.sounds import load
+from instrec_live.training.learning.batches import BatchLoader
+from instrec_live.training.learning.distributed import process_group
 from instrec_live.training.learning.loop import train
-from instrec_live.training.learning.options import add_run_options, check_numbers, recordings
+from instrec_live.training.learning.options import (
+    add_run_options,
+    check_device,
+    check_numbers,
+    recordings,
+    workers_of,
+)
 from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.validation import classifying
 
@@ -35,18 +42,18 @@ SECONDS = 3.0
 CONFIG = {"passt": {"size": "tiny"}, "cbam_cnn": {"trunk": "resnet"}, "ms_crnn": {}}
 PROFILES = {
     "ours": Recipe(
-        "", loss="ce", epochs=30, batch=32, lr=1e-3, warmup_epochs=1, seconds=(SECONDS, SECONDS), stripes=(16, 40),
+        "", loss="ce", epochs=30, batch=32, lr=1e-3, warmup_epochs=1, seconds=(SECONDS, SECONDS), spec_masks=(16, 40),
         mixup=0.0, select="accuracy", patience=6,
     ),
     "paper": Recipe(
         "", loss="ce", epochs=15, batch=32, lr=1e-4, weight_decay=0.0, schedule="constant", clip=0.0, precision="fp32",
-        seconds=(SECONDS, SECONDS), channel=False, gain_db=(0.0, 0.0), stripes=(0, 0), average="none", select="last",
+        seconds=(SECONDS, SECONDS), channel=False, gain_db=(0.0, 0.0), spec_masks=(0, 0), average="none", select="last",
     ),
 }  # fmt: skip
 
 
-def parted(irmas: IrmasTrain, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train and to validate on, a fifth of each class, no recording in both.
+def split_rows(irmas: IrmasTrain, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows for training and for validation, a fifth of each class, no recording in both.
 
     Raises:
         InputFileError: too few recordings.
@@ -55,7 +62,7 @@ def parted(irmas: IrmasTrain, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     try:
         train_rows, valid_rows = next(folds.split(irmas.classes, irmas.classes, irmas.table.group))
     except ValueError as error:
-        raise InputFileError(f"IRMAS cannot be parted into five: {error}", "each class needs 5 recordings") from error
+        raise InputFileError(f"IRMAS cannot be split into five: {error}", "each class needs 5 recordings") from error
     return train_rows, valid_rows
 
 
@@ -65,7 +72,7 @@ def main() -> None:
     parser.add_argument("--irmas", type=Path, required=True, metavar="DIR", help="holds IRMAS-TrainingData")
     parser.add_argument("--subset", action="store_true", help="accept fewer excerpts than the published 6,705")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="ours")
-    parser.add_argument("--size", help='other than the one that ships, e.g. "reference" (MS-CRNN, CBAM-CNN), "passt_s"')
+    parser.add_argument("--size", help='other than the one that ships, e.g. "paper" (MS-CRNN, CBAM-CNN), "passt_s"')
     for option, kind in (("epochs", float), ("batch", int), ("lr", float), ("patience", int)):
         parser.add_argument(f"--{option}", type=kind, metavar="N", help="other than the profile's")
     parser.add_argument("--seed", type=int, default=0)
@@ -87,17 +94,23 @@ def main() -> None:
     except ValueError as error:
         raise UsageError(f"--size: {error}") from error
     irmas = read_irmas_train(args.irmas, subset=args.subset)
-    train_rows, valid_rows = parted(irmas, args.seed)
+    train_rows, valid_rows = split_rows(irmas, args.seed)
     targets = np.eye(len(CLASSES), dtype=np.float32)[irmas.classes]
-    supply = recordings(irmas.table[train_rows], recipe, (targets[train_rows], np.ones_like(targets[train_rows])))
-    feed = Feed([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.stripes, recipe.seed)
+    supply = recordings(
+        irmas.table[train_rows], recipe, (targets[train_rows], np.ones_like(targets[train_rows])), args.cache
+    )
+    loader = BatchLoader([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.spec_masks, recipe.seed)
     valid = classifying([log_mel(load(irmas.table.paths[i])) for i in valid_rows], irmas.classes[valid_rows])
-    with crew(args.device) as together:
-        together.check(recipe.batch)
-        recipe = recipe.resolved(len(train_rows), together.device)
-        train(recipe, network, feed, to, None, valid, None, together, args.workers, args.threads,
-              args.checkpoint_every, args.tensorboard, program="pretrain")  # fmt: skip
-        if together.leads:
+    record = record_of(args, irmas.table[train_rows], irmas.table[valid_rows])
+    for each in (*record["data"], *record["validation"]):
+        each["licences"] = {IRMAS_LICENCE: sum(each["clips"].values())}
+    with process_group(args.device) as group:
+        check_device(args, recipe, group)
+        recipe = recipe.resolved(len(train_rows), group.device)
+        train(recipe, network, loader, to, None, valid, None, group, workers_of(args), args.threads,
+              args.checkpoint_every, args.tensorboard, args.wandb, args.accumulate, args.compile, program="pretrain",
+              record=record)  # fmt: skip
+        if group.is_main:
             said = f"python -m training.{args.network} --init {to / 'weights.pt'} begins with these weights"
             print(f"{to / 'weights.pt'}: {said}", file=sys.stderr)
 

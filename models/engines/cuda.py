@@ -1,6 +1,6 @@
-"""NVIDIA's GPU, as far as an engine needs it: memory, one stream for the whole process, and recorded work.
+"""The part of CUDA that an engine needs: memory, one stream for the whole process, and CUDA graphs.
 
-The one file that imports cuda-python. Every call's error code is looked at; what is not success is a `GpuError`.
+The only file that imports cuda-python. Every call's error code is checked; failure is a `GpuError`.
 """
 
 import ctypes
@@ -12,18 +12,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from instrec_live.models.arrays import FloatArray
 
 
 class GpuError(Exception):
-    """The GPU has no memory left, is lost, or refuses; the text says which."""
+    """The GPU is out of memory, lost, or reports another error; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an engine is built for. `driver` is the CUDA version that the driver supports, e.g. "13.0"."""
+    """The GPU an engine is built for. `driver` is the CUDA version that the driver supports, e.g. "13.0"."""
 
     name: str
     uuid: str
@@ -33,26 +32,26 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Work that was recorded, to be launched again and again; made by `Gpu.record`."""
+    """Recorded work (a CUDA graph), made by `Gpu.record`; it can be launched any number of times."""
 
     executable: Any
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Why no GPU can be used here; None if one can."""
     try:
         runtime = _runtime()
-    except Exception as e:  # a wheel for another system raises what it likes
-        return f"cuda-python does not import ({e}): pip install 'instrec-live[tensorrt]'"
+    except Exception as e:  # a wheel for another system may raise anything
+        return f"cuda-python cannot be imported ({e}): pip install 'instrec-live[tensorrt]'"
     driver = _version(runtime.cudaDriverGetVersion()[1])
     wanted = _version(runtime.cudaRuntimeGetVersion()[1])
     error, count = runtime.cudaGetDeviceCount()
     codes = runtime.cudaError_t
     if driver == "0.0" or error == codes.cudaErrorNoDevice or (error == codes.cudaSuccess and not count):
-        return "no NVIDIA GPU, or no driver for it, is on this machine"
+        return "no NVIDIA GPU, or no driver for it, on this machine"
     if error == codes.cudaErrorInsufficientDriver:
         return f"the NVIDIA driver is too old: it supports CUDA {driver}, and {wanted} is needed"
-    return None if error == codes.cudaSuccess else f"the NVIDIA GPU does not answer ({_named(runtime, error)})"
+    return None if error == codes.cudaSuccess else f"the NVIDIA GPU does not respond ({_named(runtime, error)})"
 
 
 @cache
@@ -70,14 +69,14 @@ class Gpu:
 
     Attributes:
         identity: which GPU it is.
-        lock: hold it from filling a buffer until its result is read: the stream is everyone's.
+        lock: hold it from filling a buffer until its result is read; all engines share the stream.
         stream: handle of the stream, as TensorRT takes it.
     """
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
         self.lock = threading.RLock()
-        # Who waits sleeps: the networks run beside sound and screen, and some microseconds do not matter.
+        # Waiting threads sleep: the networks run beside audio and screen, and some microseconds do not matter.
         self._call(runtime.cudaSetDeviceFlags, runtime.cudaDeviceScheduleBlockingSync)
         made = self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
         self._stream = made
@@ -85,16 +84,16 @@ class Gpu:
         self.identity = self._identify()
 
     def device_memory(self, nbytes: int) -> int:
-        """Address of so many bytes on the GPU, until `free`; aligned as TensorRT wants it."""
+        """Address of so many bytes on the GPU, until `free`; aligned as TensorRT needs it."""
         return int(self._call(self._runtime.cudaMalloc, max(nbytes, 1)))
 
     def free(self, address: int) -> None:
-        """Give device memory back; that of a lost GPU is gone anyway."""
+        """Free device memory; errors of a lost GPU are ignored."""
         with suppress(GpuError):
             self._call(self._runtime.cudaFree, address)
 
     def pinned(self, values: int) -> FloatArray:
-        """float32 [values] in memory that the GPU reads and writes itself, until `free_pinned`."""
+        """float32 [values] in page-locked memory, until `free_pinned`."""
         address = self._call(self._runtime.cudaHostAlloc, 4 * values, self._runtime.cudaHostAllocDefault)
         return np.ctypeslib.as_array((ctypes.c_float * values).from_address(int(address)))
 
@@ -103,21 +102,21 @@ class Gpu:
             self._call(self._runtime.cudaFreeHost, array.ctypes.data)
 
     def upload(self, pinned: FloatArray, address: int, values: int) -> None:
-        """Have the stream copy the first values of a pinned array to the GPU."""
+        """Enqueue a copy of the first values of a pinned array to the GPU."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call(self._runtime.cudaMemcpyAsync, address, pinned.ctypes.data, 4 * values, kind, self._stream)
 
     def download(self, address: int, pinned: FloatArray, values: int) -> None:
-        """Have the stream copy so many values from the GPU into a pinned array."""
+        """Enqueue a copy of `values` values from the GPU into a pinned array."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call(self._runtime.cudaMemcpyAsync, pinned.ctypes.data, address, 4 * values, kind, self._stream)
 
     def wait(self) -> None:
-        """Until the stream has done all it was given."""
+        """Wait until the stream has finished all enqueued work."""
         self._call(self._runtime.cudaStreamSynchronize, self._stream)
 
     def record(self, work: Callable[[], None]) -> Recording:
-        """Record what `work` gives to the stream, which does not do it yet.
+        """Record the work that `work` enqueues, without running it.
 
         Raises:
             GpuError: something in it cannot be recorded; the stream can be used as before.
@@ -129,7 +128,7 @@ class Gpu:
         try:
             work()
         except BaseException:
-            self._end_recording_in_vain()
+            self._abort_recording()
             raise
         graph = self._call(runtime.cudaStreamEndCapture, self._stream)
         try:
@@ -138,18 +137,18 @@ class Gpu:
             self._call(runtime.cudaGraphDestroy, graph)
 
     def launch(self, recording: Recording) -> None:
-        """Have the stream do what was recorded."""
+        """Enqueue recorded work."""
         self._call(self._runtime.cudaGraphLaunch, recording.executable, self._stream)
 
     def forget(self, recording: Recording) -> None:
         with suppress(GpuError):
             self._call(self._runtime.cudaGraphExecDestroy, recording.executable)
 
-    def _end_recording_in_vain(self) -> None:
+    def _abort_recording(self) -> None:
         error, graph = self._runtime.cudaStreamEndCapture(self._stream)
         if error == self._runtime.cudaError_t.cudaSuccess:
             self._runtime.cudaGraphDestroy(graph)
-        self._runtime.cudaGetLastError()  # else the next call would report this one's error
+        self._runtime.cudaGetLastError()  # otherwise the next call would report this error
 
     def _identify(self) -> Identity:
         runtime = self._runtime
@@ -165,7 +164,7 @@ class Gpu:
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         error, *values = function(*arguments)
         if error != self._runtime.cudaError_t.cudaSuccess:
-            self._runtime.cudaGetLastError()  # it has been noticed
+            self._runtime.cudaGetLastError()  # clear it
             raise GpuError(f"{function.__name__}: {_named(self._runtime, error)}")
         return values[0] if values else None
 

@@ -1,1 +1,1 @@
-"""Published files: fetched, verified, and kept."""
+"""Downloads of published files, verified by checksum."""

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that ends with its holder, however that ends."""
+"""A lock file between processes, which is released however its holder ends."""
 
 import os
 import sys
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from instrec_live.models.errors import UsageError
+from instrec_live.models.files import append_opener
 
 if sys.platform == "win32":
     import msvcrt
     import time
 
-    def _take(file: BinaryIO, wait: bool) -> bool:
+    def _acquire(file: BinaryIO, wait: bool) -> bool:
         while True:
             try:
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -25,8 +26,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(file: BinaryIO, wait: bool) -> bool:
-        with suppress(OSError):  # a file system that knows no locks: go on without
+    def _acquire(file: BinaryIO, wait: bool) -> bool:
+        with suppress(OSError):  # a file system without locks: continue without one
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -37,45 +38,45 @@ else:
 _held: set[BinaryIO] = set()
 
 
-def _let_go() -> None:
+def _release_all() -> None:
     for file in _held:
         file.close()
     _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked child, a worker that loads data, holds nothing: with its copy the lock would outlive a killed holder.
-    os.register_at_fork(after_in_child=_let_go)
+    # A forked child (a data-loading worker) must not hold a copy: the lock would outlive a killed holder.
+    os.register_at_fork(after_in_child=_release_all)
 
 
 @contextmanager
-def alone(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock file `path`; it is gone afterwards. Whoever holds it now is waited for, or, with words to say that
-    it is `busy`, not.
+def file_lock(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, which is removed afterwards. Waits for another holder, unless `busy` is given: then
+    that is the error's message.
 
     Raises:
-        UsageError: it is busy.
+        UsageError: another process holds it.
         OSError: the file cannot be made.
     """
     while True:
-        file = path.open("ab")
-        if not _take(file, wait=busy is None):
+        file = open(path, "ab", opener=append_opener)  # noqa: SIM115 - held in `_held`
+        if not _acquire(file, wait=busy is None):
             file.close()
-            raise UsageError(str(busy), "wait for it, or choose another place")
-        if _still_there(file, path):
+            raise UsageError(str(busy), "wait for it, or use another folder")
+        if _is_current(file, path):
             break
-        file.close()  # its last holder removed it: another may hold a new one
+        file.close()  # the last holder removed this file; another process may hold a new one
     _held.add(file)
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes no open file
+        with suppress(OSError):  # Windows cannot remove an open file
             path.unlink()
         _held.discard(file)
         file.close()
 
 
-def _still_there(file: BinaryIO, path: Path) -> bool:
+def _is_current(file: BinaryIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -1,11 +1,7 @@
-"""Updates as data: for programs, for the ear's own tools, for the eye, for instruments that listen."""
+"""Outputs: data, labels, pictures, reports, recordings, OSC and MIDI, and the session that writes them."""
 
-from instrec_live.realtime.outputs.audacity import Labels
-from instrec_live.realtime.outputs.changes import Changes, clock
 from instrec_live.realtime.outputs.files import check_writable, open_text
-from instrec_live.realtime.outputs.head import header
-from instrec_live.realtime.outputs.json_lines import JsonLines
-from instrec_live.realtime.outputs.opening import (
+from instrec_live.realtime.outputs.formats import (
     DRAWN,
     FORMATS,
     check_output,
@@ -14,38 +10,45 @@ from instrec_live.realtime.outputs.opening import (
     sidecar_of,
     streamed_first,
 )
-from instrec_live.realtime.outputs.outlets import Outlets
-from instrec_live.realtime.outputs.picture import Page, Picture
-from instrec_live.realtime.outputs.sink import LostOnTheWay, Sink, Summary
-from instrec_live.realtime.outputs.sonic_visualiser import Regions
-from instrec_live.realtime.outputs.tally import Tally
-from instrec_live.realtime.outputs.tidy_csv import Sidecar, TidyCsv
-from instrec_live.realtime.outputs.web_vtt import Subtitles
+from instrec_live.realtime.outputs.html_report import HtmlReport, TimelineImage
+from instrec_live.realtime.outputs.labels import Labels, Regions, Subtitles
+from instrec_live.realtime.outputs.sink import Sink, SinkGroup, SinkLost, Summary, SummaryBuilder, header
+from instrec_live.realtime.outputs.tables import (
+    Changes,
+    JsonLines,
+    Sidecar,
+    TidyCsv,
+    clock,
+    instruments_of,
+    update_record,
+)
 
 __all__ = [
     "DRAWN",
     "FORMATS",
     "Changes",
+    "HtmlReport",
     "JsonLines",
     "Labels",
-    "LostOnTheWay",
-    "Outlets",
-    "Page",
-    "Picture",
     "Regions",
     "Sidecar",
     "Sink",
+    "SinkGroup",
+    "SinkLost",
     "Subtitles",
     "Summary",
-    "Tally",
+    "SummaryBuilder",
     "TidyCsv",
+    "TimelineImage",
     "check_output",
     "check_writable",
     "clock",
     "header",
+    "instruments_of",
     "kind_of",
     "open_output",
     "open_text",
     "sidecar_of",
     "streamed_first",
+    "update_record",
 ]

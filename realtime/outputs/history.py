@@ -1,57 +1,66 @@
-"""What a picture of a run needs, in a memory that does not grow with it."""
+"""What a picture of a run needs, in bounded memory. It loads no matplotlib."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.outputs.stretches import Stretch, Stretches, goes_on
-from instrec_live.realtime.update import State, Update
+from instrec_live.models.segments import Segment
+from instrec_live.realtime.outputs.sink import SegmentTracker, goes_on, hop_began
+from instrec_live.realtime.stream.update import State, Update
 
 CELLS = 4096  # of time; more than a picture has pixels
-MOST_EVENTS = 2000  # stretches that are kept one by one, and so many labels
+
+MOST_EVENTS = 2000  # segments that are kept one by one, and so many labels
+
 _NEAR = 1e-6  # of a cell: what rounding may do to a time
 
 
 class History:
-    """A grid of time cells by instruments, which gets coarser by halves when the time no longer fits.
+    """A grid of time cells by instruments whose resolution is halved when the run no longer fits.
 
-    A cell holds the highest probability of its time, and whether the instrument was active in any of it. What was
-    heard twice, after a seek backwards, falls into the same cells.
+    A cell holds the highest probability of its time, and whether the instrument was active in any of it. Sound that is
+    repeated after a seek backwards falls into the same cells.
 
     Attributes:
-        origin: where the first cell begins, s of the source's clock.
-        cell: how long one is, s; the hop, times a power of two.
-        stretches: the first 2000 from when to when an instrument sounded.
-        entries: how often each instrument came in, int [20].
-        highest: the highest probability of each, float32 [20].
+        instruments: their names; below, n is their number.
+        origin: start of the first cell, s of the source's clock.
+        cell: its length, s: the hop times a power of two.
+        segments: the first 2000.
+        entries: onsets of each instrument, int [n].
+        highest: the highest probability of each, float32 [n].
         labels: (time, text), the first 2000.
-        heard: seconds of sound, those heard twice counted twice.
+        heard: seconds of sound, repeated ones counted twice.
     """
 
-    def __init__(self, hop: float) -> None:
+    def __init__(
+        self, hop: float, instruments: Sequence[str] = INSTRUMENTS, head: Mapping[str, Any] | None = None
+    ) -> None:
         self.origin, self.cell = 0.0, hop
-        self.stretches: list[Stretch] = []
-        self.entries = np.zeros(len(INSTRUMENTS), np.int64)
-        self.highest = np.zeros(len(INSTRUMENTS), np.float32)
+        self.instruments = tuple(instruments)
+        self.segments: list[Segment] = []
+        self.entries = np.zeros(len(self.instruments), np.int64)
+        self.highest = np.zeros(len(self.instruments), np.float32)
         self.labels: list[tuple[float, str]] = []
         self.heard = 0.0
         self._hop, self._time = hop, -math.inf
-        self._open = Stretches()
+        self._open = SegmentTracker(head or {})
         self._cells = 0
-        self._shades = np.zeros((CELLS, len(INSTRUMENTS)), np.uint8)  # 0: never heard; 1…255: probability 0…1
-        self._active = np.zeros((CELLS, len(INSTRUMENTS)), np.bool_)
+        self._shades = np.zeros((CELLS, len(self.instruments)), np.uint8)  # 0: no sound; 1…255: probability 0…1
+        self._active = np.zeros((CELLS, len(self.instruments)), np.bool_)
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """Float32 [cells, 20], NaN where nothing was heard."""
+        """Float32 [cells, n], NaN where there was no sound."""
         shades = self._shades[: self._cells].astype(np.float32)
         return np.where(shades > 0, (shades - 1) / 254, np.nan).astype(np.float32)
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Bool [cells, 20]."""
+        """Bool [cells, n]."""
         return self._active[: self._cells]
 
     @property
@@ -60,17 +69,20 @@ class History:
         return self.origin + self._cells * self.cell
 
     def write(self, update: Update) -> None:
-        """Take an update in: it tells of the time since the one before, or of its hop."""
-        since = self._time if goes_on(update, self._time) and math.isfinite(self._time) else update.time - self._hop
+        """Add an update, which covers the time since the one before, or its hop."""
+        since = (
+            self._time if goes_on(update, self._time) and math.isfinite(self._time) else hop_began(update, self._hop)
+        )
         self._time = update.time
         self.heard += update.time - since
         self._keep(self._open.after(update))
-        if update.state is State.DEVICE_LOST:  # there is nothing to be heard
+        if update.state is State.DEVICE_LOST:  # there is no sound
             return
-        sounds = np.array([name in update.active for name in INSTRUMENTS])
+        sounds = np.array([name in update.active for name in self.instruments])
         first, last = self._reach(since, update.time)
         # As JSON lines have them, so that a report is the same picture.
-        probabilities = np.clip(np.round(update.probabilities.astype(np.float64), 4), 0, 1)
+        rows = [update.instruments.index(name) for name in self.instruments]
+        probabilities = np.clip(np.round(update.probabilities[rows].astype(np.float64), 4), 0, 1)
         shade = (1 + np.rint(254 * probabilities)).astype(np.uint8)
         np.maximum(self._shades[first:last], shade, out=self._shades[first:last])
         self._active[first:last] |= sounds
@@ -81,13 +93,13 @@ class History:
             self.labels.append((time, text))
 
     def finish(self) -> None:
-        """End the stretches that still last."""
+        """End the open segments."""
         self._keep(self._open.rest())
 
-    def _keep(self, ended: list[Stretch]) -> None:
+    def _keep(self, ended: list[Segment]) -> None:
         for each in ended:
-            self.entries[INSTRUMENTS.index(each.name)] += 1
-        self.stretches += ended[: MOST_EVENTS - len(self.stretches)]
+            self.entries[self.instruments.index(each.name)] += 1
+        self.segments += ended[: MOST_EVENTS - len(self.segments)]
 
     def _reach(self, since: float, time: float) -> tuple[int, int]:
         """The cells [first, last) of a time, once the grid has room for it."""
@@ -105,14 +117,14 @@ class History:
         return first, last
 
     def _halve(self) -> None:
-        """Make every two cells one."""
+        """Halve the resolution."""
         for grid in (self._shades, self._active):
             grid[: CELLS // 2] = grid.reshape(CELLS // 2, 2, -1).max(axis=1)
             grid[CELLS // 2 :] = 0
         self._cells, self.cell = -(-self._cells // 2), 2 * self.cell
 
     def _shift(self, cells: int) -> None:
-        """Make room for so many cells before the first."""
+        """Insert cells before the first."""
         for grid in (self._shades, self._active):
             grid[cells:] = grid[: CELLS - cells].copy()
             grid[:cells] = 0

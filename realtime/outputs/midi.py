@@ -8,16 +8,18 @@ from typing import Protocol
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.outputs.address import host_and_port, needs_control
+from instrec_live.realtime.outputs.osc import host_and_port, needs_control
 from instrec_live.realtime.outputs.sink import Sink, Summary
-from instrec_live.realtime.update import Update
+from instrec_live.realtime.stream.update import Update
 
 #: of each instrument, from middle C upwards
 NOTES: dict[str, int] = {name: 60 + row for row, name in enumerate(INSTRUMENTS)}
 #: of each instrument; those that MIDI leaves undefined
 CONTROLLERS: dict[str, int] = dict(zip(INSTRUMENTS, (*range(20, 32), *range(102, 110)), strict=True))
+#: of instruments that learned bundles add, in their order, as far as they go; their notes follow those of the others
+MORE_CONTROLLERS = (*range(110, 120), 85, 86, 87, 89, 90)
 _TCP = "tcp://"
-_PATIENCE = 2.0  # s; a receiver that takes longer is given up, for the sound does not wait
+_PATIENCE = 2.0  # s; a receiver that takes longer is dropped, since the sound does not wait
 
 
 class Port(Protocol):
@@ -28,39 +30,46 @@ class Port(Protocol):
 
 
 class Midi(Sink):
-    """note_on when an instrument comes in (velocity: its probability), note_off when it goes, a controller of each.
+    """note_on at an onset (velocity: its probability), note_off at an offset, one controller per instrument.
 
     Args:
         port: the name of an output port or a part of it, or tcp://HOST:PORT.
         channel: 1…16.
+        instruments: those listened for.
 
     Raises:
-        UsageError: there is no such port, or what drives MIDI is not installed.
+        UsageError: there is no such port, or the MIDI packages are not installed.
     """
 
-    def __init__(self, port: str, channel: int = 1) -> None:
+    def __init__(self, port: str, channel: int = 1, instruments: Sequence[str] = INSTRUMENTS) -> None:
         self._port: Port = _over_tcp(port) if port.startswith(_TCP) else _of_this_machine(port)
-        self._channel = channel - 1
+        self._channel, self._instruments = channel - 1, instruments
+        new = [name for name in instruments if name not in INSTRUMENTS]
+        self._notes = NOTES | dict(zip(new, range(60 + len(INSTRUMENTS), 128), strict=False))
+        self._controllers = CONTROLLERS | dict(zip(new, MORE_CONTROLLERS, strict=False))
         self._on: tuple[str, ...] = ()
         self._values: dict[str, int] = {}
 
     def write(self, update: Update) -> None:
-        values = {name: level(p) for name, p in zip(INSTRUMENTS, map(float, update.probabilities), strict=True)}
+        every = zip(update.instruments, map(float, update.probabilities), strict=True)
+        values = {name: level(p) for name, p in every if name in self._instruments}
         for name in self._on:
-            if name not in update.active:
-                self._send("note_off", note=NOTES[name], velocity=0)
+            if name not in update.active and name in self._notes:
+                self._send("note_off", note=self._notes[name], velocity=0)
         for name in update.active:
-            if name not in self._on:
-                self._send("note_on", note=NOTES[name], velocity=max(1, values[name]))  # 0 would mean off
+            if name not in self._on and name in self._notes:
+                self._send("note_on", note=self._notes[name], velocity=max(1, values[name]))  # 0 would mean off
         for name, value in values.items():
-            if self._values.get(name) != value:
-                self._send("control_change", control=CONTROLLERS[name], value=value)
+            if self._values.get(name) != value and name in self._controllers:
+                self._send("control_change", control=self._controllers[name], value=value)
         self._on, self._values = update.active, values
 
     def close(self, summary: Summary) -> None:
         try:
             for name in self._on:
-                self._send("note_off", note=NOTES[name], velocity=0)
+                if name not in self._notes:
+                    continue
+                self._send("note_off", note=self._notes[name], velocity=0)
         finally:
             self._port.close()
 
@@ -70,7 +79,7 @@ class Midi(Sink):
         try:
             self._port.send(Message(kind, channel=self._channel, **content))
         except (OSError, ValueError, IndexError) as error:  # what mido makes of a connection that has gone or hangs
-            raise OSError(f"its receiver has gone ({type(error).__name__})") from error
+            raise OSError(f"its receiver closed the connection ({type(error).__name__})") from error
 
 
 def level(probability: float) -> int:
@@ -79,7 +88,7 @@ def level(probability: float) -> int:
 
 
 def chosen(name: str, names: Sequence[str]) -> str:
-    """The port that a user means: its name, or the only one with this part in its name, in any case.
+    """The port with this name, or the only one whose name contains it, ignoring case.
 
     Raises:
         UsageError: there is none, or there are several.
@@ -107,7 +116,7 @@ def _of_this_machine(name: str) -> Port:
         port: Port = mido.open_output(chosen(name, mido.get_output_names()))
     except UsageError:
         raise
-    except Exception as error:  # rtmidi has errors of its own, which are no OSErrors
+    except Exception as error:  # rtmidi has its own errors, which are not OSErrors
         raise UsageError(f"--midi {name}: {error}") from error
     return port
 

@@ -1,27 +1,45 @@
 """Updates as OSC messages over UDP, for Max, SuperCollider, TouchDesigner and whatever else listens."""
 
 import socket
+from collections.abc import Sequence
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.outputs.address import host_and_port, needs_control
-from instrec_live.realtime.outputs.sink import LostOnTheWay, Sink, Summary
-from instrec_live.realtime.update import Update
+from instrec_live.realtime.outputs.sink import Sink, SinkLost, Summary
+from instrec_live.realtime.stream.update import Update
+
+
+def host_and_port(option: str, address: str) -> tuple[str, int]:
+    """ "127.0.0.1:9000" -> ("127.0.0.1", 9000); an IPv6 address is in brackets.
+
+    Raises:
+        UsageError: it is not such an address.
+    """
+    host, colon, port = address.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise UsageError(f"{option} {address}: not an address", f"as in {option} HOST:PORT, the port from 1 to 65535")
+    return host, int(port)
+
+
+def needs_control(option: str) -> UsageError:
+    return UsageError(f"{option} needs a package that is not installed", "pip install 'instrec-live[control]'")
 
 
 class Osc(Sink):
     """Every update: /instrec/NAME with the probability, /instrec/level in dBFS; on change: /instrec/NAME/active 1 or 0.
 
-    At first, and after a jump, every instrument's /active is told; labels are /instrec/label. At the end all are 0.
+    At first, and after a jump, /active is sent for every instrument; labels are /instrec/label. At the end all are 0.
 
     Args:
         address: HOST:PORT, or [IPV6]:PORT.
+        instruments: those listened for.
 
     Raises:
-        UsageError: the address is none, the host is not found, or python-osc is not installed.
+        UsageError: the address is invalid, the host is not found, or python-osc is not installed.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, instruments: Sequence[str] = INSTRUMENTS) -> None:
         host, port = host_and_port("--osc", address)
         try:
             from pythonosc.udp_client import SimpleUDPClient
@@ -32,15 +50,19 @@ class Osc(Sink):
             numeric = str(socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4][0])
             self._client = SimpleUDPClient(numeric, port)
         except OSError as error:
-            raise UsageError(f"--osc {address}: {error.strerror or error}", "as in --osc 127.0.0.1:9000") from error
-        self._told: dict[str, bool] = {}
+            raise UsageError(
+                f"--osc {address}: {error.strerror or error}", "for example --osc 127.0.0.1:9000"
+            ) from error
+        self._instruments = instruments
+        self._sent: dict[str, bool] = {}  # the last /active of each instrument
 
     def write(self, update: Update) -> None:
         if update.jumped:
-            self._told = {}
-        for name, p in zip(INSTRUMENTS, update.probabilities, strict=True):
-            self._send(f"/instrec/{name}", float(p))
-            self._tell(name, name in update.active)
+            self._sent = {}
+        for name, p in zip(update.instruments, update.probabilities, strict=True):
+            if name in self._instruments:
+                self._send(f"/instrec/{name}", float(p))
+                self._send_active(name, name in update.active)
         self._send("/instrec/level", float(update.level_db))
 
     def label(self, time: float, text: str) -> None:
@@ -48,18 +70,18 @@ class Osc(Sink):
 
     def close(self, summary: Summary) -> None:
         try:
-            for name in INSTRUMENTS:
-                self._tell(name, False)
+            for name in self._instruments:
+                self._send_active(name, False)
         finally:
             self._client.close()
 
-    def _tell(self, name: str, active: bool) -> None:
-        if self._told.get(name) is not active:
+    def _send_active(self, name: str, active: bool) -> None:
+        if self._sent.get(name) is not active:
             self._send(f"/instrec/{name}/active", int(active))
-            self._told[name] = active
+            self._sent[name] = active
 
     def _send(self, address: str, value: float | int | str) -> None:
         try:
             self._client.send_message(address, value)
         except OSError as error:
-            raise LostOnTheWay(error.strerror or str(error)) from error
+            raise SinkLost(error.strerror or str(error)) from error

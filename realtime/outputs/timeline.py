@@ -1,8 +1,8 @@
-"""The picture of a run: instruments by time, as PNG or SVG. Only this file of the room draws with matplotlib."""
+"""The picture of a run: instruments by time, as PNG or SVG. The only file of `realtime` that loads matplotlib."""
 
-import logging
+import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,36 +14,43 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.outputs.head import day_of
+from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.outputs.history import MOST_EVENTS, History
-from instrec_live.realtime.outputs.sink import Summary
+from instrec_live.realtime.outputs.sink import Summary, day_of
+from instrec_live.realtime.outputs.tables import moment
 
 _INCHES, _DPI = (14.0, 6.6), 120
+
 _INK, _EVENT, _UNHEARD = "#1b1b1b", "#D55E00", "#d9d9d9"
-_MOST_LABELS = 40  # texts beside each other on one picture
+
+_MOST_LABELS = 40  # texts side by side in one picture
+
 _STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)  # s
 
 
+_TITLE_CELLS = 95  # characters of a line of the title that fit above the rows
+
+
 def draw(history: History, head: Mapping[str, Any], summary: Summary, kind: str) -> bytes:
-    """The timeline: the darker the surer, a bar where an instrument counts as sounding, a mark where it comes in.
+    """The timeline: the darker, the higher the probability; a bar where an instrument is active, a mark at its onset.
 
     `kind` is "png" or "svg". The same run gives the same bytes.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its font cache, to nobody's use
     content = BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "instrec-live"}), warnings.catch_warnings():
+    own: dict[Any, Any] = {**matplotlib.rcParamsDefault, "backend": "agg"}  # no matplotlibrc of the current folder
+    own |= {"svg.fonttype": "none", "svg.hashsalt": "instrec-live"}
+    with matplotlib.rc_context(own), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a label in a script the font lacks: boxes
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.subplots()
-        _rows(axes)
+        _rows(axes, history.instruments)
         if history.end > history.origin:
             _shades(figure, axes, history)
             _bars(axes, history)
             _labels(axes, history)
             _time_axis(axes, history)
         else:
-            axes.set(xticks=[], xlabel="nothing was heard")
+            axes.set(xticks=[], xlabel="no sound")
         axes.set_title(_title(head, summary), loc="left", fontsize=12, parse_math=False)
         figure.savefig(content, format=kind, dpi=_DPI, metadata=_metadata(kind))
     return content.getvalue()
@@ -57,44 +64,45 @@ def _title(head: Mapping[str, Any], summary: Summary) -> str:
     source, created = str(head.get("source", "")), day_of(head)
     source = source if len(source) <= 60 else source[:59] + "…"
     words = summary.in_words
-    return f"{source}   {created}\n{words if len(words) <= 130 else words[:129] + '…'}"
+    lines = textwrap.wrap(words, _TITLE_CELLS, max_lines=2, placeholder=" …")
+    return "\n".join([f"{source}   {created}", *lines])
 
 
-def _rows(axes: Axes) -> None:
-    axes.set_yticks(range(len(INSTRUMENTS)), [DISPLAY_NAMES[name] for name in INSTRUMENTS])
-    axes.set_ylim(len(INSTRUMENTS) - 0.5, -0.5)
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [DISPLAY_NAMES[name] for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_facecolor(_UNHEARD)
-    for place in range(1, len(INSTRUMENTS)):
+    for place in range(1, len(names)):
         axes.axhline(place - 0.5, color="white", linewidth=0.8)
 
 
 def _shades(figure: Figure, axes: Axes, history: History) -> None:
-    extent = (history.origin, history.end, len(INSTRUMENTS) - 0.5, -0.5)
+    extent = (history.origin, history.end, len(history.instruments) - 0.5, -0.5)
     image = axes.imshow(
         np.ma.masked_invalid(history.probabilities.T),
         aspect="auto", extent=extent, vmin=0, vmax=1, cmap="Blues", interpolation="nearest", zorder=0,
     )  # fmt: skip
     bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.02, aspect=40)
-    bar.set_label("probability (grey: not heard)")
+    bar.set_label("probability (grey: no sound)")
 
 
 def _bars(axes: Axes, history: History) -> None:
-    """A bar under the middle of the row as long as it sounds, and a triangle where it comes in."""
-    stretches = spells(history)
-    bars = [[(start, row + 0.36), (stop, row + 0.36)] for row, start, stop in stretches]
+    """A bar while the instrument is active, and a triangle at its onset."""
+    segments = spells(history)
+    bars = [[(start, row + 0.36), (stop, row + 0.36)] for row, start, stop in segments]
     axes.add_collection(LineCollection(bars, colors=_INK, linewidths=3.0, capstyle="butt"))
-    onsets, rows = [start for _, start, _ in stretches], [row + 0.18 for row, _, _ in stretches]
+    onsets, rows = [start for _, start, _ in segments], [row + 0.18 for row, _, _ in segments]
     axes.plot(onsets, rows, linestyle="", marker=">", markersize=4.0, color=_EVENT, markeredgewidth=0)
 
 
 def spells(history: History) -> list[tuple[int, float, float]]:
-    """(row, from, to) of each time that an instrument sounded, s; of very many, as exactly as the grid has them."""
-    if len(history.stretches) < MOST_EVENTS:
-        return [(INSTRUMENTS.index(each.name), each.onset, each.offset) for each in history.stretches]
+    """(row, onset, offset) of each segment, s; beyond the first 2000, at the grid's resolution."""
+    if len(history.segments) < MOST_EVENTS:
+        return [(history.instruments.index(each.name), each.onset, each.offset) for each in history.segments]
     return [
         (row, history.origin + history.cell * first, history.origin + history.cell * last)
-        for row in range(len(INSTRUMENTS))
+        for row in range(len(history.instruments))
         for first, last in runs(history.active[:, row])
     ]
 
@@ -122,12 +130,3 @@ def _time_axis(axes: Axes, history: History) -> None:
     axes.xaxis.set_major_locator(MultipleLocator(float(step)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: moment(seconds, step < 1)))
     axes.set_xlabel("time; bar: it sounds, triangle: it comes in" + ("; dashed: a label" if history.labels else ""))
-
-
-def moment(seconds: float, tenths: bool = False) -> str:
-    """90 -> 1:30, 3723 -> 1:02:03."""
-    whole, tenth = divmod(round(seconds * 10), 10) if tenths else (round(seconds), 0)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-    return f"{text}.{tenth}" if tenths else text

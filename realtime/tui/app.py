@@ -1,29 +1,29 @@
-"""The program in the terminal: listens in a thread, shows pictures."""
+"""The app for one stream: iterates it in a thread and draws its updates."""
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from textual import work
 from textual.app import ComposeResult
 
-from instrec_live.realtime.devices import InputDevice, list_input_devices
-from instrec_live.realtime.tui.board import Board
-from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
+from instrec_live.realtime.stream.update import State
+from instrec_live.realtime.tui.base_app import BaseApp, Keep, until_quit
+from instrec_live.realtime.tui.drawing import Glyphs
 from instrec_live.realtime.tui.messages import NewUpdate, Noticed, StreamEnded, Updates
-from instrec_live.realtime.tui.onlooker import Onlooker, until_quit
-from instrec_live.realtime.tui.picture import Picture
-from instrec_live.realtime.tui.view import View
+from instrec_live.realtime.tui.state import ScreenState, View
+from instrec_live.realtime.tui.stream_view import StreamView
 
 
-class InstrecApp(Onlooker):
+class InstrecApp(BaseApp):
     """The screen of a stream. It closes the stream when it ends, however it ends.
 
     Args:
-        stream: what is listened to, and what the keys act on.
-        exit_at_end: leave when the stream ends, else its last picture stays.
-        theme, glyphs, visitor, look: as of `Onlooker`.
+        stream: shown, and controlled by the keys.
+        exit_at_end: quit when the stream ends; otherwise its last state stays on the screen.
+        theme, glyphs, look: as of `BaseApp`.
+        keep: keeps thresholds that were moved for the next time; None: nothing does.
     """
 
     def __init__(
@@ -32,34 +32,26 @@ class InstrecApp(Onlooker):
         exit_at_end: bool = False,
         theme: str | None = None,
         glyphs: Glyphs | None = None,
-        visitor: bool = False,
         look: Callable[[], list[InputDevice]] = list_input_devices,
+        keep: Keep | None = None,
     ) -> None:
-        super().__init__(theme, glyphs, visitor, look)
+        super().__init__(theme, glyphs, look)
+        self.keep = keep
         self.exit_at_end = exit_at_end
-        picture = Picture(stream.info)
-        self.turn_to(stream, picture, View(), Board(picture, self.glyphs))
+        picture = ScreenState(stream.info)
+        self.turn_to(stream, picture, View(), StreamView(picture, self.glyphs))
 
     def compose(self) -> ComposeResult:
-        yield self.board
+        yield self.stream_view
 
-    def on_mount(self) -> None:
-        self.listen()
+    def stop_listening(self) -> None:
+        self.stream.stop()
 
-    def on_unmount(self) -> None:
-        self.stream.close()
-
-    @work(thread=True, exit_on_error=False)
     def listen(self) -> None:
-        """Hand on the stream's updates; runs in a thread of its own and touches no widget."""
-        error: Exception | None = None
-        try:
-            for update in self.stream:
-                if not self.post_message(NewUpdate(update)):
-                    return
-        except Exception as trouble:
-            error = trouble
-        self.post_message(StreamEnded(error))
+        for update in self.stream:
+            self.tell(NewUpdate(update))
+            if update.state is State.ENDED and not self.is_running:  # it would wait there to be sought in
+                self.stream.close()
 
     def on_new_update(self, message: NewUpdate) -> None:
         since = self.since
@@ -81,12 +73,12 @@ def run(
     exit_at_end: bool = False,
     theme: str | None = None,
     noise: Path | None = None,
-    visitor: bool = False,
     look: Callable[[], list[InputDevice]] = list_input_devices,
+    keep: Keep | None = None,
 ) -> int:
     """Show a stream on the terminal until the user quits; closes it, and restores the terminal.
 
-    The arguments are those of `InstrecApp`; `noise`: a file for what libraries write to stderr meanwhile.
+    The arguments are those of `InstrecApp`; `noise`: a file for what libraries write to stderr.
     Returns 0, 130 after Ctrl-C, 128 plus a signal's number.
 
     Raises:
@@ -94,4 +86,4 @@ def run(
         InternalError: a defect of the screen.
         Exception: whatever the stream raised.
     """
-    return until_quit(InstrecApp(stream, exit_at_end, theme, visitor=visitor, look=look), noise)
+    return until_quit(InstrecApp(stream, exit_at_end, theme, look=look, keep=keep), noise)

@@ -1,30 +1,116 @@
-"""A list of the microphones that are connected now, to go on with another one."""
+"""The list of connected microphones, to switch to another one; and the line for typing."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from instrec_live.realtime.devices import InputDevice
+from instrec_live.realtime.audio.devices import InputDevice
 from instrec_live.realtime.errors import AudioDeviceError
-from instrec_live.realtime.tui.fitting import printable
+from instrec_live.realtime.tui.drawing import printable
+
+if TYPE_CHECKING:
+    _Mixin = Screen[Any]
+else:
+    _Mixin = object  # Textual takes the styles of the first base that is a widget
+
+
+class ClosesOnce(_Mixin):
+    """Of a dialog: it is answered once. Two keys may come in one write, the second before the screen has gone."""
+
+    _answered = False
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        if self._answered or not self.is_current:
+            return AwaitComplete()
+        self._answered = True
+        return super().dismiss(result)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        if self._answered and isinstance(message, _ANSWERS):
+            return
+        await super()._dispatch_message(message)
+
+
+_ANSWERS = (events.InputEvent, Button.Pressed, Input.Submitted, OptionList.OptionSelected)
+
+
+class Prompt(Input):
+    """A line of input, hidden until `ask`; `enter` confirms, `escape` cancels."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "give_up", "Never mind", show=False)]
+
+    class Typed(Message):
+        """The text typed so far; `done` once confirmed, `given_up` once cancelled."""
+
+        def __init__(self, purpose: str, text: str, done: bool = False, given_up: bool = False) -> None:
+            super().__init__()
+            self.purpose, self.text, self.done, self.given_up = purpose, text, done, given_up
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, select_on_focus=False)
+        self.purpose = ""
+        self.display = False
+
+    def ask(self, purpose: str, words: str, text: str = "") -> None:
+        """Show the line; `words` is its placeholder."""
+        self.purpose, self.placeholder, self.display = purpose, f" {words}", True
+        self.value = text
+        self.cursor_position = len(text)
+        self.focus()
+
+    def close(self) -> None:
+        """Hide it."""
+        self.display = False
+        self.screen.set_focus(None)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Answer at once: keys that come in one write with Enter are for the screen, not for this line."""
+        if event.key in ("enter", "escape") and (self.display or event.key == "enter"):
+            event.stop()
+            event.prevent_default()
+            done = event.key == "enter"
+            self.finish(self.value if done else "", done=done, given_up=not done)
+        elif not self.display:
+            event.prevent_default()  # of the input; the key goes on to the screen
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.display:
+            self.post_message(self.Typed(self.purpose, event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.finish(event.value, done=True)
+
+    def action_give_up(self) -> None:
+        self.finish("", given_up=True)
+
+    def finish(self, text: str, done: bool = False, given_up: bool = False) -> None:
+        """Hide it and say what was typed; once, for a second Enter may come in the same write."""
+        if self.display:
+            self.close()
+            self.post_message(self.Typed(self.purpose, text, done, given_up))
+
 
 LOOK_AGAIN = 2.0  # s; devices come and go
 
 
-class DevicePicker(ModalScreen[InputDevice | None]):
+class DevicePicker(ClosesOnce, ModalScreen[InputDevice | None]):
     """Gives the microphone chosen, None for none.
 
     Args:
-        look: lists what is connected now; may take its time, it is asked in a thread of its own.
-        present: what the stream listens to, as `StreamInfo.source` calls it.
+        look: lists the connected devices; called in a thread of its own, since it may be slow.
+        present: the current source, as in `StreamInfo.source`.
         mark: the sign beside it.
     """
 
@@ -43,7 +129,7 @@ class DevicePicker(ModalScreen[InputDevice | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static("Microphones connected now   enter chooses, esc closes", id="title")
-            yield OptionList(Option("looking …", disabled=True))
+            yield OptionList(Option("searching …", disabled=True))
 
     def on_mount(self) -> None:
         self.refresh_list()
@@ -51,7 +137,7 @@ class DevicePicker(ModalScreen[InputDevice | None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def refresh_list(self) -> None:
-        """Look which microphones there are; runs in a thread of its own."""
+        """List the microphones; runs in a thread of its own."""
         try:
             found, trouble = self.look(), ""
         except AudioDeviceError as error:
@@ -59,7 +145,7 @@ class DevicePicker(ModalScreen[InputDevice | None]):
         self.app.call_from_thread(self.show, found, trouble)
 
     def show(self, found: list[InputDevice], trouble: str) -> None:
-        """Put what was found on the list; the mark stays on the device it stood on."""
+        """Show the devices found; the mark stays on its device."""
         if not self.is_current or (found == self.devices and not trouble):
             return
         options = self.query_one(OptionList)
@@ -76,7 +162,7 @@ class DevicePicker(ModalScreen[InputDevice | None]):
         options.highlighted = names.index(kept) if kept in names else (here or [0])[0]
 
     def is_present(self, device: InputDevice) -> bool:
-        """Whether the stream listens to it now: by name, since numbers change when devices come and go."""
+        """Whether it is the current device: by name, since indices change when devices come and go."""
         return self.present.split("] ", 1)[-1] == device.name
 
     def line(self, device: InputDevice) -> str:

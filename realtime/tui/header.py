@@ -1,18 +1,281 @@
-"""The first line: the program, what it listens to, and how."""
+"""The lines above the rows: source and clock, level and counters, column titles, seek bar."""
 
+import math
 from typing import ClassVar
 
 from rich.cells import cell_len
+from textual import events
 
-from instrec_live.realtime.tui.bar import Run, clock
-from instrec_live.realtime.tui.deck import Deck
-from instrec_live.realtime.tui.fitting import fitted, length, printable
-from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Line
-from instrec_live.realtime.tui.picture import Picture
-from instrec_live.realtime.update import StreamInfo
+from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.stream.health import reason
+from instrec_live.realtime.stream.update import State, StreamInfo, Update
+from instrec_live.realtime.tui.drawing import (
+    Glyphs,
+    Line,
+    Run,
+    bar,
+    cell_of,
+    clock,
+    fitted,
+    length,
+    level,
+    printable,
+    probability,
+    spread,
+)
+from instrec_live.realtime.tui.messages import SeekRequested
+from instrec_live.realtime.tui.rows import columns
+from instrec_live.realtime.tui.state import ENSEMBLE, PlaybackState, ScreenState, View
 
-DECK = Deck()
+
+def axis(width: int) -> str:
+    """A bar's scale: 0, a half, 1, over `width` cells."""
+    if width < 8:
+        return " " * width
+    line = [" "] * width
+    line[0], line[width - 1] = "0", "1"
+    line[width // 2 - 1 : width // 2 + 1] = ".5"
+    return "".join(line)
+
+
+def titles(picture: ScreenState, width: int) -> list[Run]:
+    """The column titles, at the positions of `rows.columns`."""
+    cells = columns(width, len(picture.info.models))
+    text = f"   {'instrument':<{cells.name}.{cells.name}} prob {axis(cells.bar)}  "
+    if cells.dots:
+        text += f"{'net':<{cells.dots}.{cells.dots}}"
+    if cells.minute:
+        past = "last minute" if cells.minute < 16 else f"{'last minute':<{cells.minute - 3}}now"
+        text += f"  {past:<{cells.minute}.{cells.minute}}"
+    return [("label", text)]
+
+
+def detail(picture: ScreenState, view: View, name: str, width: int, glyphs: Glyphs) -> list[Run]:
+    """The selected instrument: its state and thresholds, every network's probability, and its onset."""
+    number, voice = picture.info.classes.index(name), picture.voice_of(view.solo)
+    decision = picture.decision(name, voice)
+    p = glyphs.gone if math.isnan(decision.probability) else probability(decision.probability)
+    runs: list[Run] = [("label", "   "), ("value", DISPLAY_NAMES[name])]
+    fields = [(decision.activity.value, p), ("threshold", probability(decision.on_at))]
+    if voice == ENSEMBLE:
+        fields.append(("off below", probability(decision.off_below)))
+    if picture.update is not None:
+        opinions = zip(picture.info.models, picture.opinions(name), strict=True)
+        fields += [(model, glyphs.gone if p is None else probability(p)) for model, (p, _) in opinions]
+    if name in picture.active:
+        fields.append(("since", clock(float(picture.entered[number]), hours=False)))
+    for label, value in fields:
+        added: list[Run] = [("label", f"  {label} "), ("value", value)]
+        if length(runs) + length(added) < width:
+            runs += added
+    return runs
+
+
+class Heading(Line):
+    """Column titles, or the selected row's numbers, or what is wrong with the sound."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "value", "reason"}
+
+    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.picture = picture
+        self.view = View()
+        self.glyphs = glyphs
+
+    def show(self, picture: ScreenState, view: View) -> None:
+        """Draw a state."""
+        self.picture, self.view = picture, view
+        self.redraw()
+
+    def runs(self, width: int) -> list[Run]:
+        if self.view.selected is not None:
+            return detail(self.picture, self.view, self.view.selected, width, self.glyphs)
+        update = self.picture.update
+        if update is not None and not self.picture.ended and in_trouble(update) and (words := reason(update)):
+            return [("label", "   "), ("reason", words)]
+        return titles(self.picture, width)
+
+
+def in_trouble(update: Update) -> bool:
+    """Whether something is wrong that the user can do something about; warming up and silence are not."""
+    return update.no_signal or update.gap or update.state in (State.CATCHING_UP, State.DEVICE_LOST)
+
+
+HOT_DB, CLIP_DB = -9.0, -0.1
+
+
+def state_run(picture: ScreenState, frozen: bool = False, late: float = 0.0, paused: bool = False) -> Run:
+    """The state word. `late`: seconds by which an update is overdue, or 0."""
+    update = picture.update
+    if frozen:
+        return "state-frozen", "FROZEN"
+    if picture.ended:
+        return "state-ended", "ENDED"
+    if paused:
+        return "state-frozen", "PAUSED"
+    if late > 0:
+        return "state-bad", f"NO UPDATE {late:.0f} s"
+    if update is None:
+        return "state-calm", "STARTING"
+    word = update.state.value
+    match update.state:
+        case State.WARMING:
+            return "state-calm", f"{word} {update.filled_s:.0f}/10 s"
+        case State.CATCHING_UP:
+            return "state-warn", f"{word} {picture.skipped_share():.0%}"
+        case State.DEVICE_LOST:
+            return "state-bad", word
+        case State.ENDED:
+            return "state-ended", word
+        case State.QUIET:
+            return "state-calm", word
+        case _:
+            return "state-ok", word
+
+
+def milliseconds(seconds: float) -> str:
+    """ "38ms", "1.2s"."""
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
+
+
+def counters(update: Update | None, late: float = 0.0) -> list[list[Run]]:
+    """Age, network time, xruns, skipped, bad samples: a label and a value each; problems are marked.
+
+    While sound is missing in the last ten seconds, xrun reads GAP.
+    """
+    if update is None:
+        return []
+
+    def count(label: str, number: int) -> list[Run]:
+        return [("label", f"{label} "), ("trouble" if number else "value", str(number))]
+
+    age = update.age_s + late
+    return [
+        [("label", "age "), ("trouble" if late else "value", f"{age:.2f}s" if age < 10 else f"{age:.0f}s")],
+        [("label", "took "), ("value", f"{milliseconds(update.inference_s):<5}")],
+        [("trouble", f"GAP {update.xruns}")] if update.gap else count("xrun", update.xruns),
+        count("skip", update.skipped),
+        *([count("bad", update.bad_samples)] if update.bad_samples else []),
+    ]
+
+
+def meter_runs(picture: ScreenState, width: int, glyphs: Glyphs, since: float = math.inf) -> list[Run]:
+    """The level meter, `width` cells with its ends; its parts say "hot" and "clip" near full scale."""
+    update = picture.update
+    level_db, peak_db = picture.level_db(since), picture.peak_db
+    loud = "-clip" if update and update.peak_db >= CLIP_DB else "-hot" if level_db >= HOT_DB else ""
+    runs = bar(level(level_db), width - 2, glyphs, peak=level(peak_db))
+    cells = [(part + loud if part == "fill" else part, text) for part, text in runs]
+    return [("track-end", glyphs.left), *cells, ("track-end", glyphs.right)]
+
+
+def status_runs(
+    picture: ScreenState,
+    width: int,
+    glyphs: Glyphs,
+    frozen: bool = False,
+    late: float = 0.0,
+    paused: bool = False,
+    since: float = math.inf,
+) -> list[Run]:
+    """The whole line; the meter is elastic, and a narrow line loses its last counters first."""
+    update = picture.update
+    clipped = update is not None and update.peak_db >= CLIP_DB
+    db = max(-99.0, update.level_db) if update else -99.0
+    left: list[Run] = [("trouble", " CLIP") if clipped else ("label", " in  "), ("value", f"{db:4.0f} dB ")]
+    state = state_run(picture, frozen, late, paused)
+    right: list[Run] = [state, ("space", " ")]
+    fields = counters(update, late)
+    room = width - length(left) - 18  # width of the longest state word, so that the meter does not move
+    meter = min(60, max(12, room - 37))
+    line = [*left, *meter_runs(picture, max(6, min(meter, room)), glyphs, since)]
+    for number, runs in enumerate(fields):
+        added = [("space", " " if number == 0 else "  "), *runs]
+        if length(line) + length(added) + length(right) + 1 > width:
+            break
+        line += added
+    if update is not None and update.kind not in (None, "silence"):
+        kind: list[Run] = [("label", f" {update.kind} ")]
+        if length(line) + length(kind) + length(right) + 1 <= width:
+            right = [*kind, *right]
+    return spread(line, right, width)
+
+
+class Status(Line):
+    """Level meter with peak hold, age, network time, xruns, skipped, the kind of sound, and the state word."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "label", "value", "trouble", "fill", "fill-hot", "fill-clip", "track", "track-end", "peak",
+        "state-ok", "state-calm", "state-warn", "state-bad", "state-frozen", "state-ended",
+    }  # fmt: skip
+
+    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.picture = picture
+        self.glyphs = glyphs
+        self.frozen = self.paused = False
+        self.late, self.since = 0.0, math.inf
+
+    def show(
+        self,
+        picture: ScreenState,
+        frozen: bool = False,
+        late: float = 0.0,
+        paused: bool = False,
+        since: float = math.inf,
+    ) -> None:
+        """Draw a state; `late`: seconds by which an update is overdue; `since`: seconds since the newest one."""
+        self.picture, self.frozen, self.late, self.paused, self.since = picture, frozen, late, paused, since
+        self.redraw()
+
+    def runs(self, width: int) -> list[Run]:
+        return status_runs(self.picture, width, self.glyphs, self.frozen, self.late, self.paused, self.since)
+
+
+MARGIN = 3
+
+
+def seek_runs(playback: PlaybackState, width: int, glyphs: Glyphs) -> list[Run]:
+    """The line with its knob; nothing where the file's length is not known."""
+    room = width - 2 * MARGIN
+    if not playback.duration or playback.position is None or room < 4:
+        return []
+    knob = cell_of(playback.position / playback.duration, room)
+    return [
+        ("rest", " " * MARGIN),
+        ("heard", glyphs.rule * knob),
+        ("knob", glyphs.knob),
+        ("rest", glyphs.rule * (room - knob - 1)),
+    ]
+
+
+class Seekbar(Line):
+    """The position in a file."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"heard", "knob", "rest"}
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.glyphs = glyphs
+        self.playback = PlaybackState()
+
+    def show(self, playback: PlaybackState) -> None:
+        """Draw another position."""
+        self.playback = playback
+        self.redraw()
+
+    def runs(self, width: int) -> list[Run]:
+        return seek_runs(self.playback, width, self.glyphs)
+
+    def on_click(self, event: events.Click) -> None:
+        room = self.size.width - 2 * MARGIN
+        if self.playback.duration and room > 0:
+            part = min(1.0, max(0.0, (event.x - MARGIN + 0.5) / room))
+            self.post_message(SeekRequested(part * self.playback.duration))
+
+
+PLAYBACK = PlaybackState()
+
 TITLE = "instrec-live"
 
 
@@ -22,39 +285,53 @@ def rates(info: StreamInfo, arrow: str) -> str:
     return "32k" if own == "32" else f"{own}{arrow}32k"
 
 
-def elapsed(picture: Picture, deck: Deck) -> str:
+def elapsed(picture: ScreenState, playback: PlaybackState) -> str:
     """The source's clock, and its length where that is known."""
     newest = picture.update.time if picture.update else 0.0
-    time = newest if deck.position is None or picture.ended else deck.position
-    duration = deck.duration if deck.playable else picture.info.duration
+    time = newest if playback.position is None or picture.ended else playback.position
+    duration = playback.duration if playback.playable else picture.info.end
     if duration is None:
         return clock(time)
     hours = duration >= 3600
     return f"{clock(time, hours)}/{clock(duration, hours)}"
 
 
-def source_run(info: StreamInfo, deck: Deck, glyphs: Glyphs) -> Run:
-    """Whether it is live, and if not, how it is played."""
-    if info.live:
+def source_run(picture: ScreenState, playback: PlaybackState, glyphs: Glyphs) -> Run:
+    """LIVE, LOST, or the state of playback."""
+    if picture.info.live:
+        if picture.update is not None and picture.update.state is State.DEVICE_LOST:
+            return "detail", f"{glyphs.dot} LOST"
         return "live", f"{glyphs.dot} LIVE"
-    if not deck.playable:
+    if not playback.playable:
         return "file", f"{glyphs.active} FILE"
-    if deck.paused:
-        return "file", f"{glyphs.pause} PAUSED"
-    speed = "" if deck.speed == 1 else f" {deck.speed:g}x"
-    return "file", f"{glyphs.play} {'PLAY' if deck.audible else 'FILE'}{speed}"
+    speed = "" if playback.speed == 1 else f" {playback.speed:g}x"
+    if playback.paused:
+        return "file", f"{glyphs.pause} PAUSED{speed}"
+    return "file", f"{glyphs.play} {'PLAY' if playback.audible else 'FILE'}{speed}"
 
 
-def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK, title: str = TITLE) -> list[Run]:
+def header_runs(
+    picture: ScreenState,
+    width: int,
+    glyphs: Glyphs,
+    playback: PlaybackState = PLAYBACK,
+    title: str = TITLE,
+    solo: str | None = None,
+) -> list[Run]:
     """The whole line; a narrow one loses the engine, then the rates; the source takes what is left."""
     info = picture.info
     name = printable(title)
     if cell_len(name) > width // 3:
         name = fitted(name, width // 3, glyphs.ellipsis)
-    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(info, deck, glyphs), ("space", "  ")]
-    right: list[Run] = [("clock", elapsed(picture, deck))]
-    if deck.recording:
+    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(picture, playback, glyphs), ("space", "  ")]
+    right: list[Run] = [("clock", elapsed(picture, playback))]
+    if solo is not None:
+        right.insert(0, ("solo", f"{solo} alone"))
+        right.insert(1, ("space", "  "))
+    if playback.recording:
         right.insert(0, ("live", f"{glyphs.dot} REC  "))
+    if len(info.instruments) < len(info.classes):
+        right.append(("detail", f"  {len(info.instruments)} of {len(info.classes)}"))
     pace = " max pace" if info.pace == "max" else ""
     for detail in (rates(info, glyphs.arrow) + pace, printable(info.engine)):
         if length(left) + length(right) + len(detail) + 16 <= width:
@@ -65,20 +342,21 @@ def header_runs(picture: Picture, width: int, glyphs: Glyphs, deck: Deck = DECK,
 
 
 class Header(Line):
-    """Program (or the name of a source among several), LIVE or FILE, source, clock, rates, engine."""
+    """Program (or the name of a source among several), LIVE or FILE, source, a network alone, clock, rates, engine."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"title", "live", "file", "source", "clock", "detail"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"title", "live", "file", "source", "solo", "clock", "detail"}
 
-    def __init__(self, picture: Picture, glyphs: Glyphs, title: str = TITLE) -> None:
+    def __init__(self, picture: ScreenState, glyphs: Glyphs, title: str = TITLE) -> None:
         super().__init__()
         self.picture, self.title = picture, title
-        self.deck = DECK
+        self.playback = PLAYBACK
+        self.solo: str | None = None
         self.glyphs = glyphs
 
-    def show(self, picture: Picture, deck: Deck) -> None:
-        """Draw another picture."""
-        self.picture, self.deck = picture, deck
+    def show(self, picture: ScreenState, playback: PlaybackState, solo: str | None = None) -> None:
+        """Draw a state; `solo`: the network that is shown alone."""
+        self.picture, self.playback, self.solo = picture, playback, solo
         self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return header_runs(self.picture, width, self.glyphs, self.deck, self.title)
+        return header_runs(self.picture, width, self.glyphs, self.playback, self.title, self.solo)

@@ -1,4 +1,4 @@
-"""The last minute as the networks hear it: a log-mel strip, low bands below."""
+"""The last minute: a log-mel strip, low bands at the bottom, and the list of events."""
 
 from typing import ClassVar
 
@@ -8,12 +8,64 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from instrec_live.realtime.tui.glyphs import Glyphs
-from instrec_live.realtime.tui.line import Palette
-from instrec_live.realtime.tui.picture import FRAMES, SPAN, Picture
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.tui.drawing import Glyphs, Palette, Run, clock, fitted
+from instrec_live.realtime.tui.state import FRAMES, SPAN, ScreenState, SoundEvent
 
-FloatArray = NDArray[np.float32]
+NAME = 21
+
+COLUMN = NAME + 25  # cells for one entry: also of an evening, whose times are "in 01:02:03 out 01:02:45"
+
+
+def event_runs(event: SoundEvent, glyphs: Glyphs) -> list[Run]:
+    """ "▸ piano   in 00:41 out 01:12", COLUMN cells wide; without "out" while it sounds."""
+    if event.label:
+        time = f" at {clock(event.start, hours=False)}  "
+        text = fitted(event.name, COLUMN - 3 - len(time), glyphs.ellipsis)
+        return [("entered", f" {glyphs.label} {text}"), ("label", time)]
+    sounds = event.stop is None
+    name = f" {glyphs.active if sounds else ' '} {DISPLAY_NAMES[event.name]}"
+    times = f"in {clock(event.start, hours=False)}"
+    if event.stop is not None:
+        times += f" out {clock(event.stop, hours=False)}"
+    return [
+        ("entered" if sounds else "left", f"{name:<{NAME}}"),
+        ("label", fitted(times, COLUMN - NAME, glyphs.ellipsis)),
+    ]
+
+
+class Events(Palette):
+    """Onsets and offsets, column by column."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "entered", "left"}
+
+    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.glyphs = glyphs
+        self.events = picture.events
+
+    def show(self, picture: ScreenState) -> None:
+        """Draw a state."""
+        if picture.events != self.events:
+            self.events = picture.events
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, lines = self.size.width, self.size.height - 1
+        runs: list[Run] = []
+        if y == 0:
+            runs = [("label", "   entries and exits, newest first")]
+        else:
+            for column in range(max(1, width // COLUMN)):
+                number = column * lines + y - 1
+                if number < len(self.events):
+                    runs += event_runs(self.events[number], self.glyphs)
+        return self.strip(runs, width)
+
+
 STEPS = 12
+
 LOW, HIGH = -1.1, 1.9  # of the networks' own scale, (ln(power + 1e-5) + 4.5) / 5: silence and a loud band
 
 
@@ -40,15 +92,15 @@ class MelStrip(Palette):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"label", *(f"shade-{step}" for step in range(STEPS))}
 
-    def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
+    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
         self.glyphs = glyphs
         self.mel = picture.mel
         self.cells: tuple[object, NDArray[np.int64]] = (None, np.empty((0, 0), np.int64))
         self.pairs: dict[tuple[int, int], Style] = {}
 
-    def show(self, picture: Picture) -> None:
-        """Draw another picture's."""
+    def show(self, picture: ScreenState) -> None:
+        """Draw a state."""
         if picture.mel is not self.mel:
             self.mel = picture.mel
             self.refresh()
@@ -75,7 +127,7 @@ class MelStrip(Palette):
     def render_line(self, y: int) -> Strip:
         width, lines = self.size.width, self.size.height - 1
         if y == 0:
-            return self.strip([("label", "   what the networks hear: 60 s of log-mel, low bands below")], width)
+            return self.strip([("label", "   input of the networks: 60 s of log-mel, low bands below")], width)
         room = max(0, width - 4)
         key = (id(self.mel), room, lines)
         if self.cells[0] != key:

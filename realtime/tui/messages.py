@@ -1,12 +1,11 @@
-"""What the screen listens to, and what the listening thread and the rows tell it."""
+"""What the screen needs of a stream, and the messages between its threads and widgets."""
 
 from collections.abc import Iterator
 from typing import Protocol
 
 from textual.message import Message
 
-from instrec_live.realtime.transport import Controls
-from instrec_live.realtime.update import StreamInfo, Update
+from instrec_live.realtime.stream.update import Controls, StreamInfo, Update
 
 
 class Updates(Controls, Protocol):
@@ -15,6 +14,7 @@ class Updates(Controls, Protocol):
     @property
     def info(self) -> StreamInfo: ...
     def __iter__(self) -> Iterator[Update]: ...
+    def stop(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -27,7 +27,7 @@ class NewUpdate(Message):
 
 
 class StreamEnded(Message):
-    """The stream has no more updates; `error` says why where that was not its natural end."""
+    """The stream has ended; `error` says why, if that was not its end."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
@@ -35,15 +35,15 @@ class StreamEnded(Message):
 
 
 class RowChosen(Message):
-    """A click fell on an instrument's row, or (None) beside the rows."""
+    """A click on an instrument's row, or (None) beside the rows."""
 
     def __init__(self, name: str | None) -> None:
         super().__init__()
         self.name = name
 
 
-class Sought(Message):
-    """A click fell on the line that shows where in the file we are, at `time` (s)."""
+class SeekRequested(Message):
+    """A click on the seek bar, at `time` (s)."""
 
     def __init__(self, time: float) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Sought(Message):
 
 
 class Noticed(Message):
-    """Something that the user should know, though it ends nothing."""
+    """A notice for the user; nothing has ended."""
 
     def __init__(self, words: str) -> None:
         super().__init__()

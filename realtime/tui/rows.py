@@ -1,7 +1,7 @@
-"""The twenty instruments: a row each."""
+"""The instruments: a row each."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,136 @@ from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 
-from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.tui.bar import Run
-from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.realtime.stream.activity import Activity
+from instrec_live.realtime.tui.drawing import (
+    Glyphs,
+    Run,
+    Strips,
+    bar,
+    cell_of,
+    dots,
+    fitted,
+    heat,
+    probability,
+    sparkline,
+)
 from instrec_live.realtime.tui.messages import RowChosen
-from instrec_live.realtime.tui.picture import Picture
-from instrec_live.realtime.tui.row import Columns, Row, columns, minute_runs, model_runs, row, row_runs
-from instrec_live.realtime.tui.strips import Strips
-from instrec_live.realtime.tui.view import View
+from instrec_live.realtime.tui.state import Minute, ScreenState, View
+
+NAME = max(map(len, DISPLAY_NAMES.values()))
+
+FIXED = 3 + NAME + 1 + 3 + 1 + 2 + 1  # cursor, marker, name, number, the bar's ends, the right margin
+
+MIN_BAR, MIN_MINUTE, MAX_MINUTE = 8, 10, 120
+
+HEAT_FROM = 34  # cells for the last minute from which it is a heat map by default
+
+
+class Columns(NamedTuple):
+    """Cells of each elastic part of a row."""
+
+    name: int
+    bar: int
+    dots: int
+    minute: int
+
+
+def columns(width: int, models: int) -> Columns:
+    """The parts of a row of `width` cells: a narrow one loses the last minute, then the dots, then part of its name.
+
+    A wide one gives the last minute more than half: there it is a heat map.
+    """
+    room = width - FIXED
+    with_dots = room - (models + 1)
+    if (minute := int((with_dots - 2) * 0.45)) >= MIN_MINUTE:
+        if minute >= HEAT_FROM:
+            minute = int((with_dots - 2) * 0.6)
+        minute = min(MAX_MINUTE, minute)
+        return Columns(NAME, with_dots - 2 - minute, models, minute)
+    if with_dots >= MIN_BAR:
+        return Columns(NAME, with_dots, models, 0)
+    name = max(4, min(NAME, NAME + room - MIN_BAR))
+    return Columns(name, max(0, room + NAME - name), 0, 0)
+
+
+class Row(NamedTuple):
+    """All that a row shows except its last minute; equal rows look equal."""
+
+    name: str
+    value: float  # where the bar stands, 0…1, to an eighth of a cell
+    number: str  # how sure
+    peak: float
+    mark: float  # the threshold that counts now
+    threshold: float  # the one that switches on, for the last minute
+    activity: Activity
+    selected: bool
+    dots: tuple[Run, ...]
+
+
+def row(picture: ScreenState, view: View, name: str, bars: FloatArray, cells: Columns, glyphs: Glyphs) -> Row:
+    """What an instrument's row shows. `bars` float32 [voices, n]: where they stand."""
+    voice, number = picture.voice_of(view.solo), picture.info.classes.index(name)
+    decision = picture.decision(name, voice)
+    steps = max(1, 8 * cells.bar)
+    peak = float(picture.peaks[voice, number]) if voice < len(picture.peaks) else 0.0
+    p = decision.probability
+    return Row(
+        name=name,
+        value=round(float(bars[voice, number]) * steps) / steps if voice < len(bars) else 0.0,
+        number=glyphs.gone.rjust(3) if math.isnan(p) else probability(p),
+        peak=(cell_of(peak, cells.bar) + 0.5) / max(1, cells.bar),
+        mark=decision.mark,
+        threshold=decision.on_at,
+        activity=decision.activity,
+        selected=name == view.selected,
+        dots=tuple(dots(picture.opinions(name), glyphs)),
+    )
+
+
+def sign_of(activity: Activity, glyphs: Glyphs) -> str:
+    """The marker in front of a row."""
+    signs = {Activity.ON: glyphs.active, Activity.HELD: glyphs.held, Activity.LEAVING: glyphs.leaving}
+    return signs.get(activity, " ")
+
+
+def row_runs(row: Row, cells: Columns, glyphs: Glyphs) -> list[Run]:
+    """The row in `cells`, up to its last minute."""
+    runs: list[Run] = [
+        ("marker", glyphs.cursor if row.selected else " "),
+        ("marker", f"{sign_of(row.activity, glyphs)} "),
+        ("name", fitted(DISPLAY_NAMES[row.name], cells.name, glyphs.ellipsis) + " "),
+        ("number", row.number + " "),
+        ("end", glyphs.left),
+        *bar(row.value, cells.bar, glyphs, row.mark, row.peak),
+        ("end", glyphs.right),
+    ]
+    if cells.dots:
+        runs += [("end", " "), *row.dots]
+    return [*runs, ("end", "  ")] if cells.minute else runs
+
+
+def minute_runs(values: FloatArray, threshold: float, minute: Minute, glyphs: Glyphs) -> list[Run]:
+    """An instrument's last minute, float32 [cells], as a line or as a strip of a heat map."""
+    as_heat = len(values) >= HEAT_FROM if minute is Minute.AUTO else minute is Minute.HEAT
+    return (heat if as_heat else sparkline)(values, threshold, glyphs)
+
+
+def model_runs(
+    model: str, value: float, number: float | None, threshold: float, cells: Columns, glyphs: Glyphs
+) -> list[Run]:
+    """One network's bar below the selected row: `value` is its length, `number` the probability."""
+    says = glyphs.gone.rjust(3) if number is None else probability(number)
+    return [
+        ("end", "     "),
+        ("name", fitted(model, max(0, cells.name - 2), glyphs.ellipsis) + " "),
+        ("number", f"{says} "),
+        ("end", glyphs.left),
+        *bar(value, cells.bar, glyphs, threshold),
+        ("end", glyphs.right),
+    ]
+
 
 ON_TRACK = {
     "fill",
@@ -29,47 +151,60 @@ ON_TRACK = {
     *(f"cold-{n}" for n in range(5)),
     *(f"warm-{n}" for n in range(3)),
 }
+
 PARTS = {"marker", "name", "number", "end", "dot", "ring", "gone", "high", "low", "base", *ON_TRACK}
-BRIGHTER = {"marker", "name", "number", "fill", "notch", "peak", "dot", "high", "low"}  # in a row that sounds
+
+BRIGHTER = {"marker", "name", "number", "fill", "notch", "peak", "dot", "high", "low"}  # in a row that is on
+
+DIMMED = {"marker", "number", "fill", "notch"}  # in one that is held
 
 
 class Rows(Strips, can_focus=False):
-    """All rows in one widget; only those that changed are drawn again."""
+    """All rows in one widget; only changed ones are drawn again."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*PARTS, *(f"{part}-on" for part in BRIGHTER), "cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *PARTS, *(f"{part}-on" for part in BRIGHTER), *(f"{part}-held" for part in DIMMED), "cursor"
+    }  # fmt: skip
 
-    def __init__(self, picture: Picture, glyphs: Glyphs) -> None:
+    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
         self.picture = picture
         self.view = View()
         self.glyphs = glyphs
-        self.order = INSTRUMENTS
+        self.order = picture.info.instruments
         self.since = math.inf  # seconds since the newest update came, as it is drawn
+        self.room = len(INSTRUMENTS)  # lines that the screen has for rows; a prompt takes one for a while
         self.group = 0  # a blank line after every so many rows; 0: none
-        self.shape: tuple[int, int] | None = None  # what the strips were drawn for
+        self.shape: tuple[int, int, int] | None = None  # what the strips were drawn for
         self.kept: dict[object, list[Segment]] = {}  # what is drawn now
         self.seen: dict[object, list[Segment]] = {}  # what was drawn before
         self.minute: tuple[object, NDArray[np.float32]] | None = None
 
-    def show(self, picture: Picture, view: View, since: float = math.inf) -> None:
-        """Draw a picture as it is looked at, `since` seconds after its update came."""
+    def show(self, picture: ScreenState, view: View, since: float = math.inf) -> None:
+        """Draw a state in a view, `since` seconds after its update."""
         if picture is self.picture and view is self.view and self.shape == self.fitting:
             self.since = since
             self.move()
             return
         chosen = view.selected is not None and view.selected != self.view.selected
         self.picture, self.view, self.since = picture, view, since
-        hidden = (name for name in INSTRUMENTS if name not in self.order)
-        order = picture.order(view.sorting, (*self.order, *hidden), self.voice)
-        self.order = tuple(name for name in order if view.admits(name))
+        self.put_in_order()
         self.redraw()
         if chosen and view.selected in self.order:
             line = self.line_of(view.selected or "")
             self.scroll_to_region(Region(0, line, 1, 1 + self.opened), animate=False, force=True)
 
+    def put_in_order(self) -> None:
+        """Put the rows into order."""
+        line_up = self.picture.info.instruments
+        hidden = (name for name in line_up if name not in self.order)
+        crowded = len(self.view.admitted(line_up)) > self.room
+        order = self.picture.order(self.view.sorting, (*self.order, *hidden), self.voice, crowded)
+        self.order = self.view.admitted(order)
+
     def move(self) -> None:
-        """Draw again those rows of the same picture whose bars are on their way."""
-        moving = {INSTRUMENTS[number] for number in np.flatnonzero(self.picture.moving)}
+        """Draw the rows whose bars still move."""
+        moving = {self.picture.info.classes[number] for number in np.flatnonzero(self.picture.moving)}
         if self.opened and self.view.selected in moving:
             self.redraw()
             return
@@ -81,9 +216,9 @@ class Rows(Strips, can_focus=False):
             self.put(line, self.strips[line], self.drawn_row(name, cells, bars, width))
 
     @property
-    def fitting(self) -> tuple[int, int]:
-        """The width and the grouping that strips must be drawn for now."""
-        return self.scrollable_content_region.width, self.group
+    def fitting(self) -> tuple[int, int, int]:
+        """The width, the room and the grouping that strips must be drawn for now."""
+        return self.scrollable_content_region.width, self.room, self.group
 
     @property
     def voice(self) -> int:
@@ -101,6 +236,16 @@ class Rows(Strips, can_focus=False):
         line = number + (number // self.group if self.group else 0)
         after = self.opened and number > self.order.index(self.view.selected or "")
         return line + (self.opened if after else 0)
+
+    @property
+    def out_of_view(self) -> dict[str, float]:
+        """Those that sound and whose rows are above or below what is seen, the surest first."""
+        seen = range(self.scroll_offset.y, self.scroll_offset.y + self.size.height)
+        if not self.size.height:
+            return {}  # before the first layout
+        hidden = [n for n in self.picture.sounding(self.voice) if n in self.order and self.line_of(n) not in seen]
+        found = {name: self.picture.decision(name, self.voice).probability for name in hidden}
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
 
     def neighbour(self, steps: int) -> str:
         """The instrument so many rows below the selected one; where none is, the first or last."""
@@ -123,53 +268,56 @@ class Rows(Strips, can_focus=False):
         return strips
 
     def drawn_row(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> Strip:
-        """One instrument's row; `bars` float32 [voices, 20]."""
+        """One instrument's row; `bars` float32 [voices, n]."""
         shown = row(self.picture, self.view, name, bars, cells, self.glyphs)
-        minute = self.minutes(cells.minute)[INSTRUMENTS.index(name)]
+        minute = self.minutes(cells.minute)[self.picture.info.classes.index(name)]
         line = Strip([*self.front(shown, cells), *self.past(shown, minute)])
         return line.adjust_cell_length(width, self.look("cursor" if shown.selected else ""))
 
     def front(self, shown: Row, cells: Columns) -> list[Segment]:
         """A row up to its last minute; what looks as it did is not drawn again."""
         if (found := self.seen.get(shown)) is None:
-            found = self.styled(row_runs(shown, cells, self.glyphs), shown.active, shown.selected)
+            found = self.styled(row_runs(shown, cells, self.glyphs), shown.activity, shown.selected)
         self.kept[shown] = found
         return found
 
     def past(self, shown: Row, minute: NDArray[np.float32]) -> list[Segment]:
-        """A row's last minute, drawn once an update."""
-        key = (minute.tobytes(), shown.threshold, self.view.minute, shown.active, shown.selected)
+        """A row's last minute, drawn once per update."""
+        key = (minute.tobytes(), shown.threshold, self.view.minute, shown.activity, shown.selected)
         if (found := self.seen.get(key)) is None:
             runs = minute_runs(minute, shown.threshold, self.view.minute, self.glyphs)
-            found = self.styled(runs, shown.active, shown.selected)
+            found = self.styled(runs, shown.activity, shown.selected)
         self.kept[key] = found
         return found
 
     def minutes(self, width: int) -> NDArray[np.float32]:
-        """The last minute of every row, float32 [20, width]; found once an update."""
+        """The last minute of every row, float32 [n, width]; computed once per update."""
         key = (id(self.picture.trail), width, self.voice)
         if self.minute is None or self.minute[0] != key:
             self.minute = (key, np.ascontiguousarray(self.picture.columns(width, self.voice)))
         return self.minute[1]
 
     def networks(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> list[Strip]:
-        """What every network says of the selected instrument, a line each."""
+        """Every network's probability of the selected instrument, one line each."""
         strips = []
         for voice, (model, (p, threshold)) in enumerate(
             zip(self.picture.info.models, self.picture.opinions(name), strict=True), start=1
         ):
-            value = float(bars[voice, INSTRUMENTS.index(name)]) if voice < len(bars) else 0.0
-            active = p is not None and p >= threshold
-            segments = self.styled(model_runs(model, value, p, threshold, cells, self.glyphs), active, True)
+            value = float(bars[voice, self.picture.info.classes.index(name)]) if voice < len(bars) else 0.0
+            activity = Activity.ON if p is not None and p >= threshold else Activity.OFF
+            segments = self.styled(model_runs(model, value, p, threshold, cells, self.glyphs), activity, True)
             strips.append(Strip(segments).adjust_cell_length(width, self.look("cursor")))
         return strips
 
-    def styled(self, runs: list[Run], active: bool, selected: bool) -> list[Segment]:
+    def styled(self, runs: list[Run], activity: Activity, selected: bool) -> list[Segment]:
         """A row's runs in the colours of the style sheet."""
         paper = Style(bgcolor=self.look("cursor" if selected else "").bgcolor)
         segments = []
         for part, text in runs:
-            style = self.look(f"{part}-on" if active and part in BRIGHTER else part)
+            if activity is Activity.ON and part in BRIGHTER:
+                style = self.look(f"{part}-on")
+            else:
+                style = self.look(f"{part}-held" if activity is Activity.HELD and part in DIMMED else part)
             segments.append(Segment(text, style if part in ON_TRACK else style + paper))
         return segments
 
@@ -177,9 +325,10 @@ class Rows(Strips, can_focus=False):
         self.shape = self.fitting
         super().redraw()
 
-    def begin_anew(self) -> None:
+    def redraw_all(self) -> None:
         self.kept, self.shape = {}, None
-        super().begin_anew()
+        self.put_in_order()
+        super().redraw_all()
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y

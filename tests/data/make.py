@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from instrec_live.models import hear21passt_shim as shim
+from instrec_live.models.networks import hear21passt_shim as shim
 
 HERE = Path(__file__).parent
 

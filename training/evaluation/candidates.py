@@ -1,35 +1,37 @@
-"""The models under evaluation: bundles as they ship, and checkpoints as training left them."""
+"""The models under evaluation: bundles, and training checkpoints."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from instrec_live.models import Tagger
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.bundle import Bundle
 from instrec_live.models.calibration import Platt
+from instrec_live.models.catalog import bundle_folder
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-
-FloatArray = NDArray[np.float32]
 
 ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model that can be asked.
+    """A model under evaluation.
 
     Attributes:
-        label: what the report calls it.
-        origin: what it was opened as.
+        label: its name in the report.
+        origin: the argument it was opened with.
         sha256: of its ONNX file or checkpoint.
         bundle: the name of the model in its bundle; None for a checkpoint, which is not calibrated.
         thresholds: float32 [20], its own; of a checkpoint, 0.5.
         logits: log-mel float32 [128, T], T 200…1000 -> calibrated logits float32 [20].
+        record: what it was trained on (data/provenance.py); None: that was not recorded.
     """
 
     label: str
@@ -38,15 +40,16 @@ class Candidate:
     bundle: str | None
     thresholds: FloatArray
     logits: Callable[[FloatArray], FloatArray]
+    record: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """The ensemble of some candidates: `Tagger`'s own where all are bundles, otherwise the mean of their logits.
+    """The ensemble of some candidates: `Tagger`'s if all are bundles, otherwise the mean of their logits.
 
     Attributes:
-        label: what the report calls it.
-        members: label -> the name by which `weights` and `logits` know it.
+        label: its name in the report.
+        members: label -> name in `weights` and `logits`.
         weights: of each member.
         thresholds: float32 [20].
         logits: calibrated logits of the members -> those of the ensemble, float32 [20].
@@ -60,10 +63,10 @@ class Joint:
 
 
 def open_candidate(text: str, threads: int = 1) -> Candidate:
-    """Open a bundled name, the folder of a bundle or a checkpoint (.pt); NAME=… before it names it in the report.
+    """Open a bundled name, the folder of a bundle or a checkpoint (.pt); a prefix NAME= sets its label.
 
     Raises:
-        ModelError: missing, damaged, or of another kind.
+        ModelError: missing, damaged, or not a model.
     """
     name, equals, origin = text.partition("=")
     if not equals:
@@ -73,7 +76,7 @@ def open_candidate(text: str, threads: int = 1) -> Candidate:
 
 
 def joint(candidates: Sequence[Candidate], label: str = ENSEMBLE) -> Joint | None:
-    """The ensemble of several candidates; of one, none."""
+    """The ensemble of several candidates; None for a single one."""
     if len(candidates) < 2:
         return None
     names = [candidate.bundle for candidate in candidates if candidate.bundle is not None]
@@ -86,11 +89,11 @@ def joint(candidates: Sequence[Candidate], label: str = ENSEMBLE) -> Joint | Non
     return Joint(label, {name: name for name in mean.weights}, mean.weights, thresholds, mean)
 
 
-def told_apart(candidates: Sequence[Candidate]) -> None:
-    """See that no two candidates have one label.
+def check_labels(candidates: Sequence[Candidate]) -> None:
+    """Check that all labels differ.
 
     Raises:
-        UsageError: two have.
+        UsageError: two are the same.
     """
     labels = [candidate.label for candidate in candidates]
     for label in labels:
@@ -106,13 +109,14 @@ def _bundle(origin: str, threads: int) -> Candidate:
     def logits(log_mel: FloatArray) -> FloatArray:
         return tagger.calibrated(log_mel).get(name, np.full(len(INSTRUMENTS), np.nan, np.float32))
 
-    return Candidate(Path(origin).name, origin, tagger.sha256s[name], name, tagger.thresholds_of(name), logits)
+    record = Bundle.load(bundle_folder(origin)).provenance.get("trained_on")
+    return Candidate(Path(origin).name, origin, tagger.sha256s[name], name, tagger.thresholds_of(name), logits, record)
 
 
 def _checkpoint(origin: str, threads: int) -> Candidate:
-    import torch  # bundles do without
+    import torch  # not needed for bundles
 
-    from instrec_live.models.export import load_checkpoint, network_of
+    from instrec_live.models.export.to_onnx import load_checkpoint, network_of
 
     checkpoint = load_checkpoint(origin)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -122,10 +126,11 @@ def _checkpoint(origin: str, threads: int) -> Candidate:
     def logits(log_mel: FloatArray) -> FloatArray:
         with torch.inference_mode():
             out = network(torch.from_numpy(np.ascontiguousarray(log_mel[None])).to(device))
-        return np.asarray(out[0].float().cpu().numpy(), np.float32)
+        return np.asarray(out[0, : len(INSTRUMENTS)].float().cpu().numpy(), np.float32)
 
     path = Path(origin)
     label = path.resolve().parent.name if path.stem in ("weights", "checkpoint") else path.stem
     with path.open("rb") as handle:
         sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-    return Candidate(label, origin, sha256, None, np.full(len(INSTRUMENTS), 0.5, np.float32), logits)
+    record = checkpoint["provenance"].get("trained_on")
+    return Candidate(label, origin, sha256, None, np.full(len(INSTRUMENTS), 0.5, np.float32), logits, record)

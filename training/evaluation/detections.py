@@ -1,24 +1,22 @@
-"""What was detected in single clips: every hit, every miss and every false positive."""
+"""Detections in single clips: every hit, miss and false positive."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.datasets.data import open_data
-from instrec_live.training.datasets.sounds import audio_files
-from instrec_live.training.datasets.table import Table
-
-FloatArray = NDArray[np.float32]
+from instrec_live.training.data.sounds import audio_files
+from instrec_live.training.data.specs import open_data
+from instrec_live.training.data.table import Table
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Names of instruments, in tag order, at some threshold; `unknown` were detected, and nobody knows."""
+    """Names of instruments, in tag order, at a threshold; `unknown` were detected and are not labelled."""
 
     hits: tuple[str, ...]
     misses: tuple[str, ...]
@@ -47,8 +45,8 @@ def micro(parts: Iterable[Detections]) -> tuple[float, float, float]:
 
 
 def open_clips(items: Sequence[str]) -> Table:
-    """The clips of --clips: FILE=piano+violin, where the other instruments are known to be absent; FILE, of which
-    nothing is known; a folder, with what its labels.csv says if it has one; or a table (.csv).
+    """The clips of --clips: FILE=piano+violin, where the other instruments are known to be absent; FILE, without
+    labels; a folder, with its labels.csv if it has one; or a table (.csv).
 
     Raises:
         UsageError: an unknown instrument, or a clip given twice.

@@ -1,4 +1,5 @@
-"""The pictures of a report, as PNG files 1200 pixels wide. What colour tells is told by shape or words too."""
+"""The pictures of a report, as PNG files 1200 pixels wide. Information shown by colour is also shown by shape or
+text."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from instrec_live.training.evaluation.scorecard import THRESHOLDS, Comparison, S
 FloatArray = NDArray[np.floating]
 
 _INCHES, _DPI = 10.0, 120
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# Okabe and Ito's colours, which colour-blind people can distinguish.
 _BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C8C8C"
 _SERIES = ((_BLUE, "o"), (_ORANGE, "s"), (_GREEN, "^"), (_PURPLE, "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 _TICKS = (0, 0.02, 0.1, 0.25, 0.5, 0.75, 1)
@@ -72,7 +73,7 @@ def draw_precisions(path: Path, cards: Mapping[str, Scorecard], classes: NDArray
 
 
 def draw_reliability(path: Path, cards: Mapping[str, Scorecard], title: str) -> None:
-    """What came true against what was told, a panel a model; fifteen bins of equal mass.
+    """Observed frequency against predicted probability, a panel per model; fifteen bins of equal mass.
 
     The axes are those of square roots: most probabilities are low.
     """
@@ -84,7 +85,7 @@ def draw_reliability(path: Path, cards: Mapping[str, Scorecard], title: str) -> 
         panel.set_visible(False)
     for panel, (label, card) in zip(panels, cards.items(), strict=False):
         told, true = card.reliability.told, card.reliability.true
-        panel.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="as it should be")
+        panel.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="ideal")
         panel.vlines(told, told, true, color=_ORANGE, linewidth=2, alpha=0.7, label="gap")
         panel.plot(told, true, "o-", color=_BLUE, linewidth=1.2, markersize=4.5, label="bins of equal mass")
         panel.set_xscale("function", functions=(_root, np.square))
@@ -96,8 +97,8 @@ def draw_reliability(path: Path, cards: Mapping[str, Scorecard], title: str) -> 
         panel.grid(color="0.92")
         panel.label_outer()
     panels[0].legend(loc="upper left", fontsize=8, frameon=False)
-    figure.supxlabel("probability told", fontsize=10)
-    figure.supylabel("share that came true", fontsize=10)
+    figure.supxlabel("predicted probability", fontsize=10)
+    figure.supylabel("observed frequency", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.savefig(path, dpi=_DPI)
 
@@ -109,7 +110,7 @@ def _root(x: FloatArray) -> FloatArray:
 def draw_clip(
     path: Path, samples: FloatArray, probabilities: FloatArray, truth: FloatArray, mask: FloatArray, title: str
 ) -> None:
-    """A clip's waveform, and under it what was heard in it: probabilities over the marks of the thresholds.
+    """A clip's waveform, and below it the probabilities with the marks of the thresholds.
 
     Args:
         samples: float32 [n] at 32 kHz.
@@ -136,14 +137,14 @@ def draw_clip(
                       textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
     _instrument_rows(bars, shown)
     bars.set(xlim=(0, 1), ylim=(-0.6, max(len(shown), 2) - 0.4))
-    bars.set_xlabel("probability; plain: sounds, hatched: does not, dotted: nobody said")
+    bars.set_xlabel("probability; plain: active, hatched: absent, dotted: unlabelled")
     figure.savefig(path, dpi=_DPI)
 
 
 def _verdict(probability: float, known: bool, sounds: bool) -> str:
     over = ", ".join(f"{t:g}" for t in THRESHOLDS if probability >= t)
     if not known:
-        return f"{probability:.2f}  " + (f"? heard at {over}" if over else "?")
+        return f"{probability:.2f}  " + (f"? detected at {over}" if over else "?")
     if sounds:
         return f"{probability:.2f}  " + (f"✓ hit at {over}" if over else "– missed")
     return f"{probability:.2f}  " + (f"✗ false at {over}" if over else "rightly left out")

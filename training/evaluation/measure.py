@@ -1,4 +1,4 @@
-"""Some models, measured on one labelled data set."""
+"""Measures models on one labelled data set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,30 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.datasets.table import Table
-from instrec_live.training.evaluation.bootstrap import resamples
-from instrec_live.training.evaluation.listen import Heard
+from instrec_live.training.data.table import Table
+from instrec_live.training.evaluation.listen import Predictions
 from instrec_live.training.evaluation.metrics import MIN_POSITIVES, measured
-from instrec_live.training.evaluation.scorecard import OVERALL, Comparison, Known, Scorecard, compare, score
+from instrec_live.training.evaluation.scorecard import OVERALL, Comparison, Known, Scorecard, compare, resamples, score
 
-FloatArray = NDArray[np.float32]
 Number = float | NDArray[np.floating]  # an array without axes
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Attributes:
-    spec: the data, as it was named.
-    chosen: which of its clips were measured, in words.
-    table: these clips, without those that could not be read.
-    splits: how many clips of each split the data have.
-    known: what is known of them.
-    probabilities, thresholds, scorecards: of each model, [n, 20], [20].
-    compared: label -> label of the model that was trained without synthetic data.
-    comparisons: label -> what that model has over it.
-    unreadable: the clips that were skipped, and why.
+    """The results of some models on one data set.
+
+    Attributes:
+        spec: the KIND:PATH of the data.
+        chosen: a description of the clips that were measured.
+        table: these clips, without unreadable ones.
+        splits: number of clips in each split of the data.
+        known: their labels.
+        probabilities, thresholds, scorecards: of each model, [n, 20], [20].
+        compared: label -> label of the model trained without synthetic data.
+        comparisons: label -> the difference to that model.
+        unreadable: the clips that were skipped, and why.
     """
 
     spec: str
@@ -54,24 +55,23 @@ class Evaluation:
 
     @property
     def groups(self) -> int:
-        """How many recordings or artists."""
+        """Number of recordings or artists."""
         return len(np.unique(self.table.group))
 
 
 def choose(spec: str, table: Table, split: str | None) -> tuple[Table, str]:
-    """The clips to measure, and in words which they are: those of the split; by default test, or all where no clip is
-    marked so.
+    """The clips to measure, and a description: those of the split; by default the test split, or all if there is none.
 
     Raises:
         UsageError: the data have no clip of that split.
     """
     there = {name: int((table.split == name).sum()) for name in np.unique(table.split)}
-    told = ", ".join(f"{count} {name or 'of no split'}" for name, count in there.items())
+    counts = ", ".join(f"{count} {name or 'without a split'}" for name, count in there.items())
     if split == "all" or (split is None and "test" not in there):
-        return table, f"all clips: {told}"
+        return table, f"all clips: {counts}"
     split = split or "test"
     if split not in there:
-        raise UsageError(f"{spec} has no clips of the split {split!r}", f"it has {told}; --split all takes them")
+        raise UsageError(f"{spec} has no clips of the split {split!r}", f"it has {counts}; use --split all")
     return table.of(split), f"the {split} split"
 
 
@@ -80,7 +80,7 @@ def evaluate(
     chosen: str,
     everything: Table,
     table: Table,
-    heard: Heard,
+    predictions: Predictions,
     thresholds: Mapping[str, FloatArray],
     pairs: Mapping[str, str],
     *,
@@ -88,40 +88,40 @@ def evaluate(
     seed: int,
     min_positives: int = MIN_POSITIVES,
 ) -> Evaluation:
-    """Measure what was heard of `table`.
+    """Measure the predictions for `table`.
 
     Args:
         thresholds: float32 [20] of each model, by label.
         pairs: label -> label of the model to compare with.
-        boot: resamples for intervals; without at least two recordings there are none.
+        boot: resamples for intervals; with fewer than two recordings there are no intervals.
 
     Raises:
-        InputFileError: nothing is known of any clip.
+        InputFileError: no clip has a label.
     """
-    table = table[heard.kept]
+    table = table[predictions.kept]
     if not (table.mask > 0).any():
-        raise InputFileError(f"{spec}: nothing is known of any of its {len(table)} clips")
+        raise InputFileError(f"{spec}: none of its {len(table)} clips has a label")
     classes = measured(table.labels, table.mask, min_positives)
     drawable = boot if len(np.unique(table.group)) > 1 else 0
     known = Known(table.labels, table.mask, classes, resamples(table.group, drawable, seed))
-    cards = {label: score(known, p, thresholds[label]) for label, p in heard.probabilities.items()}
+    cards = {label: score(known, p, thresholds[label]) for label, p in predictions.probabilities.items()}
     return Evaluation(
         spec,
         chosen,
         table,
         {str(name): int(count) for name, count in zip(*np.unique(everything.split, return_counts=True), strict=True)},
         known,
-        heard.probabilities,
+        predictions.probabilities,
         thresholds,
         cards,
         pairs,
         {new: compare(cards[new], cards[old], classes) for new, old in pairs.items()},
-        heard.unreadable,
+        predictions.unreadable,
     )
 
 
 def clip_names(paths: tuple[Path, ...]) -> list[str]:
-    """Short names: file names where these differ, otherwise what follows the folders that all clips share."""
+    """Short names: file names if they are unique, otherwise paths below the common folder."""
     names = [path.name for path in paths]
     if len(set(names)) == len(names):
         return names
@@ -131,7 +131,7 @@ def clip_names(paths: tuple[Path, ...]) -> list[str]:
 
 
 def as_data(evaluation: Evaluation) -> dict[str, Any]:
-    """All of it but the probabilities, for JSON; what is undefined is None."""
+    """The evaluation without the probabilities, for JSON; undefined values are None."""
     known, table = evaluation.known, evaluation.table
     return {
         "data": evaluation.spec,

@@ -1,8 +1,8 @@
-"""Figures over labelled cells only: a masked cell adds exactly nothing.
+"""Metrics over labelled cells only: a masked cell has no effect.
 
-In all of them truth, scores, hit and mask are [n, 20]: a row a clip; mask 1 where the truth is known; truth over 0.5
-where the instrument sounds. `weights` say how often each clip counts, [n], or [B, n] for B bootstrap resamples at once;
-figures then come with the same leading shape [...]. What nothing known defines is NaN.
+In all of them truth, scores, hit and mask are [n, 20]: one row per clip; mask 1 where the truth is known; truth over
+0.5 where the instrument sounds. `weights` are the weights of the clips, [n], or [B, n] for B bootstrap resamples at
+once; results then have the same leading shape [...]. Undefined values are NaN.
 """
 
 from collections.abc import Callable
@@ -11,21 +11,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating]
-BoolArray = NDArray[np.bool_]
+from instrec_live.models.arrays import BoolArray
 
-MIN_POSITIVES = 4  # with fewer, an average precision says little
+FloatArray = NDArray[np.floating]
+
+MIN_POSITIVES = 4  # with fewer, average precision is unreliable
 
 
 def measured(truth: FloatArray, mask: FloatArray, min_positives: int = MIN_POSITIVES) -> BoolArray:
-    """bool [20]: the instruments with at least `min_positives` clips that hold them and one that does not."""
+    """bool [20]: the instruments with at least `min_positives` positive clips and one negative clip."""
     positive, negative = _positive_negative(truth, mask)
     return np.asarray((positive.sum(0) >= min_positives) & (negative.sum(0) >= 1))
 
 
 def enough(truth: FloatArray, mask: FloatArray) -> int | None:
-    """How many positives an instrument needs to enter means: MIN_POSITIVES, or 1 where none has so many; None where
-    nothing can be measured."""
+    """The number of positives an instrument needs to enter means: MIN_POSITIVES, or 1 if no instrument has as many;
+    None if nothing can be measured."""
     return next((n for n in (MIN_POSITIVES, 1) if measured(truth, mask, n).any()), None)
 
 
@@ -74,16 +75,25 @@ def micro_average_precision(
     return _area_of_precision(*_curve(y, p, clip, _weights(weights, len(truth))))
 
 
-def top1(truth: FloatArray, scores: FloatArray, solo: BoolArray, weights: FloatArray | None = None) -> FloatArray:
-    """Share of solo clips, bool [n], whose highest instrument is right, [...]."""
+def top1(
+    truth: FloatArray,
+    scores: FloatArray,
+    solo: BoolArray,
+    weights: FloatArray | None = None,
+    mask: FloatArray | None = None,
+) -> FloatArray:
+    """Share of solo clips, bool [n], whose highest instrument is right, [...]. With a mask, unknown instruments do not
+    count: one of them may sound."""
     rows = np.flatnonzero(solo)
+    if mask is not None:
+        scores = np.where(np.asarray(mask) > 0, scores, -np.inf)
     w = _weights(weights, len(truth))[..., rows]
     right = truth[rows, scores[rows].argmax(1)] > 0.5
     return _ratio(w @ right, w.sum(-1))
 
 
 def solos(truth: FloatArray, mask: FloatArray) -> BoolArray:
-    """bool [n]: the clips of which everything is known, and that is one instrument."""
+    """bool [n]: the clips with full labels and exactly one instrument."""
     positive, negative = _positive_negative(truth, mask)
     return np.asarray((positive.sum(1) == 1) & (negative.sum(1) == truth.shape[1] - 1))
 
@@ -98,7 +108,7 @@ class Counts(NamedTuple):
 
 
 def counts(truth: FloatArray, hit: BoolArray, mask: FloatArray, weights: FloatArray | None = None) -> Counts:
-    """What decisions, bool [n, 20], were right and wrong."""
+    """Counts of decisions, bool [n, 20]."""
     positive, negative = _positive_negative(truth, mask)
     w = _weights(weights, len(truth))
     return Counts(*(w @ cells for cells in (hit & positive, hit & negative, ~hit & positive, ~hit & negative)))
@@ -171,7 +181,7 @@ def reliability(
 
 
 def calibration_error(of: Reliability) -> FloatArray:
-    """Expected calibration error, [...]: |told - true| averaged over bins by mass (Naeini et al., AAAI 2015)."""
+    """Expected calibration error, [...]: |predicted - observed|, mean over bins by mass (Naeini et al., AAAI 2015)."""
     gaps = np.where(of.mass > 0, of.mass * np.abs(of.told - of.true), 0.0)
     return _ratio(gaps.sum(-1), of.mass.sum(-1))
 

@@ -1,35 +1,31 @@
-"""The folder of an evaluation: report.md, metrics.json, pictures and predictions, written whole or not at all."""
+"""The folder of an evaluation: report.md, metrics.json, pictures and predictions, written completely or not at all."""
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import UsageError
+from instrec_live.models.files import atomic_folder
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.datasets.sounds import load
-from instrec_live.training.datasets.table import Table
+from instrec_live.training.data.sounds import load
+from instrec_live.training.data.table import Table
 from instrec_live.training.evaluation.detections import detections
+from instrec_live.training.evaluation.listen import write_predictions
 from instrec_live.training.evaluation.measure import Evaluation, as_data, clip_names, number
-from instrec_live.training.evaluation.predictions import write_predictions
 from instrec_live.training.evaluation.report import clips_section, method, section
 from instrec_live.training.evaluation.scorecard import THRESHOLDS
-from instrec_live.training.staging import placed
-
-FloatArray = NDArray[np.float32]
+from instrec_live.training.staging import with_path
 
 PICTURES = 24  # of single clips, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Singles:
-    """Single clips and what was heard in them: probabilities of each model, [n, 20]; why some could not be read."""
+    """Single clips, the probabilities of each model, [n, 20], and why some could not be read."""
 
     table: Table
     probabilities: Mapping[str, FloatArray]
@@ -37,10 +33,10 @@ class Singles:
 
 
 def check_free(to: Path) -> None:
-    """See that a report may be written to a folder: it is not there, is empty, or holds an earlier report alone.
+    """Check that a report can be written to a folder: it does not exist, is empty, or holds only an earlier report.
 
     Raises:
-        UsageError: something else stands there.
+        UsageError: it holds other files.
     """
     if not to.exists():
         return
@@ -51,8 +47,8 @@ def check_free(to: Path) -> None:
         ours = {*json.loads((to / "metrics.json").read_text(encoding="utf-8"))["files"], "metrics.json"}
     except (OSError, ValueError, KeyError, TypeError):
         ours = set()
-    if strangers := sorted(there - ours):
-        raise UsageError(f"{to} holds {strangers[0]}, which no earlier report wrote", "give another --to")
+    if others := sorted(there - ours):
+        raise UsageError(f"{to} holds {others[0]}, which is not of an earlier report", "give another --to")
 
 
 def publish(
@@ -62,24 +58,18 @@ def publish(
     singles: Singles | None,
     thresholds: Mapping[str, FloatArray],
 ) -> None:
-    """Write the report; an earlier one that stands there is replaced.
+    """Write the report, in place of an earlier one.
 
     Args:
         about: the head of metrics.json: command, date, seed, models, ….
         thresholds: float32 [20] of each model, for the decisions in the predictions.
 
     Raises:
-        UsageError: something else stands there.
+        UsageError: something else is there.
     """
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with placed(to), tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
+    with with_path(to), atomic_folder(to) as fresh:
         _write(fresh, about, evaluations, singles, thresholds)
         check_free(to)
-        if to.exists():
-            to.rename(Path(scratch) / "old")
-        fresh.rename(to)
 
 
 def _write(
@@ -145,7 +135,7 @@ def _clip_pictures(folder: Path, singles: Singles) -> list[tuple[str, str]]:
     for i, name in enumerate(clip_names(table.paths)[:PICTURES]):
         file = f"clip-{i + 1:02}.png"
         draw_clip(folder / file, load(table.paths[i]), p[i], table.labels[i], table.mask[i], f"{name}, {label}")
-        out.append((file, f"{name} as {label} hears it"))
+        out.append((file, f"{name}: what {label} detects"))
     return out
 
 

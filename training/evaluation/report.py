@@ -1,4 +1,4 @@
-"""The report of an evaluation in Markdown: the paper's tables, the literature's figures, and how they were measured."""
+"""The report of an evaluation in Markdown: the paper's tables, the literature's figures, and the method."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.training.evaluation.detections import detections, micro
 from instrec_live.training.evaluation.measure import Evaluation, clip_names
 from instrec_live.training.evaluation.metrics import average_precision
 from instrec_live.training.evaluation.scorecard import THRESHOLDS, Comparison, Scorecard
 
-FloatArray = NDArray[np.float32]
 Number = float | NDArray[np.floating]  # an array without axes
 Pictures = Sequence[tuple[str, str]]  # (file, what it shows)
 
@@ -21,7 +21,7 @@ _LITERATURE = ("mAP", "micro-AP", "ROC-AUC", "F1±", "top-1", "ECE", "Brier")
 
 
 def figure(value: Number, low: Number = np.nan, high: Number = np.nan, digits: int = 3, sign: bool = False) -> str:
-    """A number with its interval where there is one; – where there is no number."""
+    """A number with its interval if there is one; – if there is no number."""
     if not np.isfinite(value):
         return "–"
     form = f"{'+' if sign else ''}.{digits}f"
@@ -36,7 +36,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) ->
 
 
 def section(evaluation: Evaluation, own: bool, pictures: Pictures) -> list[str]:
-    """One data set's part of the report; `own` where the models' own thresholds count too."""
+    """The section of one data set; `own`: also with the models' own thresholds."""
     cards, classes = evaluation.scorecards, evaluation.known.classes
     lines = [f"## {evaluation.title}", "", *_data(evaluation), ""]
     names = ["loss", *(f"F1@{t:g}" for t in THRESHOLDS), *(["F1@own"] if own else [])]
@@ -45,7 +45,10 @@ def section(evaluation: Evaluation, own: bool, pictures: Pictures) -> list[str]:
                    [[label, *_cells(card, names)] for label, card in cards.items()])  # fmt: skip
     if evaluation.comparisons:
         lines += ["### Table II. With and without synthetic data", ""]
-        lines += ["The model less the one trained without, on the same clips; a negative loss is a gain.", ""]
+        lines += [
+            "The model minus the one trained without synthetic data, on the same clips; a negative loss is a gain.",
+            "",
+        ]
         lines += table(["model", "masked BCE", *(f"{what}{name}" for name in names[1:4]
                         for what in ("macro-", "median ", "up / down "))],
                        [_gain(label, found) for label, found in evaluation.comparisons.items()])  # fmt: skip
@@ -107,14 +110,14 @@ def clips_section(clips: Any, probabilities: Mapping[str, FloatArray], pictures:
     """
     names = clip_names(clips.paths)
     lines = ["## Table IV. Real clips", ""]
-    lines += ["All that was detected at each threshold, right or wrong; AP is of the ranking within the clip.", ""]
+    lines += ["Everything detected at each threshold, right or wrong; AP measures the ranking within the clip.", ""]
     for label, p in probabilities.items():
         found = [[detections(*row, t) for t in THRESHOLDS] for row in zip(clips.labels, clips.mask, p, strict=True)]
         precisions = average_precision(clips.labels.T, p.T, clips.mask.T, 1)
         rows = []
         for i, name in enumerate(names):
             sounds = (clips.labels[i] > 0.5) & (clips.mask[i] > 0)
-            rows.append([f"`{name}`", _told(p[i], sounds), _told(p[i], ~sounds & (p[i] >= _LEAST)),
+            rows.append([f"`{name}`", _ranked(p[i], sounds), _ranked(p[i], ~sounds & (p[i] >= _LEAST)),
                          *map(_verdict, found[i]), figure(precisions[i], digits=2)])  # fmt: skip
         lines += [f"**{label}**", ""]
         head = ["clip", "what sounds", f"all else from {_LEAST:g}", *(f"at {t:g}" for t in THRESHOLDS), "AP"]
@@ -130,7 +133,7 @@ def clips_section(clips: Any, probabilities: Mapping[str, FloatArray], pictures:
     return lines
 
 
-def _told(p: FloatArray, chosen: NDArray[np.bool_]) -> str:
+def _ranked(p: FloatArray, chosen: NDArray[np.bool_]) -> str:
     order = [c for c in np.argsort(-p, kind="stable") if chosen[c]]
     return ", ".join(f"{DISPLAY_NAMES[INSTRUMENTS[c]]} {p[c]:.2f}" for c in order) or "–"
 
@@ -144,21 +147,22 @@ def _verdict(found: Any) -> str:
 
 
 def method(about: Mapping[str, Any], evaluations: Sequence[Evaluation], unreadable: Sequence[str]) -> list[str]:
-    """How this was measured; `about` is the head of metrics.json, `unreadable` says of clips why they are left out."""
+    """The method section; `about` is the head of metrics.json, `unreadable` lists the clips that were left out, and
+    why."""
     lines = ["## How this was measured", "", "```sh", about["command"], "```", ""]
     if about["protocol"] == "paper":
-        lines += ["**Warning: the paper's protocol.** Instruments that nobody labelled count as absent, so right "
-                  "detections are held to be wrong; its splits put artists on both sides. These figures compare with "
-                  "the paper's and with nothing else.", ""]  # fmt: skip
+        lines += ["**Warning: the paper's protocol.** Unlabelled instruments count as absent, so correct "
+                  "detections may count as wrong; its splits put artists on both sides. These figures can be compared "
+                  "with the paper's only.", ""]  # fmt: skip
     else:
-        lines += ["Only labelled cells count: where nobody said whether an instrument sounds, nothing is scored.", ""]
+        lines += ["Only labelled cells count: where a clip has no label for an instrument, nothing is scored.", ""]
     if evaluations:
         rows = []
         for e in evaluations:
             splits = ", ".join(f"{n} {split or 'undecided'}" for split, n in e.splits.items())
             cells = f"{(e.known.mask > 0).sum():,} of {e.known.mask.size:,}"
             rows.append([e.spec, splits, e.chosen, str(len(e.table)), str(e.groups), cells, str(len(e.unreadable))])
-        lines += table(["data", "clips", "measured", "heard", "groups", "labelled cells", "unreadable"], rows, 3)
+        lines += table(["data", "clips", "split", "analysed", "groups", "labelled cells", "unreadable"], rows, 3)
     if unreadable:
         lines += ["Left out, because they cannot be read:", "", *(f"- {line}" for line in unreadable), ""]
     lines += table(
@@ -169,20 +173,32 @@ def method(about: Mapping[str, Any], evaluations: Sequence[Evaluation], unreadab
         ],
         words=4,
     )
+    if learned := about.get("learned", ()):
+        lines += table(
+            ["data", "model", "clips", "of them, in its training"],
+            [
+                [each["data"], each["model"], str(each["clips"]),
+                 "not recorded" if each["learned"] is None else str(each["learned"])]
+                for each in learned
+            ],
+            words=2,
+        )  # fmt: skip
     lines += [
         f"- {about['date']}, seed {about['seed']}; {', '.join(f'{k} {v}' for k, v in about['versions'].items())}.",
         f"- [Intervals] are 95 % percentile bootstraps of {about['boot']} resamples of recordings or artists; both "
-        "models of a difference meet the same resamples. Few positives make those of average precision lean upwards.",
-        "- Clips of up to 10 s are heard whole; of longer ones the probabilities of 10 s windows, one every 5 s, are "
+        "models of a difference use the same resamples. With few positives, the intervals of average precision are "
+        "biased upwards.",
+        "- A clip of up to 10 s is one window; of longer ones the probabilities of 10 s windows, one every 5 s, are "
         "averaged.",
-        "- A label over 0.5 is a positive. Means over instruments take in those with at least "
+        "- A label over 0.5 is a positive. Means over instruments include those with at least "
         f"{about['min_positives']} positive and one negative clip; a resample without positives of an instrument "
         "leaves it out.",
-        "- F1 is of presence; F1± the mean of that of presence and that of absence, at 0.5, which the literature on "
-        "OpenMIC calls F1. mAP is the mean over instruments of scikit-learn's average precision, micro-AP that of all "
-        "cells pooled. ECE has 15 bins of equal mass. top-1 is over clips of one instrument and no other.",
-        "- @own: at the model's own thresholds. A bundle's calibration and thresholds were fitted on clips of its "
-        "maker; where the clips measured here are among them, the figures flatter it.",
+        "- F1 is of presence; F1± is the mean of the F1 of presence and the F1 of absence, at 0.5, which the "
+        "literature on OpenMIC calls F1. mAP is the mean over instruments of scikit-learn's average precision, "
+        "micro-AP that of all cells pooled. ECE has 15 bins of equal mass. top-1 is over clips of exactly one "
+        "instrument.",
+        "- @own: at the model's own thresholds. A bundle's calibration and thresholds were fitted on its maker's "
+        "clips; if the clips measured here are among them, its figures are too good.",
         "",
     ]
     return lines

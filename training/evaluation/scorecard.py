@@ -1,17 +1,49 @@
-"""All figures of one model on one set of labelled clips, and of two models on the same clips, with intervals."""
+"""All figures of one model on one set of labelled clips, and of two models on the same clips, with intervals.
+
+Intervals are percentile bootstraps over recordings (Efron, 1979). Whole recordings (or artists) are drawn, not clips:
+errors on clips of one recording are not independent.
+"""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instrec_live.models.arrays import BoolArray
 from instrec_live.training.evaluation import metrics
-from instrec_live.training.evaluation.bootstrap import drawn, interval
 
 FloatArray = NDArray[np.floating]
-BoolArray = NDArray[np.bool_]
+
+_BLOCK = 50  # resamples at a time: what stays in the cache
+
+
+def resamples(group: NDArray[np.str_], count: int, seed: int = 0) -> FloatArray:
+    """The weight of each clip in each resample, float64 [count, n], whole numbers.
+
+    Args:
+        group: str [n], the recording or artist of each clip.
+    """
+    names, of = np.unique(group, return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+    return drawn[:, of].astype(np.float64)
+
+
+def drawn(figure: Callable[[FloatArray], dict[str, FloatArray]], weights: FloatArray) -> dict[str, FloatArray]:
+    """Figures of every resample, [B, ...] each; `figure` takes weights [b, n] for some of them at a time."""
+    parts = [figure(weights[start : start + _BLOCK]) for start in range(0, len(weights), _BLOCK)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The central 95 % of [B, ...] -> (low, high) of [...]; resamples without a value (NaN) are left out."""
+    out = np.full((2, *draws.shape[1:]), np.nan)
+    some = np.isfinite(draws).any(axis=0)
+    out[:, some] = np.nanpercentile(draws[:, some], [2.5, 97.5], axis=0)
+    return out[0][()], out[1][()]
+
+
 Figures = dict[str, FloatArray]
 
 THRESHOLDS = (0.2, 0.3, 0.5)  # the paper's, and one between
@@ -21,7 +53,7 @@ OVERALL = ("loss", *(f"F1@{t:g}" for t in THRESHOLDS), "F1@own", "mAP", "micro-A
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of some clips.
+    """The labels of some clips.
 
     Attributes:
         truth, mask: [n, 20]; mask 1 where the truth is known.
@@ -107,7 +139,7 @@ def macro(values: FloatArray, classes: BoolArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One model less another, on the same clips and the same resamples.
+    """One model minus another, on the same clips and the same resamples.
 
     Attributes:
         value, low, high: "loss", "mAP", "F1@…" (macro) and "median F1@…", differences of figures and 95 % intervals.
@@ -122,16 +154,16 @@ class Comparison:
     each_high: Figures
 
     def up(self, name: str) -> int:
-        """How many instruments gained."""
+        """Number of instruments with a gain."""
         return int((self.each[name] > 0).sum())
 
     def down(self, name: str) -> int:
-        """How many lost."""
+        """Number of instruments with a loss."""
         return int((self.each[name] < 0).sum())
 
 
 def compare(new: Scorecard, old: Scorecard, classes: BoolArray) -> Comparison:
-    """What `new` has over `old`; both scored on the same `Known`."""
+    """`new` minus `old`; both scored on the same `Known`."""
     names = [f"F1@{t:g}" for t in THRESHOLDS]
     value = _differences(new.value, old.value, names, classes)
     draws = _differences(new.draws, old.draws, names, classes) if new.draws and old.draws else {}
@@ -156,7 +188,7 @@ def _differences(new: Figures, old: Figures, names: Sequence[str], classes: Bool
 
 
 def _median(values: FloatArray) -> FloatArray:
-    """Median over the last axis of what is not NaN; NaN where nothing is."""
+    """Median over the last axis without NaNs; NaN if there are only NaNs."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of those where nothing is
+        warnings.simplefilter("ignore", RuntimeWarning)  # for slices of NaNs only
         return np.asarray(np.nanmedian(values, axis=-1))[()]

@@ -1,1 +1,1 @@
-"""What a training run is: its recipe, its batches, its loss, its loop, and the bundle it ends in."""
+"""Training runs: recipe, batches, loss, loop, and the resulting bundle."""

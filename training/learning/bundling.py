@@ -1,4 +1,4 @@
-"""From trained weights to a bundle that `instrec-live --models` runs."""
+"""From trained weights to a bundle for `instrec-live --models`."""
 
 import datetime
 import sys
@@ -8,40 +8,46 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from instrec_live.models.arrays import FloatArray
 from instrec_live.models.bundle import Bundle, write_bundle
 from instrec_live.models.calibration import Platt, sigmoid
 from instrec_live.models.errors import ModelError
-from instrec_live.models.export import TOLERANCE, Checkpoint, difference_from_torch, network_of, to_onnx
-from instrec_live.models.golden import chord
-from instrec_live.models.half_weights import pack_half_weights, round_to_half
+from instrec_live.models.export.to_onnx import (
+    TOLERANCE,
+    Checkpoint,
+    difference_from_torch,
+    network_of,
+    pack_fp16_weights,
+    round_to_fp16,
+    to_onnx,
+)
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.training.datasets.clips import Clips
+from instrec_live.models.logmel import chord
+from instrec_live.training.data.clips import Clips
+from instrec_live.training.data.provenance import card_section, non_commercial
 from instrec_live.training.evaluation.metrics import mean_average_precision, measured
-from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, weighed
+from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt, recording_weights
 from instrec_live.training.learning.validation import predict
-
-FloatArray = NDArray[np.float32]
 
 
 def bundle_of(
     checkpoint: Checkpoint, to: Path, clips: Clips | None = None, device: torch.device | str = "cpu"
 ) -> Bundle:
-    """A checkpoint's network as a bundle, calibrated and given thresholds on the clips (heard on the device); without
-    any, 0.5 for all.
+    """Write a checkpoint's network as a bundle. Calibration and thresholds are fitted on the clips (on the device);
+    without clips there is no calibration, and all thresholds are 0.5.
 
     Raises:
         ModelError: the weights do not fit, or the ONNX file differs from torch.
     """
-    network = round_to_half(network_of(checkpoint))
+    network = round_to_fp16(network_of(checkpoint))
     calibration, thresholds = Platt.identity(), np.full(len(INSTRUMENTS), 0.5, np.float32)
     said = "Not calibrated: no clips to validate on were given. Thresholds are 0.5."
     if clips is not None:
         logits = predict(network.to(device), clips)
         network.cpu()
-        known = weighed(clips.mask, clips.recording)
+        known = recording_weights(clips.mask, clips.recording)
         calibration = fit_platt(logits, clips.truth, known)
         calibrated = sigmoid(calibration(logits))
         thresholds = choose_thresholds(calibrated, clips.truth, known)
@@ -55,18 +61,22 @@ def bundle_of(
         )
     name = checkpoint["name"]
     card = f"# {name}\n\nTrained on {_today()} by `{checkpoint['provenance'].get('command', 'unknown')}`.\n\n{said}\n"
+    if record := checkpoint["provenance"].get("trained_on"):
+        card += "\n" + "\n".join(card_section(record)) + "\n"
     golden = chord(10.0)
-    model = exported(network, golden)
-    return keep(network, model, checkpoint, to, calibration, thresholds, golden, {"validation": said}, card)
+    model = export_checked(network, golden)
+    return write_network_bundle(
+        network, model, checkpoint, to, calibration, thresholds, golden, {"validation": said}, card
+    )
 
 
-def exported(network: nn.Module, golden: FloatArray) -> bytes:
-    """A network, rounded to half precision already, as the bytes of its ONNX file.
+def export_checked(network: nn.Module, golden: FloatArray) -> bytes:
+    """The ONNX file of a network whose weights are float16 values.
 
     Raises:
         ModelError: it differs from torch, on noise or on the golden log-mel [128, T].
     """
-    model = pack_half_weights(to_onnx(network))
+    model = pack_fp16_weights(to_onnx(network))
     difference = difference_from_torch(network, model, [golden])
     if not difference <= TOLERANCE:
         raise ModelError(f"{type(network).__name__}: the ONNX file's logits are {difference:.2g} off torch's")
@@ -74,7 +84,7 @@ def exported(network: nn.Module, golden: FloatArray) -> bytes:
     return model
 
 
-def keep(
+def write_network_bundle(
     network: nn.Module,
     model: bytes,
     checkpoint: Checkpoint,
@@ -88,9 +98,9 @@ def keep(
     """Write a network as a bundle.
 
     Args:
-        network: rounded to half precision already.
+        network: with float16 values as weights.
         model: its ONNX file.
-        golden: the log-mel [128, T] whose logits are kept to be checked.
+        golden: log-mel [128, T] of the golden clip.
     """
     name = checkpoint["name"]
     with torch.no_grad():
@@ -107,9 +117,14 @@ def keep(
         calibration=calibration,
         thresholds=thresholds,
         golden=(golden, answer),
-        provenance={"date": _today(), **checkpoint["provenance"], **provenance},
+        provenance={"date": _today(), **checkpoint["provenance"], **provenance, **_restrictions(checkpoint)},
         model_card=card,
     )
+
+
+def _restrictions(checkpoint: Checkpoint) -> dict[str, Any]:
+    excluded = non_commercial(checkpoint["provenance"].get("trained_on") or {})
+    return {"non_commercial": excluded} if excluded else {}
 
 
 def _today() -> str:

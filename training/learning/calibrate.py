@@ -1,32 +1,33 @@
 """Logits to probabilities, and probabilities to decisions, from a few hundred labelled clips.
 
-Most instruments have only a handful of clips, so what is fitted per instrument is pulled towards what holds for all.
+Most instruments have only a few clips, so parameters per instrument are regularised towards those common to all.
 """
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from instrec_live.models.calibration import Platt
-
-FloatArray = NDArray[np.float32]
-DoubleArray = NDArray[np.float64]
+from instrec_live.models.arrays import DoubleArray, FloatArray
+from instrec_live.models.calibration import Context, Platt
 
 
-def weighed(mask: FloatArray, recording: NDArray[np.str_]) -> FloatArray:
-    """A mask [n, 20] in which a recording of n clips counts as the root of n: many clips of one recording say little
-    more than one, and should not decide what holds for all."""
+def recording_weights(mask: FloatArray, recording: NDArray[np.str_]) -> FloatArray:
+    """A mask [n, 20] in which a recording of n clips has the weight sqrt(n): clips of one recording are not
+    independent."""
     _, which, clips = np.unique(recording, return_inverse=True, return_counts=True)
     return np.asarray(mask / np.sqrt(clips[which])[:, None], np.float32)
 
 
 def fit_platt(logits: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 3000.0) -> Platt:
-    """One scale and bias for all, and per instrument a deviation from them under a ridge penalty.
+    """A scale and a bias common to all instruments, and per instrument a deviation from them under a ridge penalty.
 
     Args:
-        logits, truth, mask: [n, 20]; the mask is what a cell weighs, 0 where the truth is unknown.
-        pull: strength of the ridge, in clips. By cross-validation on 200 clips, the stronger the better: mAP falls by
-            .05 at 30 and by .01 at 300.
+        logits, truth, mask: [n, 20]; the mask is the weight of a cell, 0 where the truth is unknown.
+        pull: strength of the ridge, in clips. In cross-validation on 200 clips, stronger was better: mAP falls by .05
+            at 30 and by .01 at 300.
     """
     classes = logits.shape[1]
     z, y, m = logits.astype(np.float64), truth.astype(np.float64), mask.astype(np.float64)
@@ -44,23 +45,76 @@ def fit_platt(logits: FloatArray, truth: FloatArray, mask: FloatArray, pull: flo
                                    by_bias + pull * x[2 + classes :]])  # fmt: skip
         return float(loss), gradient
 
-    # A network that knows nothing would be scaled to nothing, and its order of the clips lost in rounding.
+    # The scale of an uninformative network would go to 0, and its ranking of clips would be lost in rounding.
     bounds = [(-3.0, 3.0), *[(None, None)] * (1 + 2 * classes)]
     found = minimize(objective, np.zeros(2 + 2 * classes), jac=True, method="L-BFGS-B", bounds=bounds)
     scale, bias = split(found.x)
     return Platt(scale.astype(np.float32), bias.astype(np.float32))
 
 
-def choose_thresholds(
-    probabilities: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 400.0
-) -> FloatArray:
-    """Thresholds of highest F1 per instrument, its counts joined by those of all, worth `pull` positives.
-
-    F1 hardly changes over wide ranges; of all thresholds within .01 of the best, the lowest is taken, for a live
-    display has other means against false names (a margin, hysteresis), and none against missed ones.
+def fit_context(logits: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1e-3) -> Context:
+    """One logistic regression for all instruments on an instrument's logit and on what the others' say of it.
 
     Args:
-        probabilities, truth, mask: [n, 20]; the mask is what a cell weighs.
+        logits, truth, mask: as `fit_platt`'s.
+        pull: strength of the ridge towards 0, relative to a mean loss.
+    """
+    weights = _logistic(Context.features(logits), truth, mask, pull)
+    return Context(*map(float, weights))
+
+
+def fit_calibration(logits: FloatArray, truth: FloatArray, mask: FloatArray) -> Platt:
+    """Scale and bias per instrument, then what the others change."""
+    platt = fit_platt(logits, truth, mask)
+    return replace(platt, context=fit_context(platt(logits), truth, mask))
+
+
+def fit_weights(logits: Sequence[FloatArray], truth: FloatArray, mask: FloatArray, pull: float = 1e-3) -> FloatArray:
+    """Weights of networks [M], not negative, summing to 1, from their calibrated logits, M times [n, 20]."""
+    mean = np.asarray(np.mean(logits, axis=0), np.float32)
+    features = np.concatenate([np.stack(logits, -1), Context.features(mean)[..., 1:]], -1)
+    found = _logistic(features, truth, mask, pull, positive=len(logits))[: len(logits)]
+    return np.asarray(found / found.sum(), np.float32)
+
+
+def _logistic(features: FloatArray, truth: FloatArray, mask: FloatArray, pull: float, positive: int = 1) -> DoubleArray:
+    """Coefficients [F + 1], the last a constant, of a logistic regression on features [n, 20, F]; the first `positive`
+    are at least a little over 0."""
+    known = mask > 0
+    x = np.concatenate([features[known], np.ones((int(known.sum()), 1))], 1).astype(np.float64)
+    y, m = truth[known].astype(np.float64), mask[known].astype(np.float64)
+    m /= m.sum()
+
+    def objective(w: DoubleArray) -> tuple[float, DoubleArray]:
+        logit = x @ w
+        loss = float(m @ (np.logaddexp(0, logit) - y * logit) + pull * (w @ w))
+        return loss, x.T @ (m * (0.5 * (1 + np.tanh(0.5 * logit)) - y)) + 2 * pull * w
+
+    bounds = [(0.01, None)] * positive + [(None, None)] * (x.shape[1] - positive)
+    start = np.r_[np.full(positive, 1 / positive), np.zeros(x.shape[1] - positive)]
+    return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def balanced(mask: FloatArray, which: NDArray[np.int64]) -> FloatArray:
+    """A mask [n, 20] in which each of several sets of clips counts as much as any other; `which` set a clip is of."""
+    out = mask.astype(np.float32).copy()
+    sets = np.unique(which)
+    for each in sets:
+        rows = which == each
+        out[rows] *= mask.sum() / len(sets) / max(float(mask[rows].sum()), 1e-9)
+    return out
+
+
+def choose_thresholds(
+    probabilities: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1000.0
+) -> FloatArray:
+    """Thresholds of maximum F1 per instrument; the counts of all instruments are added with a weight of `pull`
+    positives.
+
+    Where several are best, the highest is taken: a false name is worse than a missed one.
+
+    Args:
+        probabilities, truth, mask: [n, 20]; the mask is the weight of a cell.
 
     Returns:
         float32 [20], inside 0.1…0.9.
@@ -72,11 +126,14 @@ def choose_thresholds(
     prior = pull / max(1.0, float(positive.sum()))
     tp, fp, fn = (x + prior * x.sum(1, keepdims=True) for x in (tp, fp, fn))
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1e-9)
-    return grid[(f1 >= f1.max(0) - 0.01).argmax(0)].astype(np.float32)
+    return np.asarray(grid[::-1][(f1 >= f1.max(0) - 1e-9)[::-1].argmax(0)], np.float32)
 
 
-def folds(recording: NDArray[np.str_], count: int = 5, seed: int = 0) -> NDArray[np.int64]:
-    """A fold for every clip, all clips of a recording in one."""
-    names = np.random.default_rng(seed).permutation(np.unique(recording))
+def folds(recording: NDArray[np.str_], count: int = 5, seed: int = 0) -> list[NDArray[np.bool_]]:
+    """For each fold, which clips are in it, bool [n]: all clips of a recording in one, and a mixture (its recordings
+    joined by ' + ') in every fold that one of its voices is in."""
+    voices = [name.split(" + ") for name in recording]
+    names = np.random.default_rng(seed).permutation(np.unique([name for each in voices for name in each]))
     of = {name: i % count for i, name in enumerate(names)}
-    return np.array([of[name] for name in recording])
+    clips = [{of[name] for name in each} for each in voices]
+    return [np.array([k in each for each in clips]) for k in range(count)]

@@ -1,51 +1,52 @@
 """The model card that ships with a bundle."""
 
 import datetime
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.audioset import OTHER_SOUNDS
+from instrec_live.models.engine_selection import processor
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.datasets.sounds import HELD_OUT_SOURCES, STRANGERS
-from instrec_live.training.evaluation.bootstrap import interval, resamples
-from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision, top1
-
-FloatArray = NDArray[np.float32]
+from instrec_live.training.data.clips import Clips
+from instrec_live.training.data.provenance import card_section
+from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision
+from instrec_live.training.evaluation.scorecard import interval, resamples
 
 _WHAT = {
     "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "6 blocks, its patches (columns of 160 ms) made by YAMNet's first eleven separable convolutions and, "
-    "beside them, a small network that hears the whole band, to 15 kHz, the mean of all patches to the head.",
+    "4 blocks. Its patches are cut from the maps of MobileNetV3 (mn04) on 0.96 s of log-mel; the transformer corrects "
+    "the logits of AudioSet's classes, computed from the same maps.",
     "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
-    "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp. Two fifths of the answer are the "
-    "logits of AudioSet's own classes, each instrument's likeliest, read from the same features.",
-    "ms_crnn": "YAMNet's first eleven separable convolutions and, beside them, a small network that hears the whole "
-    "band, to 15 kHz; a multi-scale convolution (3, 5, 7) over their columns of 160 ms, a bidirectional GRU, attention "
-    "pooling per instrument.",
+    "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp. Two fifths of each logit come "
+    "from AudioSet's own classes (the instrument's likeliest one), computed from the same features.",
+    "ms_crnn": "MobileNetV3 (mn04) on the whole window; a multi-scale convolution (3, 5, 7) over its columns of "
+    "320 ms, a bidirectional GRU and attention pooling per instrument correct the logits of AudioSet's classes, "
+    "computed from the same maps.",
 }
-_STUDENT = (
-    "From YAMNet's weights in its first layers (AudioSet; Apache-2.0, The TensorFlow Authors), which stay as they are, "
-    "and random ones above; learned from exact labels of scenes, and on all sound from a teacher: a CBAM-CNN "
-    "with YAMNet's whole trunk frozen under a trained head."
+_MN04 = (
+    "From mn04_as (EfficientAT; AudioSet; MIT, Copyright (c) 2022 Florian Schmid and others); every layer was trained."
 )
 _BEGAN = {
-    "passt": _STUDENT,
-    "cbam_cnn": "From YAMNet's weights (AudioSet; Apache-2.0, The TensorFlow Authors); the result lies half-way "
-    "between a network tuned whole and one of which only the head was.",
-    "ms_crnn": _STUDENT,
+    "passt": _MN04,
+    "cbam_cnn": "From the CBAM-CNN of version 0.1.0, which began with YAMNet's weights (AudioSet; Apache-2.0, The "
+    "TensorFlow Authors); its last three stages and its heads were trained further.",
+    "ms_crnn": _MN04,
 }
+_LEARNED = (
+    "From mixtures of one to four windows of real recordings, songs and unlabelled music, added as powers. The target "
+    "of a mixture is the union of what the teachers (the three networks of the round before, and mn04_as unchanged) "
+    "recognise in each of its windows separately; known labels override them."
+)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Clips [n], and what a network said of them: probabilities [n, 20]."""
+class ClipScores:
+    """Clips [n], and a network's probabilities of them [n, 20]."""
 
     clips: Clips
     probabilities: FloatArray
@@ -65,7 +66,7 @@ class Heard:
 
     @property
     def each(self) -> FloatArray:
-        """Average precision of every instrument, NaN where nobody can say."""
+        """Average precision of every instrument, NaN where it is undefined."""
         return average_precision(self.clips.truth, self.probabilities, self.clips.mask, 1)
 
     def mistaken(self, instrument: int) -> str:
@@ -73,7 +74,8 @@ class Heard:
         solos = self.clips.solo & (self.clips.truth[:, instrument] > 0.5)
         if not solos.any():
             return "–"
-        wrong = Counter(int(c) for c in self.probabilities[solos].argmax(1) if c != instrument)
+        known = np.where(self.clips.mask[solos] > 0, self.probabilities[solos], -np.inf)  # what is unknown may sound
+        wrong = Counter(int(c) for c in known.argmax(1) if c != instrument)
         names = ", ".join(f"{DISPLAY_NAMES[INSTRUMENTS[c]]} {n}" for c, n in wrong.most_common(3))
         return f"{wrong.total()} of {solos.sum()}" + (f": {names}" if names else "")
 
@@ -82,10 +84,10 @@ def model_card(
     name: str,
     parameters: int,
     cost: Mapping[float, float],
-    recipe: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
-    real: Heard,
-    held_out: Heard | None,
+    figures: Mapping[str, Any],
+    real: ClipScores,
 ) -> str:
     """Markdown.
 
@@ -93,14 +95,14 @@ def model_card(
         name: "passt", "cbam_cnn" or "ms_crnn".
         parameters: how many.
         cost: milliseconds of one core for a window of so many seconds.
-        recipe: as the training run recorded it.
-        sources: rows of the phrases' index: instrument, source, kind, licence, package, count.
-        real: the validation clips, with probabilities from a calibration fitted on other recordings.
-        held_out: scenes of timbres held out of training, or None.
+        provenance: as the training run recorded it.
+        sources: of the bank it learned from: source, licence, package, class.
+        figures: of each set of clips, cross-validated.
+        real: all clips, with probabilities from a calibration fitted on other recordings.
     """
+    recipe = provenance["recipe"]
+    mixtures = "--unions" in str(provenance.get("command", ""))  # only then is what follows of them true
     clips = real.clips
-    low, high = real.interval
-    strangers = [s for s in sources if s["instrument"] in STRANGERS]
     positives = (clips.truth * clips.mask).sum(0)
     lines = [
         f"# {name}",
@@ -111,75 +113,70 @@ def model_card(
         "- Cost: "
         + ", ".join(f"{ms:.0f} ms for {seconds:g} s" for seconds, ms in cost.items())
         + f" (one core of {processor()}, ONNX Runtime).",
-        "- Input: log-mel float32 [B, 128, T], 32 kHz, hop 10 ms, 2 to 10 s. Output: logits of 20 instruments.",
+        "- Input: log-mel float32 [B, 128, T], 32 kHz, hop 10 ms, 2 to 10 s. Output: logits of 20 instruments"
+        + (f", then of {len(OTHER_SOUNDS)} other sounds ({', '.join(OTHER_SOUNDS)})." if name != "cbam_cnn" else "."),
         f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}`, `python -m training.ensemble`.",
-        f"- {_BEGAN[name]}",
-        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} scenes of {recipe['seconds'][0]:g} to "
-        f"{recipe['seconds'][1]:g} s, learning rate {recipe['lr']:g}, seed {recipe['seed']}.",
+        *([f"- {_BEGAN[name]}", f"- {_LEARNED}"] if mixtures else []),
+        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} mixtures, learning rate {recipe['lr']:g}, seed "
+        f"{recipe['seed']}. {provenance.get('remark', '')}".rstrip(),
         "",
         "## How good it is",
         "",
-        f"On {len(clips.files)} real clips of 10 s from {len(np.unique(clips.recording))} recordings that no network "
-        "was trained on (calibration and thresholds cross-validated over recordings; the clips were chosen with "
-        "YAMNet's help, which flatters its children; the run's length was chosen on them too):",
+        f"On {len(clips.files)} clips of {len(np.unique(clips.recording))} recordings that no network was trained on "
+        "(calibration and thresholds cross-validated over recordings; the run's length was chosen on them; 95 % "
+        "intervals over recordings):",
         "",
-        f"- masked mAP **{real.mean:.3f}** (95 % interval {low:.3f}–{high:.3f}), "
-        f"top-1 on solos {top1(clips.truth, real.probabilities, clips.solo):.3f}",
+        "| clips | mAP | micro-AP | F1 of what is shown | calibration error |",
+        "|---|---|---|---|---|",
     ]
-    if held_out is not None:
-        lines.append(f"- masked mAP on scenes of held-out timbres ({', '.join(HELD_OUT_SOURCES)}): {held_out.mean:.3f}")
+    for one, row in figures.items():
+        if isinstance(row, Mapping):
+            lines.append(
+                f"| {one} ({row['clips']}) | {row['mAP']:.3f} ({row['mAP_low']:.3f}–{row['mAP_high']:.3f}) | "
+                f"{row['micro_AP']:.3f} | {row['F1_shown']:.3f} | {row['ECE']:.3f} |"
+            )
     lines += [
         "",
         "AP is the average precision: 1 where every clip with the instrument has a higher probability than every one "
         "without it.",
         "",
-        "| instrument | AP, real clips | clips | AP, held-out timbres | solos with another name on top |",
-        "|---|---|---|---|---|",
+        "| instrument | AP, all clips | clips | solos with a wrong highest score |",
+        "|---|---|---|---|",
     ]
-    new = held_out.each if held_out is not None else np.full(len(INSTRUMENTS), np.nan)
     for i, instrument in enumerate(INSTRUMENTS):
-        row = [DISPLAY_NAMES[instrument], _figure(real.each[i]), str(int(positives[i])), _figure(new[i])]
-        lines.append(f"| {' | '.join([*row, real.mistaken(i)])} |")
+        row = [DISPLAY_NAMES[instrument], _figure(real.each[i]), str(int(positives[i])), real.mistaken(i)]
+        lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
         "## Where it fails",
         "",
-        "- Organ and cymbals have no positive validation clip, synthesizer, mandolin and ukulele two each: "
-        "nobody knows how good these are.",
-        "- Accordion, mandolin, trumpet, ukulele and singing voice had few real timbres to learn from.",
+        "- A third and fourth voice that sound at once are often missed.",
+        "- Organ, synthesizer, mandolin and ukulele have few clips to measure on: their quality is uncertain.",
+        *(
+            ["- Accordion, banjo, mandolin, ukulele, organ and clarinet had few real recordings to train on."]
+            * mixtures
+        ),
         "- Related instruments are confused most: violin and cello, clarinet and flute, trumpet and trombone, "
         "guitar and ukulele, cymbals and drums.",
         "",
-        "## What it was trained on",
-        "",
-        "Only freely licensed sound. Phrases per instrument and source"
-        + (" (strangers, which are none of the 20, last):" if strangers else ":"),
-        "",
-        "| instrument | source | licence | package | phrases |",
-        "|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {s['instrument'].replace('_', ' ')} | {s['source']} | {s['licence']} | {s['package']} | {s['count']} |"
-        for s in [*(s for s in sources if s not in strangers), *strangers]
-    ]
-    lines += ["", "Real music without labels, for imitation only: the music of free games in Debian "
-              "(0ad, fretsonfire-songs-muldjord, fretsonfire-songs-sectoid, gcompris-qt-data, hedgewars-data, "
-              "hyperrogue-music, lincity-ng-data, marsshooter-data, megaglest-data, performous, planetblupi-music-ogg, "
-              "singularity-music, supertux-data, supertuxkart-data, unknown-horizons, wesnoth, widelands-data, "
-              "xmoto-data, freecol, flare-game, naev-data, berusky2-data, colobot-common-sounds, freedroidrpg-data, "
-              "lordsawar-data, extremetuxracer-data, starfighter-data, warzone2100-music; GPL, CC-BY, CC-BY-SA, MIT "
-              "and GFDL as their copyright files say).", ""]  # fmt: skip
-    return "\n".join(lines)
+    if record := provenance.get("trained_on"):
+        lines += card_section(record)
+    else:
+        lines += ["## What it was trained on", "", "The run did not record its data."]
+    if sources:
+        lines += [
+            "",
+            "The sources of its bank of sounds, as the bank lists them; `music` has no labels, `distractor` is none of "
+            "the 20 instruments:",
+            "",
+            "| class | source | licence | package |",
+            "|---|---|---|---|",
+        ]
+    rows = {(s["class"].replace("_", " "), s["source"], s["licence"], s["package"]) for s in sources}
+    lines += [f"| {' | '.join(row)} |" for row in sorted(rows)]
+    return "\n".join([*lines, ""])
 
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "not measured"
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,10 +1,10 @@
-"""One training run on several GPUs or machines, by PyTorch's own engine: start any recipe with torchrun.
+"""One training run on several GPUs or machines with torch.distributed: start any recipe with torchrun.
 
     torchrun --nproc-per-node 4 -m training.passt …
 
-The processes share each batch's rows and end with the same weights as one process that has them all: losses are means
-over the whole batch's known cells, and batch norms see the whole batch. (All but dropout between the layers of one
-GRU, which is torch's own: the reference's MS-CRNN has it, and every process then drops alike.)
+The processes share the rows of each batch and reach the same weights as a single process: losses are means over the
+known cells of the whole batch, and batch norms use the whole batch. (Exception: dropout between the layers of one GRU,
+which only the paper's MS-CRNN has; it is the same in all processes.)
 """
 
 import os
@@ -19,17 +19,16 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from instrec_live.models.errors import UsageError
-from instrec_live.models.mobilenet import Deafness
 
 
 @dataclass(frozen=True)
-class Crew:
+class ProcessGroup:
     """The processes of a run.
 
     Attributes:
-        rank: this one's number; 0 validates, writes and speaks.
-        world: how many there are.
-        device: where this one computes.
+        rank: number of this process; rank 0 validates, writes and prints.
+        world: number of processes.
+        device: of this process.
     """
 
     rank: int = 0
@@ -37,34 +36,38 @@ class Crew:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def check(self, batch: int) -> None:
-        """See that batches of so many rows can be dealt out.
+    def check(self, batch: int, parts: int = 1) -> None:
+        """Check that a batch of `batch` rows can be divided evenly, and each process's rows into `parts`.
 
         Raises:
-            UsageError: not evenly.
+            UsageError: it cannot.
         """
         if batch % self.world:
             raise UsageError(f"{self.world} processes cannot share batches of {batch} evenly", "change --batch")
+        if batch // self.world % parts:
+            raise UsageError(f"{batch // self.world} rows cannot be divided into {parts} equal parts",
+                             "change --accumulate or --batch")  # fmt: skip
 
-    def whole(self, value: Tensor) -> Tensor:
+    def sum(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes, without gradient."""
         if self.world > 1:
             value = value.detach().clone()
             dist.all_reduce(value)
         return value
 
-    def mean(self, values: Tensor, weights: Tensor) -> Tensor:
-        """The weighted mean over the whole batch; this process's share of it, to be averaged over processes as
-        DistributedDataParallel averages gradients. Values of no weight add exactly nothing. Shapes alike."""
-        total = self.whole(weights.sum())
+    def mean(self, values: Tensor, weights: Tensor, whole: Tensor | None = None) -> Tensor:
+        """This process's share of the weighted mean over the whole batch, to be averaged over processes as
+        DistributedDataParallel averages gradients. Values of weight 0 contribute exactly 0. Shapes must be equal; if
+        these are part of this process's rows, `whole` has the weights of all of them."""
+        total = self.sum((weights if whole is None else whole).sum())
         share = torch.where(total > 0, self.world / total, 0.0)
         return torch.where(weights > 0, values * weights, 0.0).sum() * share
 
-    def told(self, value: Any) -> Any:
-        """What rank 0 has, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """The value of rank 0, on every rank."""
         if self.world == 1:
             return value
         box = [value]
@@ -72,22 +75,33 @@ class Crew:
         return box[0]
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Check that the device has this arithmetic.
+
+    Raises:
+        UsageError: it does not.
+    """
+    capable = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if precision == "tf32" and not capable:
+        raise UsageError("TF32 needs an NVIDIA GPU of compute capability 8.0 or more", "--precision fp32 or auto")
+
+
 def fast_precision(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
-    """The shortest arithmetic that the device is fast at. (Emulated bfloat16 is ten times slower than float32.)"""
+    """The lowest precision that is fast on the device. (Emulated bfloat16 is ten times slower than float32.)"""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 @contextmanager
-def crew(device: str = "auto") -> Iterator[Crew]:
-    """Join the processes that torchrun started, if it did.
+def process_group(device: str = "auto") -> Iterator[ProcessGroup]:
+    """Join the processes started by torchrun, if any.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "cuda".
 
     Raises:
-        UsageError: no GPU where one was asked for, or fewer than processes.
+        UsageError: no GPU though one was requested, or fewer GPUs than processes.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no GPU that this torch can use", "--device cpu, or install a CUDA build of torch")
@@ -101,17 +115,17 @@ def crew(device: str = "auto") -> Iterator[Crew]:
     if on_gpu:
         torch.cuda.set_device(place)
     if world == 1:
-        yield Crew(device=place)
+        yield ProcessGroup(device=place)
         return
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield Crew(dist.get_rank(), world, place)
+        yield ProcessGroup(dist.get_rank(), world, place)
     finally:
         dist.destroy_process_group()
 
 
 class WholeBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the rows of all processes; torch's SyncBatchNorm does so on GPUs only. [B, C, H, W] -> same."""
+    """Batch norm over the rows of all processes; torch's SyncBatchNorm needs GPUs. [B, C, H, W] -> same."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -131,11 +145,12 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_((variance * count / (count - 1)).detach(), momentum)
             self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised
 
 
 class WholeBatchDropout(nn.Dropout):
-    """Dropout that draws for the rows of all processes and keeps its own, as one process with them all would."""
+    """Dropout that draws random numbers for the rows of all processes, as a single process would."""
 
     def __init__(self, p: float, rank: int, world: int) -> None:
         super().__init__(p)
@@ -144,7 +159,7 @@ class WholeBatchDropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        # Dice fall in the order of memory, so the whole batch is laid out as this process's rows are.
+        # Random numbers are drawn in memory order, so the whole batch gets the memory layout of this process's rows.
         order = sorted(range(x.dim()), key=x.stride, reverse=True)
         shape = (len(x) * self.world, *x.shape[1:])
         rows = x.new_ones([shape[d] for d in order]).permute([order.index(d) for d in range(x.dim())])
@@ -152,7 +167,7 @@ class WholeBatchDropout(nn.Dropout):
 
 
 class WholeBatchDropout2d(nn.Dropout2d):
-    """The same for dropout of whole channels, [B, C, H, W] -> same."""
+    """The same for dropout of channels, [B, C, H, W] -> same."""
 
     def __init__(self, p: float, rank: int, world: int) -> None:
         super().__init__(p)
@@ -165,20 +180,18 @@ class WholeBatchDropout2d(nn.Dropout2d):
         return x * super().forward(rows)[self.rank :: self.world]
 
 
-def share_batches(network: nn.Module, crew: Crew) -> nn.Module:
-    """The network with every batch norm and dropout replaced by one over all processes' rows, which are dealt out one
-    by one and evenly; parameters and names stay."""
+def share_batches(network: nn.Module, group: ProcessGroup) -> nn.Module:
+    """The network with every batch norm and dropout replaced by one over the rows of all processes, which are
+    distributed in turn; parameters and names stay."""
     for name, module in list(network.named_modules()):
-        if isinstance(module, Deafness):
-            module.rank, module.world = crew.rank, crew.world
         whole: nn.Module
         if type(module) is nn.BatchNorm2d:
             whole = WholeBatchNorm2d(module.num_features, module.eps, module.momentum)
             whole.load_state_dict(module.state_dict())
         elif type(module) is nn.Dropout:
-            whole = WholeBatchDropout(module.p, crew.rank, crew.world)
+            whole = WholeBatchDropout(module.p, group.rank, group.world)
         elif type(module) is nn.Dropout2d:
-            whole = WholeBatchDropout2d(module.p, crew.rank, crew.world)
+            whole = WholeBatchDropout2d(module.p, group.rank, group.world)
         else:
             continue
         network.set_submodule(name, whole)

@@ -1,14 +1,15 @@
 """One training loop for all networks: seeded, resumable, on one or many processes, with averaged weights.
 
-A step's batch depends only on (seed, step), and a checkpoint holds everything else that changes; so a run that is
-killed and started again ends as one that was not, bit for bit on a CPU.
+A step's batch depends only on (seed, step), and a checkpoint holds all other state; so a run that is killed and started
+again gives the same result as an uninterrupted one, bit for bit on a CPU.
 """
 
 import copy
+import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,15 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, ModelError
-from instrec_live.models.fetch.lock import alone
+from instrec_live.models.fetch.lock import file_lock
 from instrec_live.training.command import without_folders
-from instrec_live.training.learning.averaging import Average
-from instrec_live.training.learning.distributed import Crew, share_batches
-from instrec_live.training.learning.feed import Feed, batches
-from instrec_live.training.learning.journal import Journal
+from instrec_live.training.learning.batches import BatchLoader, batches
+from instrec_live.training.learning.distributed import ProcessGroup, share_batches
 from instrec_live.training.learning.losses import Student, Teacher, loss_of
-from instrec_live.training.learning.optimiser import optimiser_of, schedule, set_rate
+from instrec_live.training.learning.optimiser import Average, optimiser_of, schedule, set_rate
 from instrec_live.training.learning.recipe import Recipe
-from instrec_live.training.staging import staged_file
+from instrec_live.training.learning.training_log import TrainingLog
+from instrec_live.training.staging import exclusive_file
 
 _RESUME = "resume with the same options, or give another --to"
 Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
@@ -37,21 +37,30 @@ Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> 
 def train(
     recipe: Recipe,
     network: nn.Module,
-    feed: Feed,
+    loader: BatchLoader,
     to: Path,
     teacher: Teacher | None = None,
     validate: Validate | None = None,
     positive_weight: Tensor | None = None,
-    crew: Crew | None = None,
+    group: ProcessGroup | None = None,
     workers: int = 0,
     threads: int = 1,
     checkpoint_every: float = 120.0,
     tensorboard: bool = False,
+    wandb: str | None = None,
+    accumulate: int = 1,
+    compiled: bool = False,
     finish: Callable[[nn.Module], None] | None = None,
     program: str | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Train, or go on training, in the folder `to`; `finish` may change the resulting weights before they are kept, and
-    with them is kept which `program` trained them, if not the network's own recipe.
+    """Train in the folder `to`, or resume the run there.
+
+    `accumulate` is the number of parts that each batch is computed in: less memory, the same gradient, but batch norms
+    see a part at a time. `compiled` compiles the network for the GPU. `wandb` names a project of Weights & Biases.
+    `finish` may change the resulting weights before they are written. `program` is the name of the recipe for
+    provenance, if it is not the network's. `record` is what it learns from (provenance.py): it stands in every
+    checkpoint and in `run.json`, from the beginning on, and a run with another fingerprint is not resumed.
 
     Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds), `log.jsonl` and `log.csv` (losses and
     figures), and at the end `weights.pt` (the result).
@@ -60,25 +69,32 @@ def train(
         the resulting network in eval mode, on the CPU.
 
     Raises:
-        ModelError: the checkpoint in `to` is unreadable, or of another recipe.
+        ModelError: the checkpoint in `to` is unreadable, or of another recipe or other data.
         InputFileError: the loss is no longer finite.
         UsageError: another run is training in `to`.
     """
-    crew = crew or Crew()
+    group = group or ProcessGroup()
     to.mkdir(parents=True, exist_ok=True)
-    with alone(to / ".lock", busy=f"{to}: another run is training there") if crew.leads else nullcontext():
+    with file_lock(to / ".lock", busy=f"{to}: another run is training there") if group.is_main else nullcontext():
         torch.set_num_threads(threads)
         torch.manual_seed(recipe.seed)
-        run = _Run(recipe, network, teacher, crew)
+        # TF32 rounds the factors of float32 products to 10 bits; "highest" does not.
+        torch.set_float32_matmul_precision("high" if recipe.precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
+        run = _Run(recipe, network, teacher, group, dict(record or {}), accumulate, compiled)
         run.resume(to / "checkpoint.pt")
-        journal = Journal(to, run.step, tensorboard) if crew.leads else None
-        positive_weight = None if positive_weight is None else positive_weight.to(crew.device)
+        if group.is_main:
+            about = {"command": _command(program or recipe.name), "recipe": recipe.as_dict(), "trained_on": run.record}
+            with exclusive_file(to / "run.json") as partial:
+                partial.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        log = TrainingLog(to, run.step, tensorboard, wandb) if group.is_main else None
+        positive_weight = None if positive_weight is None else positive_weight.to(group.device)
         saved = began = time.monotonic()
-        waited, first, running = 0.0, run.step, run.running
-        hidden = None if crew.leads else True  # None: where stderr is no terminal
+        waited, first, running, took = 0.0, run.step, run.running, 0.0
+        hidden = None if group.is_main else True  # None: hidden unless stderr is a terminal
         bar = tqdm(initial=run.step, total=recipe.steps, unit="step", desc=recipe.name, disable=hidden)
         steps = range(run.step, 0 if run.ended else recipe.steps)
-        supply = batches(feed, steps, workers, crew.rank, crew.world, crew.device)
+        supply = batches(loader, steps, workers, group.rank, group.world, group.device)
         for step in steps:
             asked = time.monotonic()
             batch = next(supply)
@@ -92,29 +108,35 @@ def train(
             bar.set_postfix(loss=f"{running:.3f}", wait=f"{waited / (time.monotonic() - began):.0%}", refresh=False)
             last = step + 1 == recipe.steps
             if (step + 1) % recipe.evaluate_every == 0 or last:
-                line = run.judge(validate) if crew.leads else {}
-                run.ended = crew.told(run.ended)
-                if journal is not None:
+                line = run.evaluate(validate) if group.is_main else {}
+                run.ended = group.broadcast(run.ended)
+                if log is not None:
                     seconds = time.monotonic() - began
                     line |= {"clips_per_second": round((step + 1 - first) * recipe.batch / seconds, 2),
                              "waiting": round(waited / seconds, 3)}  # fmt: skip
-                    journal.add(line)
-                    bar.write(", ".join(f"{name} {value:.4g}" for name, value in line.items()), sys.stderr)
-            if crew.leads and (time.monotonic() - saved >= checkpoint_every or last or run.ended):
+                    log.add(line)
+                    short = {name: value for name, value in line.items() if not name.startswith("AP ")}
+                    bar.write(", ".join(f"{name} {value:.4g}" for name, value in short.items()), sys.stderr)
+            # A large network's checkpoint takes long to write: at most a twentieth of the time goes into it.
+            due = time.monotonic() - saved >= (max(checkpoint_every, 20 * took) if checkpoint_every else 0)
+            if group.is_main and (due or last or run.ended):
+                writing = time.monotonic()
                 run.save(to / "checkpoint.pt")
                 saved = time.monotonic()
+                took = saved - writing
             if run.ended:
                 break
         bar.close()
         result = copy.deepcopy(run.result()).eval().cpu()
         if finish is not None:
             finish(result)
-        if crew.leads:
+        if group.is_main:
             provenance = {
                 "command": _command(program or recipe.name),
                 "recipe": recipe.as_dict(),
                 "steps": run.step,
                 "best": run.best,
+                "trained_on": run.record,
             }
             save(to / "weights.pt", {"name": recipe.name, "config": recipe.network,
                  "state_dict": result.state_dict(), "provenance": provenance})  # fmt: skip
@@ -122,24 +144,36 @@ def train(
 
 
 class _Run:
-    """What changes while a run goes on, and how it is kept."""
+    """The state of a run, and its checkpoints."""
 
-    def __init__(self, recipe: Recipe, network: nn.Module, teacher: Teacher | None, crew: Crew) -> None:
-        self.recipe, self.crew = recipe, crew
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: nn.Module,
+        teacher: Teacher | None,
+        group: ProcessGroup,
+        record: dict[str, Any],
+        accumulate: int = 1,
+        compiled: bool = False,
+    ) -> None:
+        self.recipe, self.group, self.record, self.accumulate = recipe, group, record, accumulate
         if teacher is not None:
-            teacher.to(crew.device)
+            teacher.to(group.device)
         width = teacher.width if teacher is not None and recipe.imitate else 0
-        self.average = Average(network.to(crew.device), recipe)
+        self.average = Average(network.to(group.device), recipe)
         student = Student(network.cpu(), width)
-        if crew.world > 1:
-            share_batches(student, crew)
-        self.student = student.to(crew.device, memory_format=torch.channels_last)
-        # Some parameters rest: PaSST's second head always, the projection when no teacher speaks.
-        self.together: nn.Module = (
-            DistributedDataParallel(self.student, find_unused_parameters=True) if crew.world > 1 else self.student
+        if group.world > 1:
+            share_batches(student, group)
+        # torch documents memory_format, and its types leave it out.
+        self.student = student.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Some parameters get no gradient: PaSST's second head never, the projection not without a teacher.
+        self.parallel: nn.Module = (
+            DistributedDataParallel(self.student, find_unused_parameters=True) if group.world > 1 else self.student
         )
+        if compiled:
+            self.parallel = torch.compile(self.parallel)  # type: ignore[assignment]  # torch types it as a function
         self.optimiser = optimiser_of(self.student, recipe)
-        self.scaler = torch.amp.GradScaler(crew.device.type, enabled=recipe.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "fp16")
         self.step, self.running = 0, 0.0
         self.best: dict[str, float] = {}
         self.best_state: dict[str, Tensor] = {}
@@ -147,25 +181,31 @@ class _Run:
 
     def learn(self, batch: Any, teacher: Teacher | None, positive_weight: Tensor | None) -> float:
         """One step; returns its loss over all processes' rows."""
-        recipe, crew = self.recipe, self.crew
+        recipe, group = self.recipe, self.group
         set_rate(self.optimiser, self.step, recipe)
-        self.together.train()
-        # Dropout and patchout depend on the step alone too, so that a resumed run is the same.
+        self.parallel.train()
+        # Dropout and patchout depend on the step alone too, so that a resumed run gives the same result.
         torch.manual_seed(recipe.seed * 1_000_003 + self.step)
-        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[recipe.precision]
-        with torch.autocast(crew.device.type, kind, enabled=recipe.precision != "fp32"):
-            loss = loss_of(self.together, teacher, recipe, batch, crew, positive_weight)
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision, torch.float32)
         self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
+        total = torch.zeros((), device=group.device)
+        parts = batch.parts(self.accumulate) if self.accumulate > 1 else [batch]
+        for number, part in enumerate(parts, start=1):
+            waits = group.world > 1 and number < len(parts)  # processes share their gradients once a batch
+            with self.parallel.no_sync() if waits else nullcontext():  # type: ignore[operator]  # of DDP
+                with torch.autocast(group.device.type, kind, enabled=kind != torch.float32):
+                    loss = loss_of(self.parallel, teacher, recipe, part, group, positive_weight, batch)
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
         if recipe.clip:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.student.parameters(), recipe.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.average.update(self.student.network, self.step + 1)
-        return float(crew.whole(loss.detach()) / crew.world)
+        return float(group.sum(total) / group.world)
 
-    def judge(self, validate: Validate | None) -> dict[str, Any]:
+    def evaluate(self, validate: Validate | None) -> dict[str, Any]:
         """Evaluate the averaged weights, and keep them if they are the best so far."""
         recipe = self.recipe
         line: dict[str, Any] = {
@@ -193,28 +233,32 @@ class _Run:
         return self.average.network
 
     def save(self, path: Path) -> None:
-        save(path, {"recipe": self.recipe.as_dict(), "step": self.step, "running": self.running,
-             "student": self.student.state_dict(), "averaged": self.average.network.state_dict(),
-             "taken": self.average.taken, "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
+        save(path, {"recipe": self.recipe.as_dict(), "trained_on": self.record, "step": self.step,
+             "running": self.running, "student": self.student.state_dict(),
+             "averaged": self.average.network.state_dict(), "taken": self.average.taken,
+             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
              "best": self.best, "best_state": self.best_state, "since_best": self.since_best,
              "ended": self.ended})  # fmt: skip
 
     def resume(self, path: Path) -> None:
         state = None
-        if self.crew.leads and path.is_file():
+        if self.group.is_main and path.is_file():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:  # torch raises whatever its unpickler or zip reader met
-                raise ModelError(f"{path}: not a readable checkpoint", "remove it to begin anew") from error
-        state = self.crew.told(state)
+            except Exception as error:  # torch passes on any error of its unpickler or zip reader
+                raise ModelError(f"{path}: not a readable checkpoint", "remove it to start again") from error
+        state = self.group.broadcast(state)
         if state is None:
             return
         try:
             for name, value in self.recipe.as_dict().items():
                 if name not in state["recipe"]:
-                    raise ModelError(f"{path}: made by another version, which knew no {name!r}", _RESUME)
+                    raise ModelError(f"{path}: made by another version, without {name!r}", _RESUME)
                 if _plain(state["recipe"][name]) != _plain(value):
                     raise ModelError(f"{path}: made with {name} {state['recipe'][name]}, not {value}", _RESUME)
+            before = state.get("trained_on", {}).get("fingerprint")
+            if before != self.record.get("fingerprint"):
+                raise ModelError(f"{path}: made with other data than are given now", _RESUME)
             self.student.load_state_dict(state["student"])
             self.average.network.load_state_dict(state["averaged"])
             self.average.taken = state["taken"]
@@ -222,7 +266,7 @@ class _Run:
             self.scaler.load_state_dict(state["scaler"])
             self.step, self.running, self.ended = state["step"], state["running"], state["ended"]
             self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:  # as with another teacher, or version
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:  # another teacher or version
             raise ModelError(f"{path}: not of this run: {str(error)[:160]}", _RESUME) from error
 
 
@@ -235,15 +279,15 @@ def _command(program: str) -> str:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """torch.save, whole or not at all.
+    """torch.save, completely or not at all.
 
     Raises:
-        OSError: no room, no rights.
+        OSError: no disk space, no permission.
     """
-    with staged_file(path) as partial, partial.open("wb") as handle:
+    with exclusive_file(path) as partial, partial.open("wb") as handle:
         try:
             torch.save(state, handle)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # torch hides a full disk behind its own
+            if isinstance(error.__context__, OSError):  # torch raises its own error for a full disk
                 raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
             raise

@@ -1,4 +1,4 @@
-"""How good a network is on clips it does not learn from."""
+"""Measures a network on clips it is not trained on."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from instrec_live.training.datasets.clips import Clips
-from instrec_live.training.evaluation.metrics import enough, mean_average_precision, top1
+from instrec_live.models.arrays import FloatArray
+from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.training.data.clips import Clips
+from instrec_live.training.evaluation.metrics import average_precision, enough, mean_average_precision, top1
 from instrec_live.training.learning.losses import masked_bce
-
-FloatArray = NDArray[np.float32]
 
 
 @torch.no_grad()
 def logits_of(network: nn.Module, log_mels: Sequence[FloatArray], seconds: float = 10.0, batch: int = 1) -> FloatArray:
-    """Logits float32 [n, classes] of the last `seconds` of every log-mel [128, T]; equally long neighbours share a
+    """Logits float32 [n, classes] of the last `seconds` of every log-mel [128, T]; neighbours of equal length share a
     batch of at most `batch`."""
     network.eval()
     device = next(network.parameters()).device
@@ -40,12 +40,12 @@ def logits_of(network: nn.Module, log_mels: Sequence[FloatArray], seconds: float
 def predict(network: nn.Module, clips: Clips, seconds: float = 10.0) -> FloatArray:
     """Logits float32 [n, 20] of the last `seconds` of every clip."""
     on_gpu = next(network.parameters()).device.type == "cuda"
-    return logits_of(network, clips.log_mels, seconds, batch=16 if on_gpu else 1)
+    return logits_of(network, clips.log_mels, seconds, batch=16 if on_gpu else 1)[:, : clips.truth.shape[1]]
 
 
 def tagging(clips: Clips, positive_weight: torch.Tensor | None = None) -> Callable[[nn.Module], dict[str, float]]:
-    """What to measure of a network that tags: masked loss, as it is trained, and mAP and top-1 on solos where there is
-    something to measure them on."""
+    """A validation function of a tagging network: masked loss, as in training; mAP, and top-1 on solos, if the clips
+    allow them."""
     truth, mask = torch.from_numpy(clips.truth), torch.from_numpy(clips.mask)
     positives = enough(clips.truth, clips.mask)
 
@@ -54,14 +54,18 @@ def tagging(clips: Clips, positive_weight: torch.Tensor | None = None) -> Callab
         line = {"valid_loss": float(masked_bce(torch.from_numpy(scores), truth, mask, None, positive_weight))}
         if positives:
             line["valid_mAP"] = mean_average_precision(clips.truth, scores, clips.mask, positives)
-        return line | ({"valid_top1": top1(clips.truth, scores, clips.solo)} if clips.solo.any() else {})
+            each = average_precision(clips.truth, scores, clips.mask, positives)
+            line |= {f"AP {name}": float(ap) for name, ap in zip(INSTRUMENTS, each, strict=True) if np.isfinite(ap)}
+        return line | (
+            {"valid_top1": float(top1(clips.truth, scores, clips.solo, mask=clips.mask))} if clips.solo.any() else {}
+        )
 
     return figures
 
 
 def classifying(log_mels: Sequence[FloatArray], classes: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
-    """What to measure of a network that names the one predominant instrument: loss, accuracy, and its mean over
-    classes.
+    """A validation function of a network that classifies the predominant instrument: loss, accuracy, and mean accuracy
+    over classes.
 
     Args:
         log_mels: float32 [128, T] each.

@@ -1,4 +1,4 @@
-"""The program's screen for many sources: listens in a thread, lists them, opens any of them."""
+"""The app for many sources: iterates a hub in a thread, lists its sources, opens any of them."""
 
 import time
 from collections import deque
@@ -7,25 +7,22 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import ClassVar, Protocol
 
-from textual import work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from instrec_live.realtime.devices import InputDevice, list_input_devices
-from instrec_live.realtime.transport import Transport
-from instrec_live.realtime.tui.actions import Actions
-from instrec_live.realtime.tui.board import Board
-from instrec_live.realtime.tui.glyphs import Glyphs
+from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
+from instrec_live.realtime.stream.update import Transport, Update
+from instrec_live.realtime.tui.base_app import Actions, BaseApp, Keep, until_quit
+from instrec_live.realtime.tui.drawing import Glyphs
 from instrec_live.realtime.tui.messages import Noticed, StreamEnded
-from instrec_live.realtime.tui.onlooker import Onlooker, until_quit
-from instrec_live.realtime.tui.view import View
+from instrec_live.realtime.tui.state import View
+from instrec_live.realtime.tui.stream_view import StreamView
 from instrec_live.realtime.tui.watch.listing import Listing
-from instrec_live.realtime.tui.watch.source import Channel, Said, Source
-from instrec_live.realtime.update import Update
+from instrec_live.realtime.tui.watch.source import HubEvent, SourceHandle, WatchedSource
 
-LIST_FRAME = 0.25  # s; the list is drawn no more often: nobody reads sixty rows faster
+LIST_FRAME = 0.25  # s; shortest time between two frames of the list
 
 #: actions of keys that need an open source
 _OF_A_SOURCE = {
@@ -37,43 +34,44 @@ class Sources(Protocol):
     """What the screen needs of a hub."""
 
     @property
-    def channels(self) -> Mapping[str, Channel]: ...
+    def workers(self) -> Mapping[str, SourceHandle]: ...
     @property
     def engine_name(self) -> str: ...
-    def __iter__(self) -> Iterator[tuple[str, Said]]: ...
+    def __iter__(self) -> Iterator[tuple[str, HubEvent]]: ...
     def close(self) -> None: ...
 
 
-class Came(Message):
-    """Something was said that has not been looked at yet."""
+class UpdatesReady(Message):
+    """Events of the hub are waiting."""
 
 
-class Alone(Screen[None]):
-    """One source, as a stream of its own is shown."""
+class SourceScreen(Screen[None]):
+    """The screen of one source."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.back", "Back")]
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, stream_view: StreamView) -> None:
         super().__init__()
-        self.board = board
+        self.stream_view = stream_view
 
     def compose(self) -> ComposeResult:
-        yield self.board
+        yield self.stream_view
 
 
-class WatchApp(Onlooker):
+class WatchApp(BaseApp):
     """The screen of a hub's sources. It closes the hub when it ends, however it ends.
 
     Args:
-        hub: what is listened to.
-        theme, glyphs, look: as of `Onlooker`.
+        hub: the sources.
+        theme, glyphs, look: as of `BaseApp`.
+        keep: as of `InstrecApp`.
 
     Attributes:
-        sources: as they stand now, by name.
-        opened: the one that is looked at alone, None while all are listed.
+        sources: their current states, by name.
+        opened: the one whose screen is open, None in the list.
     """
 
-    CSS_PATH: ClassVar[list[str | PurePath]] = [*Onlooker.CSS_PATH, Path(__file__).with_name("watch.tcss")]
+    CSS_PATH: ClassVar[list[str | PurePath]] = [*BaseApp.CSS_PATH, Path(__file__).with_name("watch.tcss")]
 
     def __init__(
         self,
@@ -81,53 +79,46 @@ class WatchApp(Onlooker):
         theme: str | None = None,
         glyphs: Glyphs | None = None,
         look: Callable[[], list[InputDevice]] = list_input_devices,
+        keep: Keep | None = None,
     ) -> None:
         super().__init__(theme, glyphs, look=look)
+        self.keep = keep
         self.hub = hub
-        self.sources = {name: Source(name) for name in hub.channels}
+        self.sources = {name: WatchedSource(name) for name in hub.workers}
         self.listing = Listing(self.sources, hub.engine_name, self.glyphs)
         self.opened: str | None = None
         self.views: dict[str, View] = {}  # how each was last looked at
         self.thresholds: dict[str, dict[str, float]] = {}  # of each, when it was first looked at
-        self.waiting: deque[tuple[str, Said]] = deque()
-        self.told = False  # that something waits
+        self.waiting: deque[tuple[str, HubEvent]] = deque()
+        self.notified = False  # the screen knows that something waits
 
     def get_default_screen(self) -> Screen[None]:
         return self.listing
 
-    def on_mount(self) -> None:
-        self.listen()
-
-    def on_unmount(self) -> None:
+    def stop_listening(self) -> None:
         self.hub.close()
 
-    @work(thread=True, exit_on_error=False)
     def listen(self) -> None:
-        """Hand on what the sources say; runs in a thread of its own and touches no widget."""
-        error: Exception | None = None
-        try:
-            for said in self.hub:
-                self.waiting.append(said)
-                if not self.told:
-                    self.told = True
-                    if not self.post_message(Came()):
-                        return
-        except Exception as trouble:
-            error = trouble
-        self.post_message(StreamEnded(error))
+        for said in self.hub:
+            self.waiting.append(said)
+            if not self.notified and self.is_running:
+                self.notified = True
+                self.tell(UpdatesReady())
+            elif not self.is_running:
+                self.waiting.clear()
 
-    def on_came(self) -> None:
+    def on_updates_ready(self) -> None:
         self.draw_soon()
 
-    def hear_all(self) -> None:
-        """Note what has been said since the last frame: to be woken for each word of sixty sources would be dear."""
-        self.told = False  # before looking: what comes meanwhile is told of again
+    def show_waiting(self) -> None:
+        """Process the events since the last frame together: one wake-up per event of sixty sources would be slow."""
+        self.notified = False  # before looking: what arrives meanwhile is notified again
         while self.waiting:
-            self.hear(*self.waiting.popleft())
+            self.show_event(*self.waiting.popleft())
 
-    def hear(self, name: str, said: Said) -> None:
-        """Note what a source says."""
-        source, stream, now = self.sources[name], self.hub.channels[name].journal, time.monotonic()
+    def show_event(self, name: str, said: HubEvent) -> None:
+        """Process one event of a source."""
+        source, stream, now = self.sources[name], self.hub.workers[name].session, time.monotonic()
         if not isinstance(said, Update):
             self.sources[name] = source.over(said)
             if name == self.opened:
@@ -135,7 +126,7 @@ class WatchApp(Onlooker):
                 if self.sources[name].failed:
                     self.post_message(Noticed(str(said)))
             return
-        assert stream is not None  # else it could not have said anything
+        assert stream is not None  # it is open, or it could not give updates
         if name == self.opened:
             since, self.heard = self.since, now
             self.picture = self.picture.with_info(stream.info).after(said, since)
@@ -146,7 +137,7 @@ class WatchApp(Onlooker):
             self.post_message(Noticed(f"{name}: {words}"))
 
     async def on_listing_opened(self, message: Listing.Opened) -> None:
-        """Look at one source alone."""
+        """Open one source."""
         source = self.sources[message.name]
         if self.opened is not None:
             return
@@ -156,9 +147,9 @@ class WatchApp(Onlooker):
         picture = replace(source.picture, ended=source.end is not None)
         self.opened, self.heard = source.name, source.came
         view = replace(self.views.get(source.name, View()), frozen=False)
-        self.turn_to(source.stream, picture, view, Board(picture, self.glyphs, source.name))
+        self.turn_to(source.stream, picture, view, StreamView(picture, self.glyphs, source.name))
         self.first_thresholds = self.thresholds.setdefault(source.name, self.first_thresholds)
-        await self.push_screen(Alone(self.board))
+        await self.push_screen(SourceScreen(self.stream_view))
         self.draw()
 
     async def action_to_list(self) -> None:
@@ -172,26 +163,31 @@ class WatchApp(Onlooker):
         self.draw()
 
     async def action_back(self) -> None:
-        """Let go of the row, the network or the words; where there are none, back to the list."""
+        """Deselect the row, end the solo or the filter; if there is none, go back to the list."""
         if self.view.selected or self.view.solo or self.view.words:
             self.action_select()
         else:
             await self.action_to_list()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether a key does anything: most of a stream's need one that is open."""
+        """Whether a key is active: most need an open source."""
         return self.opened is not None or action not in _OF_A_SOURCE
 
     @property
     def over(self) -> bool:
-        """Whether the source that is looked at has ended, and can be neither sought in nor recorded any more."""
+        """Whether the open source has ended and can be neither sought in nor recorded."""
         over = self.opened is not None and self.sources[self.opened].end is not None
         if over:
-            self.post_message(Noticed("its sound is over"))
+            self.post_message(Noticed("this source has ended"))
         return over
 
-    def allowed(self, what: str) -> bool:
-        return not self.over and super().allowed(what)
+    @property
+    def playable(self) -> bool:
+        return self.opened is None or self.sources[self.opened].end is None
+
+    @property
+    def heard_now(self) -> bool:
+        return not self.over
 
     @property
     def transport(self) -> Transport | None:
@@ -202,8 +198,8 @@ class WatchApp(Onlooker):
             yield from super().commands()
             yield SystemCommand("List", "Back to the list of sources", self.action_to_list)
             return
-        yield SystemCommand("Freeze or resume", "Hold the list; listening goes on", self.listing.action_freeze)
-        yield SystemCommand("Sort", "As named, trouble first, the loudest first", self.listing.action_sort)
+        yield SystemCommand("Freeze or resume", "Freeze the list; listening continues", self.listing.action_freeze)
+        yield SystemCommand("Sort", "As named, problems first, the loudest first", self.listing.action_sort)
         yield SystemCommand("Filter the sources", "Show some sources only", self.listing.action_filter)
 
     @property
@@ -217,7 +213,7 @@ class WatchApp(Onlooker):
             super().look_late()
 
     def draw(self) -> None:
-        self.hear_all()
+        self.show_waiting()
         if self.opened is not None:
             super().draw()
             return
@@ -233,10 +229,11 @@ def run(
     theme: str | None = None,
     noise: Path | None = None,
     look: Callable[[], list[InputDevice]] = list_input_devices,
+    keep: Keep | None = None,
 ) -> int:
     """Show a hub's sources on the terminal until the user quits; closes it, and restores the terminal.
 
-    The arguments are those of `WatchApp`; `noise`: a file for what libraries write to stderr meanwhile.
+    The arguments are those of `WatchApp`; `noise`: a file for what libraries write to stderr.
     Returns 0, 130 after Ctrl-C, 128 plus a signal's number.
 
     Raises:
@@ -244,4 +241,4 @@ def run(
         InternalError: a defect of the screen.
         Exception: whatever iterating the hub raised.
     """
-    return until_quit(WatchApp(hub, theme, look=look), noise)
+    return until_quit(WatchApp(hub, theme, look=look, keep=keep), noise)

@@ -1,6 +1,7 @@
-"""One source among many as it stands now. Immutable, as the picture of it is."""
+"""The state of one source among many at one moment; immutable."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -8,27 +9,27 @@ from typing import Protocol
 import numpy as np
 
 from instrec_live.models.errors import InstrecError
-from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.health import FLOOR_DB, reason
+from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.outputs import Summary
-from instrec_live.realtime.tui.bar import Run, clock
-from instrec_live.realtime.tui.lateness import overdue
+from instrec_live.realtime.stream.activity import Decision
+from instrec_live.realtime.stream.health import FLOOR_DB, reason
+from instrec_live.realtime.stream.update import State, Update
+from instrec_live.realtime.tui.drawing import Run, clock
 from instrec_live.realtime.tui.messages import Updates
-from instrec_live.realtime.tui.picture import BANDS, Picture
-from instrec_live.realtime.update import State, Update
+from instrec_live.realtime.tui.state import BANDS, ScreenState, overdue, split_words
 
-Said = Update | Summary | BaseException
+HubEvent = Update | Summary | BaseException
 
 
-class Channel(Protocol):
+class SourceHandle(Protocol):
     """What the screen needs of a hub's source: the stream, once it is open."""
 
     @property
-    def journal(self) -> Updates | None: ...
+    def session(self) -> Updates | None: ...
 
 
 class Health(Enum):
-    """How a source is doing; the value is what the screen says of several. Trouble comes first."""
+    """The health of a source; the value is the word for several. Problems come first."""
 
     FAILED = "failed"
     LOST = "lost"
@@ -39,25 +40,26 @@ class Health(Enum):
 
 
 WORST_FIRST = tuple(Health)
+
 SHOWN = (Health.WELL, Health.LATE, Health.LOST, Health.FAILED, Health.OPENING, Health.ENDED)  # as they are counted up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """A source, what was heard of it, and how it stands.
+class WatchedSource:
+    """A source, its screen state and its health.
 
     Attributes:
         name: in the hub.
         stream: None until it is open.
-        picture: None until something was heard.
+        picture: None until the first update.
         came: when the newest update came, s of the monotonic clock.
-        end: what it came to, in one line; None while it goes on.
+        end: its outcome in one line; None while it runs.
         failed: it ended with an error.
     """
 
     name: str
     stream: Updates | None = None
-    picture: Picture | None = None
+    picture: ScreenState | None = None
     came: float = math.inf
     end: str | None = None
     failed: bool = False
@@ -67,35 +69,35 @@ class Source:
         """The newest."""
         return None if self.picture is None else self.picture.update
 
-    def after(self, update: Update, stream: Updates, now: float) -> "Source":
-        """With another update; its log-mel is left out, for sixty sources' would be heavy to keep."""
-        heard = Picture(stream.info) if self.picture is None else self.picture.with_info(stream.info)
+    def after(self, update: Update, stream: Updates, now: float) -> "WatchedSource":
+        """With another update, without its log-mel: that of sixty sources would take much memory."""
+        heard = ScreenState(stream.info) if self.picture is None else self.picture.with_info(stream.info)
         return self.with_picture(heard.after(replace(update, mel=None)), stream, now)
 
-    def with_picture(self, picture: Picture, stream: Updates, now: float) -> "Source":
+    def with_picture(self, picture: ScreenState, stream: Updates, now: float) -> "WatchedSource":
         """With another picture, whose update came `now`."""
         return replace(self, picture=picture, stream=stream, came=now)
 
-    def closed(self, picture: Picture) -> "Source":
-        """With the picture that was looked at, less its log-mel."""
+    def closed(self, picture: ScreenState) -> "WatchedSource":
+        """With the state of the closed screen, without its log-mel."""
         return replace(self, picture=replace(picture, mel=np.empty((0, BANDS), np.float32)))
 
-    def over(self, said: Summary | BaseException) -> "Source":
-        """Once it has said its last word."""
+    def over(self, said: Summary | BaseException) -> "WatchedSource":
+        """After its last event."""
         if isinstance(said, Summary):
             return replace(self, end=f"until {clock(said.time)}: {said.in_words}")
         words = said.message if isinstance(said, InstrecError) else str(said) or type(said).__name__
         return replace(self, end=words, failed=True)
 
     def late(self, now: float) -> float:
-        """For how many seconds an update has been overdue; 0 for not."""
+        """By how many seconds an update is overdue; 0 if it is not."""
         if self.stream is None or self.end is not None or self.paused:
             return 0.0
         return overdue(self.update, now - self.came, self.stream.info.hop)
 
     @property
     def paused(self) -> bool:
-        """Whether it is a file that stands still."""
+        """Whether it is a paused file."""
         transport = None if self.stream is None or self.end is not None else self.stream.transport
         return transport is not None and transport.paused
 
@@ -138,12 +140,12 @@ class Source:
         return ("state-warn", f"{word} GAP") if update.gap else (part, word)
 
     def why(self, late: float = 0.0) -> str:
-        """What takes the place of instruments: why there are none to be shown; "" where there may be."""
+        """Why no instruments are shown; "" where they may be."""
         update = self.update
         if self.end is not None:
             return self.end
         if update is None:
-            return "nothing has come yet"
+            return "no sound yet"
         if late:
             return f"nothing new for {late:.0f} s: is the machine very busy?"
         return reason(update) if update.no_signal or update.state is State.DEVICE_LOST else ""
@@ -162,10 +164,59 @@ class Source:
         return FLOOR_DB if update is None or self.end is not None else update.level_db
 
     @property
-    def sounding(self) -> tuple[tuple[str, float], ...]:
-        """The instruments that sound now and how sure that is, the surest first."""
-        update = self.update
-        if update is None or self.end is not None:
+    def sounding(self) -> tuple[tuple[str, Decision], ...]:
+        """What sounds, on or held, the surest first."""
+        if self.picture is None or self.picture.update is None or self.end is not None:
             return ()
-        found = [(DISPLAY_NAMES[name], float(update.probabilities[INSTRUMENTS.index(name)])) for name in update.active]
-        return tuple(sorted(found, key=lambda each: -each[1]))
+        found = [(DISPLAY_NAMES[name], self.picture.decision(name)) for name in self.picture.sounding()]
+        return tuple(sorted(found, key=lambda each: -each[1].probability))
+
+
+STEP_DB = 6.0  # sources closer in loudness keep their order, so that rows do not jump
+
+
+class Order(Enum):
+    """The order of the sources."""
+
+    FIXED = "fixed"  # as they were named
+    TROUBLE = "trouble"  # problems first
+    LOUDNESS = "loudness"  # the loudest first
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    """What is chosen.
+
+    Attributes:
+        order: of the sources.
+        selected: the source that enter opens.
+        words: only sources whose name holds one of these words are shown; "" shows all.
+        frozen: the list is held.
+    """
+
+    order: Order = Order.FIXED
+    selected: str | None = None
+    words: str = ""
+    frozen: bool = False
+
+    def admitted(self, names: Iterable[str]) -> list[str]:
+        """The names that are shown; words that match none show all."""
+        words, names = split_words(self.words), list(names)
+        return [name for name in names if any(word in name.casefold() for word in words)] or names
+
+    def finds_nothing(self, names: Iterable[str]) -> bool:
+        """Whether there are words, and they match no name."""
+        words = split_words(self.words)
+        return bool(words) and not any(word in name.casefold() for name in names for word in words)
+
+    def arranged(self, sources: Mapping[str, WatchedSource], previous: Iterable[str], now: float) -> list[str]:
+        """The names shown, from the top row down; `previous`: as they stood before."""
+        match self.order:
+            case Order.TROUBLE:
+                rank = {name: WORST_FIRST.index(each.health(each.late(now))) for name, each in sources.items()}
+                names = sorted(sources, key=lambda name: rank[name])
+            case Order.LOUDNESS:
+                names = sorted(previous, key=lambda name: -round(sources[name].level_db / STEP_DB))
+            case _:
+                names = list(sources)
+        return self.admitted(names)

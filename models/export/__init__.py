@@ -1,0 +1,1 @@
+"""From torch networks and public checkpoints to ONNX files and bundles."""

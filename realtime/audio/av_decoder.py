@@ -1,0 +1,267 @@
+"""Sound decoded by FFmpeg's libraries, through PyAV: the only file that knows them."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instrec_live.models.arrays import FloatArray
+from instrec_live.realtime.audio.decoders import BreaksOff, Chunk, DecodeError
+from instrec_live.realtime.errors import UsageError, printable
+
+# Formats with true times after a seek, and those whose length is only guessed.
+_EXACT = frozenset(("mov", "matroska", "asf", "flac", "ogg", "wav", "aiff", "caf", "wv", "tta"))
+_GUESSED = frozenset(("aac", "mpegts", "mp3", "mpeg", "amr", "ac3", "eac3", "dts", "rm", "hls", "ogg", "voc"))
+_NEAR = 60.0  # s that are decoded and passed over rather than sought in
+_PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before
+_TOLERATED = 0.5  # s that may be missing at the end: frames are longer than nothing
+_BAD_PACKETS = 50  # consecutive ones, after which the rest is given up
+STALL_S = 10.0  # s without an answer, of an address
+
+
+def _library() -> Any:
+    """The module, loaded when first needed: that takes longer than all of --help.
+
+    Raises:
+        DecodeError: it is missing.
+    """
+    try:
+        import av
+        import av.logging
+    except ImportError as error:
+        raise DecodeError(f"PyAV, which reads this kind of file, cannot be loaded: {printable(str(error))}") from error
+    av.logging.set_level(None)  # stderr is ours
+    return av
+
+
+class AvDecoder:
+    """One sound of a container, or of an address that FFmpeg reads itself. See `Decoder`.
+
+    Args:
+        file: makes a binary file, at the beginning of the sound; or an address.
+        av_format: FFmpeg's name of the container; None: let it guess.
+        track: which of several sounds, from 1; None: the one FFmpeg thinks best.
+        seekable: whether `file` can be called again, and FFmpeg may seek in what it makes.
+        frames: that there are, where the caller knows better than the container; None where it does not.
+        framed: it is a row of frames, of which the container's own length is a guess.
+        options: of FFmpeg's own reading of an address.
+        claimed: seconds by the sound's own header, if FFmpeg does not report them.
+        at_end: returns what is wrong where the sound ends, or None; None: not known.
+
+    Attributes:
+        tracks: sounds in the container.
+        damaged: packets that could not be decoded and were left out.
+
+    Raises:
+        DecodeError: there is no sound in it, or it cannot be decoded.
+        UsageError: it has not that many tracks.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        av_format: str | None,
+        track: int | None = None,
+        seekable: bool = False,
+        frames: int | None = None,
+        framed: bool = False,
+        at_end: Callable[[float], Exception | None] | None = None,
+        options: dict[str, str] | None = None,
+        claimed: float | None = None,
+    ) -> None:
+        self._av = _library()
+        self._file, self._format, self._track, self._seekable = file, av_format, track, seekable
+        self._framed, self._at_end, self._options = framed, at_end, options
+        self.tracks = self.damaged = 0
+        self._open()
+        first = self._first
+        if first is None:
+            self.close()
+            raise DecodeError("there is no sound in it that can be decoded")
+        self.rate, self.channels = first.rate, first.samples.shape[1]
+        self._claimed = None if framed else claimed or self._claimed_seconds()
+        self.frames = frames
+        if frames is None and self._claimed is not None:
+            self.frames = round(self._claimed * self.rate)
+        self._limit = self.frames if self._trims() else None
+
+    def _open(self) -> None:
+        av = self._av
+        address = isinstance(self._file, str)
+        try:
+            self._container = av.open(
+                self._file if isinstance(self._file, str) else self._file(),
+                format=self._format,
+                metadata_errors="replace",
+                options=self._options or {},
+                timeout=(STALL_S, STALL_S) if address else None,
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise DecodeError(_reason(error)) from error
+        try:
+            self._stream = self._chosen()
+            if self._stream.codec_context is None:
+                raise DecodeError("no decoder for its codec is installed")
+            self._stream.codec_context.thread_count = 1
+            self._chunks = self._decoded()
+            self._at = 0
+            self._fault: str | None = None
+            self._first: Chunk | None = next(self._chunks, None)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _chosen(self) -> Any:
+        sounds = self._container.streams.audio
+        self.tracks = len(sounds)
+        if not sounds:
+            pictures = len(self._container.streams.video)
+            raise DecodeError("it holds only pictures, no sound" if pictures else "there is no sound in it")
+        if self._track is None:
+            return self._container.streams.best("audio") or sounds[0]
+        if not 1 <= self._track <= len(sounds):
+            raise UsageError(f"there is no track {self._track}: it has {len(sounds)}")
+        return sounds[self._track - 1]
+
+    def _claimed_seconds(self) -> float | None:
+        """The length that the container states; None if it is only an estimate."""
+        name = self._container.format.name.split(",")[0]
+        stream = self._stream
+        if name in _GUESSED:
+            return None
+        if name == "avi":
+            return float(stream.frames * stream.time_base) if stream.frames and stream.time_base else None
+        if name in ("matroska", "asf", "flv"):  # which state when it ends; it may begin after 0
+            tags = stream.metadata.get("DURATION") or stream.metadata.get("DURATION-eng")
+            if tags:
+                end = _clock(tags)
+                return None if end is None else end - self._start_seconds()
+            alone = not self._container.streams.video and self.tracks == 1
+            duration = self._container.duration
+            return duration / self._av.time_base if alone and duration and duration > 0 else None
+        if stream.duration and stream.duration > 0 and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return None
+
+    def _trims(self) -> bool:
+        """Whether the container states the end of the sound to the sample, and the decoder returns more."""
+        exact: bool = self._stream.time_base == Fraction(1, self.rate)
+        return exact and self._container.format.name.startswith("mov")
+
+    def _decoded(self, skip_until: float | None = None) -> Iterator[Chunk]:
+        """Chunks from the container's position; after a seek, those from a second on (of the container's clock)."""
+        av, bad = self._av, 0
+        self._cut = True  # until an error tells otherwise, a packet that cannot be decoded is the last one, not whole
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.InvalidDataError as error:
+                    bad, self.damaged = bad + 1, self.damaged + 1
+                    if bad > _BAD_PACKETS:
+                        raise
+                    self._fault = _reason(error)
+                    continue
+                except EOFError:
+                    return
+                for frame in frames:
+                    bad = 0
+                    self._fault = None
+                    samples = _floats(frame)
+                    if skip_until is not None and frame.time is not None:
+                        skip = round((skip_until - frame.time) * frame.sample_rate)
+                        if skip >= len(samples):
+                            continue
+                        samples = samples[max(0, skip) :]
+                        skip_until = None
+                    if len(samples):
+                        yield Chunk(samples, frame.sample_rate)
+        except EOFError:
+            return
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._fault, self._cut = _reason(error), False
+
+    def read(self, most: int) -> Chunk | None:
+        chunk, self._first = self._first, None
+        chunk = chunk or next(self._chunks, None)
+        if chunk is not None and self._limit is not None and chunk.rate == self.rate:
+            left = self._limit - self._at
+            chunk = Chunk(chunk.samples[:left], chunk.rate) if left > 0 else None
+            if chunk is None:
+                return None
+        if chunk is not None:
+            self._at += round(len(chunk.samples) * self.rate / chunk.rate)
+            return chunk
+        decoded_s = self._at / self.rate
+        if self._claimed is not None and decoded_s < self._claimed - _TOLERATED:
+            raise BreaksOff(self._claimed)
+        if self._at_end is not None and (error := self._at_end(decoded_s)) is not None:
+            raise error
+        if self._fault is not None and not self._framed and self._claimed is None:
+            fault, self._fault = self._fault, None
+            raise BreaksOff(None) if self._cut else DecodeError(fault)
+        return None
+
+    def seek(self, frame: int) -> None:
+        seconds = frame / self.rate
+        exact = self._format in _EXACT and self._seekable
+        if exact and not 0 <= frame - self._at <= _NEAR * self.rate and seconds > _NEAR:
+            start = self._start_seconds()
+            try:
+                self._container.seek(int((start + seconds - _PREROLL) * self._av.time_base))
+                self._chunks, self._first, self._at = self._decoded(start + seconds), None, frame
+                return
+            except (self._av.FFmpegError, OSError):
+                self._again()
+        if frame < self._at:
+            self._again()
+        while self._at < frame and (chunk := self.read(frame - self._at)) is not None:
+            over = self._at - frame
+            if over > 0:
+                kept = round(over * chunk.rate / self.rate)
+                self._first, self._at = Chunk(chunk.samples[-kept:], chunk.rate), frame
+
+    def _start_seconds(self) -> float:
+        start = self._stream.start_time
+        return float(start * self._stream.time_base) if start else 0.0
+
+    def _again(self) -> None:
+        self._container.close()
+        self._open()
+
+    def close(self) -> None:
+        self._container.close()
+
+    @property
+    def title(self) -> str | None:
+        """The title that the container states."""
+        tags = {key.lower(): value for key, value in self._container.metadata.items()}
+        return tags.get("streamtitle") or tags.get("title")
+
+
+def _floats(frame: Any) -> FloatArray:
+    """A decoded frame as float32 [m, channels] in ±1."""
+    array: NDArray[Any] = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    array = array.T if frame.format.is_planar else array.reshape(-1, channels)
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, np.float32)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128) / np.float32(128)
+    return np.ascontiguousarray(array, np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+
+
+def _clock(text: str) -> float | None:
+    """ "00:00:12.008000000" -> 12.008."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return printable(text).rstrip(".")

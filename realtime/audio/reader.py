@@ -1,0 +1,652 @@
+"""The one reader: all sound of a file or pipe, whatever it is, one sound after another, at the first one's rate.
+
+A file's sounds are found before any is read, so that its length is known; a pipe's one after the other.
+"""
+
+import logging
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from instrec_live.models.arrays import FloatArray
+from instrec_live.realtime.audio.byte_input import ByteInput, FileInput, SeekableSegmentFile, SegmentFile, SplitFile
+from instrec_live.realtime.audio.container import AV_FORMATS, PCM_KINDS, READ, foreign, identify, strong_kind
+from instrec_live.realtime.audio.decoders import (
+    BreaksOff,
+    Chunk,
+    DecodeError,
+    Decoder,
+    PcmDecoder,
+    SndfileDecoder,
+    WithoutTail,
+)
+from instrec_live.realtime.audio.framing import (
+    NEXT,
+    Mp3,
+    PageCounter,
+    asf_seconds,
+    flac_samples,
+    id3_size,
+    mpeg_frame,
+    ogg_beginning,
+    walk_mp3,
+    walk_ogg,
+)
+from instrec_live.realtime.audio.pcm import BadHeader, NotPcm, PcmLayout, data_end, read_header
+from instrec_live.realtime.audio.source import why_not
+
+Note = Callable[[str], None]
+
+_CONVERT = f"{READ}; convert others, e.g. ffmpeg -i INPUT output.wav"
+_TOLERATED = 0.1  # s that may be missing at the end of frames: what encoders add before and after is dropped
+_PADDING = 2304  # samples: at a low rate these are longer
+_MOST_SOUNDS = 10_000  # joined in one file
+_BEFORE_INDEX = 1 << 20  # bytes of an MP4 in a pipe within which its index must begin to be read as it comes
+
+log = logging.getLogger(__name__)
+
+
+class NotSound(Exception):  # noqa: N818 - becomes an InputFileError that names the file
+    """There is no sound that is known, in words, and what can be done."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One of the sounds that follow each other in an input.
+
+    Attributes:
+        kind: of its container.
+        open: makes the decoder, at its beginning.
+        frames: how many there are at its own rate, None if unknown.
+        rate: Hz, 0 if unknown before it is opened.
+    """
+
+    kind: str
+    open: Callable[[], Decoder]
+    frames: int | None = None
+    rate: int = 0
+
+
+class Reader:
+    """The sounds of an input as one, at the rate and with the channels of the first.
+
+    Args:
+        sounds: in order; of a pipe found while reading.
+        can_seek: all of them can be opened again.
+        note: called with a sentence if the sound differs from its header and is read all the same.
+
+    Attributes:
+        rate: Hz.
+        channels: how many.
+        kind: of the first container.
+        frames: in all, at `rate`; None if not known.
+        floats: the first sound is floats as they were written, of any scale.
+        position: of the next frame that `read` gives.
+
+    Raises:
+        NotSound, DecodeError: there is none, or the first cannot be decoded.
+    """
+
+    def __init__(self, sounds: Iterator[Sound], can_seek: bool, note: Note) -> None:
+        self._note = note
+        self._list = list(sounds) if can_seek else []
+        self._rest = iter(self._list) if can_seek else sounds
+        self._sound = next(self._rest, None)
+        if self._sound is None:
+            raise NotSound("there is no sound in it")
+        self.kind = self._sound.kind
+        self._decoder = self._sound.open()
+        self.rate, self.channels = self._decoder.rate, self._decoder.channels
+        self._lengths = self._known_lengths() if can_seek else [None]
+        known = [length for length in self._lengths if length is not None]
+        self.floats = isinstance(self._decoder, PcmDecoder) and self._decoder.floats
+        self.frames = sum(known) if len(known) == len(self._lengths) else None
+        self.position = 0
+        self._ready: list[FloatArray] = []
+        self._waiting = 0  # frames in `_ready`
+        self._resampler: Any = None
+        self._resampled = 0  # its input rate
+        self._inside = 0  # frames of the present sound, at its own rate
+        self._before = 0  # frames at which the present sound begins
+        self._closed = False
+
+    def _known_lengths(self) -> list[int | None]:
+        """Of each sound, in frames at the first one's rate."""
+        lengths: list[int | None] = []
+        for at, sound in enumerate(self._list):
+            frames, rate = sound.frames, sound.rate
+            if at == 0 and frames is None:
+                frames, rate = self._decoder.frames, self.rate
+            lengths.append(None if frames is None else round(frames * self.rate / (rate or self.rate)))
+        return lengths
+
+    def read(self, most: int) -> FloatArray:
+        """The next frames, float32 [m, channels], m at most `most`, fewer only where a pipe has no more yet; none at
+        the end.
+
+        Raises:
+            BreaksOff: the sound ends too early. What comes after an error is more of it, or the end.
+            DecodeError: it cannot be decoded any further.
+        """
+        while self._waiting == 0 and self._decode(most):
+            pass
+        out: list[FloatArray] = []
+        left = most
+        while left > 0 and self._ready:
+            block = self._ready.pop(0)
+            if len(block) > left:
+                self._ready.insert(0, block[left:])
+                block = block[:left]
+            out.append(block)
+            left -= len(block)
+        self._waiting -= most - left
+        self.position += most - left
+        return out[0] if len(out) == 1 else np.concatenate(out) if out else np.empty((0, self.channels), np.float32)
+
+    def _decode(self, most: int) -> bool:
+        """Take some more in; whether there may be more."""
+        if self._closed or self._sound is None:
+            return False
+        try:
+            chunk = self._decoder.read(most)
+        except BreaksOff as error:
+            before = self._before / self.rate
+            if not self._finish():
+                return True  # another one follows
+            raise BreaksOff(None if error.claimed is None else before + error.claimed) from None
+        except DecodeError:
+            self._finish()
+            raise
+        if chunk is not None:
+            self._inside += len(chunk.samples)
+            self._take(chunk)
+            return True
+        damaged = getattr(self._decoder, "damaged", 0)
+        if damaged:
+            self._note(f"{damaged:,} of its packets are damaged and left out")
+        return not self._finish()
+
+    def _finish(self) -> bool:
+        """Go to the next sound; whether there is none."""
+        self._flush()
+        self._decoder.close()
+        self._sound = next(self._rest, None)
+        self._before, self._inside = self.position + self._waiting, 0
+        if self._sound is not None:
+            self._decoder = self._sound.open()
+        return self._sound is None
+
+    def _take(self, chunk: Chunk) -> None:
+        samples = with_channels(chunk.samples, self.channels)
+        if chunk.rate != (self._resampled or self.rate):
+            self._flush()
+            if chunk.rate != self.rate:
+                self._resampled = chunk.rate
+                self._resampler = soxr.ResampleStream(chunk.rate, self.rate, self.channels, dtype="float32")
+        if self._resampler is not None:
+            flat = samples[:, 0] if self.channels == 1 else samples
+            samples = np.asarray(self._resampler.resample_chunk(flat), np.float32).reshape(-1, self.channels)
+        self._add(samples)
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            empty = np.empty((0,) if self.channels == 1 else (0, self.channels), np.float32)
+            rest = np.asarray(self._resampler.resample_chunk(empty, last=True), np.float32)
+            self._resampler, self._resampled = None, 0
+            self._add(rest.reshape(-1, self.channels))
+
+    def _add(self, samples: FloatArray) -> None:
+        if len(samples):
+            self._ready.append(samples)
+            self._waiting += len(samples)
+
+    def seek(self, frame: int) -> None:
+        """Go on from another frame of a file.
+
+        Raises:
+            DecodeError: it cannot be read so far.
+        """
+        self._ready, self._waiting = [], 0
+        self._resampler, self._resampled = None, 0
+        begins, index = 0, 0
+        for index, length in enumerate(self._lengths):
+            if index + 1 == len(self._lengths) or length is None or frame < begins + length:
+                break
+            begins += length
+        self._decoder.close()
+        self._rest = iter(self._list[index + 1 :])
+        self._sound = self._list[index]
+        self._decoder = self._sound.open()
+        if self._lengths[index] is None and index + 1 < len(self._lengths):  # its end is not known
+            self._before, self._inside, self.position = begins, 0, begins
+            while self.position < frame and len(self.read(min(frame - self.position, self.rate))):
+                pass
+            return
+        inside = round((frame - begins) * self._decoder.rate / self.rate)
+        self._decoder.seek(inside)
+        self._before, self._inside, self.position = begins, inside, frame
+
+    def close(self) -> None:
+        """Let go of the decoder."""
+        self._closed = True
+        self._decoder.close()
+
+
+def with_channels(samples: FloatArray, channels: int) -> FloatArray:
+    """float32 [m, any] -> [m, channels]: unchanged if the channels match, otherwise their mean on each."""
+    if samples.shape[1] == channels:
+        return samples
+    return np.repeat(samples.mean(axis=1, keepdims=True, dtype=np.float32), channels, axis=1)
+
+
+def is_known(head: bytes) -> bool:
+    """Whether bytes begin a container, or a tag before one."""
+    return strong_kind(head) is not None or head[:3] == b"ID3"
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+
+def open_file(path: Path, track: int | None = None, note: Note = log.warning) -> Reader:
+    """The reader of a regular file.
+
+    Args:
+        path: of it.
+        track: which of several sounds of a film, from 1.
+        note: called with a sentence if the file differs from its header and is read all the same.
+
+    Raises:
+        OSError: it cannot be opened.
+        NotSound, DecodeError, UsageError: there is no sound in it that can be read, or it has no such track.
+    """
+    source = FileInput(path)
+    try:
+        sounds = list(_file_sounds(source, path, track, note))
+        _check(track, sounds[0].kind if sounds else "")
+        return _FileReader(iter(sounds), source, note)
+    except BaseException:
+        source.close()
+        raise
+
+
+class _FileReader(Reader):
+    """A reader that also closes its file."""
+
+    def __init__(self, sounds: Iterator[Sound], source: FileInput, note: Note) -> None:
+        super().__init__(sounds, True, note)
+        self._source = source
+
+    def close(self) -> None:
+        super().close()
+        self._source.close()
+
+
+def _check(track: int | None, kind: str) -> None:
+    from instrec_live.realtime.errors import UsageError
+
+    if track is not None and track > 1 and (kind in PCM_KINDS or kind in NEXT):
+        raise UsageError(f"there is no track {track}: {kind} has 1")
+
+
+def _file_sounds(source: FileInput, path: Path, track: int | None, note: Note) -> Iterator[Sound]:
+    start, count = 0, 0
+    while start is not None and start < source.size:
+        source.seek(start)
+        found = identify(source)
+        if found is None:
+            if count:
+                note(f"{source.size - start:,} bytes at its end are not sound in a known format; they are skipped")
+                return
+            yield _exotic(source, path)
+            return
+        if (count := count + 1) > _MOST_SOUNDS:
+            note(f"more than {_MOST_SOUNDS:,} sounds are joined in it; the rest is skipped")
+            return
+        begin = start + found.before
+        source.seek(begin)
+        if found.kind in PCM_KINDS:
+            try:
+                layout = read_header(source, found.kind)
+            except BadHeader as error:
+                if count > 1:
+                    note(f"{source.size - start:,} bytes at its end are skipped: {error}")
+                    return
+                raise NotSound(f"is a damaged {found.kind} file: {error}", "is it truncated or overwritten?") from error
+            except NotPcm:
+                yield _compressed(source, found.kind, begin, None, track)
+                return
+            first = source.position
+            stop, start = data_end(source, layout, is_known)  # type: ignore[assignment]
+            _plausible(layout.rate, layout.channels)
+            yield _pcm(source, layout, first, stop, note)
+        elif found.kind in NEXT:
+            with _mapped(source) as data:
+                following = NEXT[found.kind][0](data, begin + _own_bytes(found.kind, data, begin))
+                stop = source.size if following is None else following
+                alone = begin == 0 and stop == source.size and path.suffix.lower() != ".raw"
+                yield _framed(source, path if alone else None, found.kind, data, begin, stop)
+            start = following  # type: ignore[assignment]
+        else:
+            yield _compressed(source, found.kind, begin, None, track, note)
+            return
+
+
+def _mapped(source: FileInput) -> mmap.mmap:
+    return mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _own_bytes(kind: str, data: Any, begin: int) -> int:
+    """Bytes from the beginning of a sound that cannot be the beginning of the next one."""
+    if kind == "Ogg":
+        return ogg_beginning(data, begin)
+    if kind == "MP3":
+        tag = id3_size(data, begin)
+        frame = mpeg_frame(data, begin + tag)
+        return tag + (frame.size if frame else 4)
+    return 4
+
+
+def _plausible(rate: int, channels: int) -> None:
+    if fault := why_not(rate, channels):
+        raise NotSound(f"claims {fault}", "is the file damaged?")
+
+
+def _pcm(source: FileInput, layout: PcmLayout, first: int, stop: int, note: Note) -> Sound:
+    def opened(note: Note = lambda _: None) -> Decoder:
+        source.seek(first)
+        return PcmDecoder(source, layout, is_known, note, stop)
+
+    opened(note)
+    return Sound(layout.kind, opened, (stop - first) // layout.frame_bytes, layout.rate)
+
+
+def _framed(source: FileInput, path: Path | None, kind: str, data: mmap.mmap, begin: int, stop: int) -> Sound:
+    """MP3, FLAC or Ogg. An Ogg that is a whole file libsndfile reads, which is there sooner; of an MP3 it guesses the
+    length and speaks on stderr, of a cut FLAC it loses the last blocks."""
+    if kind == "MP3":
+        told = walk_mp3(data, begin, stop)
+        if not told.frames:
+            raise NotSound("is an MP3 without one complete frame of sound")
+        row = _mp3_row(told)
+        frames = told.frames * told.samples - told.delay if told.steady else None
+        if frames is not None and frames == row.whole:
+            frames -= row.tail
+    elif kind == "FLAC":
+        row = _flac_row(data[begin : begin + 42])
+        frames = row.frames
+    else:
+        pages = walk_ogg(data, begin, stop)
+        if path is not None and pages.plain:
+            # As bytes, where names are bytes: soundfile would fail to encode one that is not UTF-8.
+            name: Any = path if os.name == "nt" else os.fsencode(path)
+            return Sound(kind, lambda: SndfileDecoder(name, stop - begin))
+        row, frames = Row(rate=pages.rate, cut=lambda: bool(pages.missing)), pages.frames or None
+    seekable = kind != "MP3"  # in which FFmpeg would guess, and trim by a Xing frame that may be wrong
+    segment = SeekableSegmentFile if seekable else SegmentFile
+    return Sound(kind, lambda: row.opened(lambda: segment(source, begin, stop), kind, True, frames), frames, row.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is claimed of a row of frames or pages.
+
+    Attributes:
+        rate: Hz, 0 if unknown.
+        frames: that the header claims; None if it does not.
+        claimed: seconds that there should be; None if not known.
+        tail: frames after the sound that are dropped, if there are `whole` frames.
+        whole: see `tail`.
+        cut: whether, at the end, the last one is not whole.
+    """
+
+    rate: int = 0
+    frames: int | None = None
+    claimed: float | None = None
+    tail: int = 0
+    whole: int = 0
+    cut: Callable[[], bool] = lambda: False
+
+    def opened(self, file: Callable[[], Any], kind: str, seekable: bool, frames: int | None) -> Decoder:
+        """FFmpeg's decoder of it."""
+        from instrec_live.realtime.audio.av_decoder import AvDecoder
+
+        decoder = AvDecoder(file, AV_FORMATS[kind], None, seekable, frames, framed=True, at_end=self._at_end)
+        return WithoutTail(decoder, self.tail, self.whole) if self.tail else decoder
+
+    def _at_end(self, decoded_s: float) -> Exception | None:
+        tolerated = max(_TOLERATED, _PADDING / self.rate) if self.rate else _TOLERATED
+        if self.claimed is not None and decoded_s < self.claimed - tolerated:
+            return BreaksOff(self.claimed)
+        return BreaksOff(None) if self.cut() else None
+
+
+def _mp3_row(told: Mp3) -> Row:
+    if told.claimed is None or not told.rate:
+        return Row(told.rate)
+    samples = told.claimed * told.samples
+    return Row(told.rate, None, samples / told.rate, told.padding, samples - told.delay)
+
+
+def _flac_row(head: bytes) -> Row:
+    rate, frames = flac_samples(head) or (0, 0)
+    return Row(rate, frames or None, frames / rate if frames and rate else None)
+
+
+def _compressed(
+    source: FileInput, kind: str, begin: int, stop: int | None, track: int | None, note: Note | None = None
+) -> Sound:
+    from instrec_live.realtime.audio.av_decoder import AvDecoder
+
+    claimed = asf_seconds(SeekableSegmentFile(source, begin, stop).read(_ASF_HEAD)) if kind == "ASF" else None
+
+    def opened(note: Note | None = None) -> Decoder:
+        file = lambda: SeekableSegmentFile(source, begin, stop)  # noqa: E731
+        at_end = _packets_are_whole(kind, lambda: (stop or source.size or begin) - begin)
+        decoder = AvDecoder(file, AV_FORMATS[kind], track, True, claimed=claimed, at_end=at_end)
+        if note is not None:
+            _note_tracks(decoder.tracks, track, note)
+        return decoder
+
+    first = [note]  # told once
+    return Sound(kind, lambda: opened(first.pop() if first else None))
+
+
+def _exotic(source: FileInput, path: Path) -> Sound:
+    """What has no signature that is known here: libsndfile knows some more."""
+    head = source.peek(64)
+    if (what := foreign(head)) is not None:
+        raise NotSound(
+            f"is not a sound file but {what}" if not what.startswith("compressed") else f"is {what}", _CONVERT
+        )
+    if path.suffix.lower() == ".raw":  # which libsndfile goes by
+        raise NotSound("has no header that tells its rate and format", "pipe it in with --stdin --format and --rate")
+    name: Any = path if os.name == "nt" else os.fsencode(path)
+    try:
+        decoder = SndfileDecoder(name, source.size)
+    except DecodeError as error:
+        raise NotSound(f"is not a sound file that can be read: {error}", _CONVERT) from error
+    mp3 = decoder.format == "MP3"
+    decoder.close()
+    if mp3:  # behind junk; libsndfile's decoder of it speaks on stderr
+        return Sound("MP3", lambda: Row().opened(lambda: SegmentFile(source, 0), "MP3", False, None))
+    return Sound("other", lambda: SndfileDecoder(name, source.size))
+
+
+# -- pipes -------------------------------------------------------------------------------------------------------
+
+
+def open_pipe(source: ByteInput, raw: PcmLayout | None, track: int | None = None, note: Note = log.warning) -> Reader:
+    """The reader of a byte stream.
+
+    Args:
+        source: at its first byte.
+        raw: what samples without a header are; None: there are none.
+        track: which of several sounds, from 1.
+        note: as of `open_file`.
+
+    Raises:
+        NotSound, DecodeError, UsageError: as `open_file`.
+    """
+    return Reader(_pipe_sounds(source, raw, track, note), False, note)
+
+
+def _pipe_sounds(source: ByteInput, raw: PcmLayout | None, track: int | None, note: Note) -> Iterator[Sound]:
+    from instrec_live.realtime.audio.container import may_be_strong
+
+    count = 0
+    start = source.peek(4)
+    if not start:
+        raise NotSound("nothing came through the pipe", "did the program before it fail?")
+    if raw is not None and (not may_be_strong(start) or not is_known(source.peek(64))):
+        yield Sound(raw.kind, lambda: PcmDecoder(source, raw, is_known, note))
+        return
+    while source.peek(1):
+        found = identify(source)
+        if found is None:
+            if count:
+                if any(source.peek(64)):
+                    note("what follows its sound is not in a known format; it is skipped")
+                return
+            raise _unknown_in_pipe(source)
+        count += 1
+        source.skip(found.before)
+        if found.kind in PCM_KINDS:
+            yield from _piped_pcm(source, found.kind, track, note, count)
+        elif found.kind in NEXT:
+            yield from _piped_frames(source, found.kind)
+        else:
+            yield _piped(source, found.kind, track, note)
+            return
+
+
+def _piped_pcm(source: ByteInput, kind: str, track: int | None, note: Note, count: int) -> Iterator[Sound]:
+    recorded = _Recorded(source)
+    try:
+        layout = read_header(recorded, kind)
+    except BadHeader as error:
+        if count > 1:
+            note(f"what follows its sound is skipped: {error}")
+            return
+        raise NotSound(f"is a damaged {kind} file: {error}") from error
+    except NotPcm:
+        yield _piped(_Prefixed(recorded.taken, source), kind, track, note)
+        return
+    _plausible(layout.rate, layout.channels)
+    yield Sound(kind, lambda: PcmDecoder(source, layout, is_known, note))
+
+
+def _piped_frames(source: ByteInput, kind: str) -> Iterator[Sound]:
+    finder, reach = NEXT[kind]
+    head, pages = source.peek(4096), PageCounter()
+    if kind == "MP3":
+        head = source.peek(id3_size(head) + 4096)
+        row = _mp3_row(walk_mp3(head, 0, len(head)))
+    else:
+        row = _flac_row(head) if kind == "FLAC" else Row(cut=lambda: pages.cut)
+    file = SplitFile(source, finder, _own_bytes(kind, head, 0), reach, pages if kind == "Ogg" else lambda _: None)
+    yield Sound(kind, lambda: row.opened(lambda: file, kind, False, None))
+    # What the decoder left unread, after an error, is not the beginning of another sound.
+    while file.read():
+        pass
+
+
+def _piped(source: ByteInput, kind: str, track: int | None, note: Note) -> Sound:
+    from instrec_live.realtime.audio.av_decoder import AvDecoder
+
+    def opened() -> Decoder:
+        spooled = kind == "MP4" and _index_at_end(source)
+        claimed = asf_seconds(source.peek(_ASF_HEAD)) if kind == "ASF" else None
+        file = Spool(source) if spooled else SegmentFile(source, source.position)
+        begin = source.position
+        at_end = _packets_are_whole(kind, lambda: source.position - begin)
+        decoder = AvDecoder(lambda: file, AV_FORMATS[kind], track, spooled, claimed=claimed, at_end=at_end)
+        _note_tracks(decoder.tracks, track, note)
+        return decoder
+
+    return Sound(kind, opened)
+
+
+def _packets_are_whole(kind: str, size: Callable[[], int]) -> Callable[[float], Exception | None] | None:
+    """What tells at the end that an MPEG transport stream was cut: all its packets are of one size."""
+    if kind != "MPEG-TS":
+        return None
+    return lambda _: BreaksOff(None) if all(size() % each for each in _TS_PACKETS) else None
+
+
+_TS_PACKETS = (188, 192, 204)  # bytes; of cameras with a time code, of broadcasts with error correction
+_ASF_HEAD = 4096  # bytes in which an ASF file says how long it plays
+
+
+def _index_at_end(source: ByteInput) -> bool:
+    """Whether an MP4's sound comes before what is needed to decode it."""
+    at = 0
+    while len(head := source.peek(at + 16)[at:]) >= 16:
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if name in (b"moov", b"moof"):
+            return False
+        if name == b"mdat" or size < 8 or at + size > _BEFORE_INDEX:
+            return True
+        at += size
+    return True
+
+
+class Spool(SeekableSegmentFile):
+    """All that is left of a pipe, in a temporary file."""
+
+    def __init__(self, source: ByteInput) -> None:
+        self._kept = tempfile.NamedTemporaryFile(prefix="instrec-live-")  # noqa: SIM115 - closed when it is forgotten
+        while data := source.some(1 << 16):
+            self._kept.write(data)
+        self._kept.flush()
+        super().__init__(FileInput(Path(self._kept.name)), 0)
+
+
+def _note_tracks(tracks: int, track: int | None, note: Note) -> None:
+    if track is None and tracks > 1:
+        note(f"it has {tracks} sound tracks; one of them is used (--track)")
+
+
+def _unknown_in_pipe(source: ByteInput) -> NotSound:
+    head = source.peek(64)
+    if (what := foreign(head)) is not None:
+        return NotSound(f"{what} came through the pipe, not sound", "did the program before it fail?")
+    return NotSound(
+        "what came through the pipe does not begin like any known sound file",
+        "raw PCM must be described: --format s16le --rate 44100 --channels 2",
+    )
+
+
+class _Recorded(ByteInput):
+    """An input that keeps what was read from it, for another reader."""
+
+    def __init__(self, source: ByteInput) -> None:
+        super().__init__()
+        self._source, self.taken = source, b""
+
+    def _fetch(self, most: int) -> bytes:
+        data = self._source.some(most)
+        if len(self.taken) < 1 << 24:
+            self.taken += data
+        return data
+
+
+class _Prefixed(ByteInput):
+    """Bytes that were read already, and the rest of their input."""
+
+    def __init__(self, before: bytes, source: ByteInput) -> None:
+        super().__init__()
+        self._ahead, self._source = before, source
+
+    def _fetch(self, most: int) -> bytes:
+        return self._source.some(most)

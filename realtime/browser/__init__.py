@@ -1,1 +1,0 @@
-"""The screen in a browser: a server on which each tab runs this program once."""

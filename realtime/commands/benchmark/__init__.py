@@ -1,0 +1,1 @@
+"""--benchmark: measures every engine and network on this machine, each in its own process."""

@@ -1,1 +1,0 @@
-"""Pictures, reports and labels of an earlier run, from its JSON lines."""

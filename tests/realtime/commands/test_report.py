@@ -1,0 +1,213 @@
+"""instrec-live report: an earlier run comes back as it was, and what is no run is one line."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from fakes import music
+from played import a_head, an_update
+from tiny_bundle import write_tiny
+
+from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.realtime.commands.report import run
+from instrec_live.realtime.outputs import JsonLines, SummaryBuilder
+from instrec_live.realtime.stream.capture import Drift
+
+RUN = [sys.executable, "-m", "instrec_live.realtime"]
+KINDS = ("jsonl", "csv", "txt", "svl.csv", "selections.txt", "vtt", "srt", "TextGrid", "svg", "png", "html")
+UPDATES = (an_update(0.5), an_update(1.0, "piano"), an_update(7.0, "piano", jumped=True), an_update(7.5, "voice"))
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """What the command does to the program's logger is undone for the tests after it."""
+    log = logging.getLogger("instrec_live")
+    before = log.level, log.propagate, log.handlers[:]
+    yield
+    log.level, log.propagate, log.handlers = before
+
+
+def a_run(path: Path, drift: Drift | None = None, **changes: object) -> Path:
+    """A run of four updates, a label and a change."""
+    tally = SummaryBuilder(0.5)
+    with open(path, "w", encoding="utf-8") as file:
+        sink = JsonLines(file, a_head() | changes)
+        for update in UPDATES:
+            sink.write(update)
+            tally.note(update)
+        sink.label(7.5, "<b> & $x")
+        sink.change({"type": "thresholds", "time": 7.5, "thresholds": {"piano": 0.2}})
+        sink.close(tally.summary("stopped", drift))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_run_as_powershell_writes_it(encoding: str, tmp_path: Path) -> None:
+    plain = a_run(tmp_path / "plain.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "run.jsonl").write_bytes(plain.replace("\n", "\r\n").encode(encoding))
+    for name in ("plain", "run"):
+        assert run([str(tmp_path / f"{name}.jsonl"), "-o", str(tmp_path / f"{name}.vtt")]) == 0
+    assert (tmp_path / "run.vtt").read_text() == (tmp_path / "plain.vtt").read_text()
+    (tmp_path / "cut.jsonl").write_bytes((tmp_path / "run.jsonl").read_bytes()[:-101])  # half a letter of UTF-16
+    assert run([str(tmp_path / "cut.jsonl"), "-o", str(tmp_path / "cut.vtt")]) == 0
+
+
+def test_it_comes_out_as_it_would_have_at_once(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "one", "one")
+    soundfile.write(tmp_path / "good.wav", music(6.2), 32_000)
+    outputs = [word for kind in KINDS for word in ("-o", f"live.{kind}")]
+    argv = ["--models", "./one", "--file", "good.wav", "--pace", "max", "--no-ui", "-q", "--threshold", "0.3"]
+    subprocess.run([*RUN, *argv, *outputs], cwd=tmp_path, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    again = [word for kind in KINDS for word in ("-o", f"again.{kind}")]
+    done = subprocess.run(
+        [*RUN, "report", "live.jsonl", *again], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("instrec-live: written: again.jsonl, again.csv")
+    assert (tmp_path / "live.txt").read_text(), "nothing sounded; the test shows nothing"
+    for kind in (*KINDS, "csv.json"):
+        assert (tmp_path / f"again.{kind}").read_bytes() == (tmp_path / f"live.{kind}").read_bytes(), kind
+
+
+def test_without_outputs_it_makes_a_page_and_a_picture(tmp_path: Path) -> None:
+    path = a_run(tmp_path / "concert.jsonl")
+    assert run([str(path), "-q"]) == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"concert.jsonl", "concert.html", "concert.png"}
+    with pytest.raises(UsageError, match="--force"):
+        run([str(path), "-q"])
+    assert run([str(path), "-q", "--force"]) == 0
+
+
+@pytest.mark.parametrize("drift", [None, Drift(0.01, None), Drift(-0.1234, 50.2)])
+def test_labels_jumps_changes_and_drift_come_back(tmp_path: Path, drift: Drift | None) -> None:
+    path = a_run(tmp_path / "a.jsonl", drift)
+    assert run([str(path), "-q", "-o", str(tmp_path / "b.jsonl"), "-o", str(tmp_path / "b.txt")]) == 0
+    assert (tmp_path / "b.jsonl").read_text() == path.read_text()
+    assert (tmp_path / "b.txt").read_text().splitlines() == [
+        "1.000\t1.000\tpiano 0.12", "7.000\t7.500\tpiano 0.12", "7.500\t7.500\t<b> & $x", "7.500\t7.500\tvoice 0.12",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", [1, 300, 2000])
+def test_a_run_that_was_killed_is_read_up_to_there(
+    tmp_path: Path, cut: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = a_run(tmp_path / "a.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4]) + lines[4][: cut if cut < 2000 else -2])
+    assert run([str(path), "-o", str(tmp_path / "b.jsonl")]) == 0
+    said = capsys.readouterr().err
+    assert "a.jsonl ends within line 5: the run was interrupted" in said
+    *updates, summary = map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines())
+    assert len(updates) == 4
+    assert (summary["ended"], summary["updates"], summary["time"]) == ("failed", 3, 7.0)
+
+
+def test_a_run_without_a_summary_needs_no_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = a_run(tmp_path / "a.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]).rstrip("\n"))
+    assert run([str(path), "-q", "-o", str(tmp_path / "b.jsonl")]) == 0
+    assert capsys.readouterr().err == ""
+    assert len((tmp_path / "b.jsonl").read_text().splitlines()) == 5
+
+
+NO_RUNS = {
+    "empty": b"",
+    "text": b"this is no run\n",
+    "binary": bytes(range(256)) * 9000,
+    "other": b'{"type": "header", "program": "something-else"}\n',
+    "list": b"[1, 2]\n",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", NO_RUNS.values(), ids=NO_RUNS)
+def test_what_is_no_run_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(InputFileError, match="is not a run of instrec-live") as caught:
+        run([str(tmp_path / "a.jsonl"), "-q"])
+    assert caught.value.exit_code == 4
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"type": "update", "time": 1.0', '"type": "update", "time": NaN', "line 3"),
+        ('"time": 1.0, "probabilities"', '"time": 1.0, "possibilities"', "line 3"),
+        ('"active": ["piano"]', '"active": ["pinao"]', "line 3"),
+        ('"type": "label"', '"type": "label}', "line 6: it is not JSON"),
+        ('"piano": 0.1235', '"piano": 2', "line 2"),
+    ],
+)
+def test_a_damaged_line_is_named_and_what_came_before_is_kept(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = a_run(tmp_path / "a.jsonl")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputFileError, match=f"a.jsonl, {words}"):
+        run([str(path), "-q", "-o", str(tmp_path / "b.jsonl")])
+    number = int(words.split()[1].strip(":"))
+    kept = (tmp_path / "b.jsonl").read_text().splitlines()
+    assert kept[: number - 1] == text.splitlines()[: number - 1]
+    assert json.loads(kept[-1])["type"] == "summary"
+
+
+def test_two_runs_in_one_file(tmp_path: Path) -> None:
+    path = a_run(tmp_path / "a.jsonl")
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(InputFileError, match=r"line 9: .*a second run starts here"):
+        run([str(path), "-q"])
+
+
+def test_other_instruments_and_a_damaged_header(tmp_path: Path) -> None:
+    for names in (["<b>"], ["Kazoo"], ["kazoo", "kazoo"], ["voice", "piano"], [], "piano", [1]):
+        with pytest.raises(InputFileError, match="instruments that this version does not know"):
+            run([str(a_run(tmp_path / "a.jsonl", instruments=names)), "-q"])
+    with pytest.raises(InputFileError, match="not as instrec-live writes it"):  # a learned one that its lines lack
+        run([str(a_run(tmp_path / "a.jsonl", instruments=["kazoo"])), "-q"])
+    with pytest.raises(InputFileError, match="header is damaged"):
+        run([str(a_run(tmp_path / "a.jsonl", hop="often")), "-q"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (["nowhere.jsonl"], 4, "nowhere.jsonl: No such file"),
+        (["."], 4, ".: Is a directory"),
+        (["a.jsonl", "-o", "b.pdf"], 2, "end it in .jsonl, .csv"),
+        (["a.jsonl", "-o", "a.jsonl"], 2, "read and written"),
+        (["a.jsonl", "-o", "b.png", "-o", "./b.png"], 2, "same name"),
+        (["a.jsonl", "-o", "no/b.png"], 2, "no folder"),
+        ([], 2, "FILE.jsonl"),
+        (["a.jsonl", "--fast"], 2, "--fast"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_code(tmp_path: Path, argv: list[str], code: int, words: str) -> None:
+    a_run(tmp_path / "a.jsonl")
+    done = subprocess.run(
+        [*RUN, "report", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("instrec-live: error: ")
+    assert words in line
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_full_disk_costs_one_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    path = a_run(tmp_path / "a.jsonl")
+    (tmp_path / "full.html").symlink_to("/dev/full")
+    outputs = ["-o", str(tmp_path / "full.html"), "-o", str(tmp_path / "b.vtt")]
+    assert run([str(path), "--force", *outputs]) == 1
+    assert "full.html (No space left" in capsys.readouterr().err
+    assert "piano" in (tmp_path / "b.vtt").read_text()

@@ -1,0 +1,123 @@
+"""Dialogs are answered once, whatever keys come; and what is listened to outlives a screen that fails."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+import pytest
+from fake_stream import FakeStream, info, update
+from fuzz_keys import SCREENS, devices, press
+from textual import events
+
+from instrec_live.models.errors import InternalError
+from instrec_live.realtime.tui.app import InstrecApp
+from instrec_live.realtime.tui.base_app import until_quit
+
+
+def keys(app: InstrecApp, *names: str) -> None:
+    """As they come in one write: all before the first has been dealt with."""
+    for name in names:
+        character = "\r" if name == "enter" else name if len(name) == 1 else None
+        app.post_message(events.Key(name, character))
+
+
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    @wraps(test)
+    def run() -> None:
+        asyncio.run(test())
+
+    return run
+
+
+def started(**facts: object) -> tuple[InstrecApp, FakeStream]:
+    stream = FakeStream([update(1)], info(**facts), hold=True)
+    return InstrecApp(stream, look=devices), stream
+
+
+@in_loop
+async def test_two_enters_on_the_commands_do_one_thing() -> None:
+    app, stream = started()
+    recorded: list[bool] = []
+    app.action_record = lambda: recorded.append(True)  # type: ignore[method-assign]
+    async with app.run_test() as pilot:
+        await pilot.press("ctrl+p", *"record or")
+        await pilot.pause(0.5)
+        keys(app, "enter", "enter", "enter", "enter")
+        await pilot.pause(0.3)
+        assert (len(app.screen_stack), recorded) == (1, [True])
+        assert not stream.closed.is_set()
+
+
+@in_loop
+async def test_two_enters_on_a_label_write_one() -> None:
+    app, stream = started()
+    async with app.run_test() as pilot:
+        await pilot.press("l", "a")
+        keys(app, "enter", "enter")
+        await pilot.pause()
+        assert [text for _, text in stream.labels] == ["a"]
+
+
+@in_loop
+async def test_two_enters_on_the_microphones_choose_one() -> None:
+    app, _ = started()
+    chosen: list[object] = []
+    app.on_device = chosen.append  # type: ignore[method-assign, assignment]
+    async with app.run_test() as pilot:
+        await pilot.press("d")
+        await pilot.pause(0.3)
+        keys(app, "enter", "enter", "enter")
+        await pilot.pause()
+        assert [device.name for device in chosen] == ["Mic 0"]
+        assert len(app.screen_stack) == 1
+
+
+@in_loop
+async def test_two_keys_close_the_help_and_nothing_else() -> None:
+    app, _ = started()
+    async with app.run_test() as pilot:
+        await pilot.press("question_mark")
+        keys(app, "enter", "enter", "escape")
+        await pilot.pause()
+        assert (len(app.screen_stack), app.is_running) == (1, True)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_keys(screen: str, seed: int) -> None:
+    """`benchmarks/fuzz_keys.py` tries many more."""
+    assert asyncio.run(press(SCREENS[screen], seed + random.Random(screen).randrange(1000), 40)) is None
+
+
+def test_a_screen_that_fails_does_not_end_the_listening(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[float] = []
+
+    class Counted(FakeStream):
+        def __iter__(self):
+            for each in super().__iter__():
+                heard.append(each.time)
+                yield each
+
+    class Failing(InstrecApp):
+        def run(self, *args: object, **kwargs: object) -> None:
+            async def fail() -> None:
+                async with self.run_test():
+                    failed.wait(120)
+                    raise RuntimeError("broken")
+
+            with pytest.raises(RuntimeError):
+                asyncio.run(fail())
+            self._exception = RuntimeError("broken")
+
+    failed = threading.Event()
+    stream = Counted([update(number) for number in range(1, 6)], beat=0.05)
+    app = Failing(stream)
+    app.tell = lambda message: failed.set()  # type: ignore[method-assign]
+    app.stop_listening = lambda: None  # type: ignore[method-assign] - it fails before it unmounts
+    with pytest.raises(InternalError, match="the screen failed: RuntimeError: broken"):
+        until_quit(app)
+    assert len(heard) == 5
+    assert "still listening, without it" in capsys.readouterr().err

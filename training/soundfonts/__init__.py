@@ -1,1 +1,0 @@
-"""Playing written for each instrument, and rendered through General MIDI soundfonts."""

@@ -1,0 +1,1 @@
+"""Synthesis of training audio: phrases, soundfont instruments, scenes, and recording channels."""
