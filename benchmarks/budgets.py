@@ -24,7 +24,7 @@ from cost import CHECKOUT, RESULTS
 from instrec_live.models.bundle import BUNDLES
 from instrec_live.models.engine_selection import processor
 
-sys.path.insert(0, str(CHECKOUT / "tests"))
+sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
 from pseudo_terminal import in_terminal
 
 PROGRAM = [sys.executable, "-m", "instrec_live.realtime"]

@@ -1,6 +1,6 @@
 """Random keys against every screen: does it stand, and does the listening go on?
 
-    PYTHONPATH=tests/support python benchmarks/fuzz_keys.py [--seeds 20] [--keys 400] [--processes 4]
+    python benchmarks/fuzz_keys.py [--seeds 20] [--keys 400] [--processes 4]
 
 On each of the screens (a microphone, a file, many sources), keys come one by one and in bursts, as a slow connection
 delivers them: twice the same, Enter twice in every dialog. A defect is an exception, a screen that is gone without
@@ -14,13 +14,12 @@ import datetime
 import json
 import multiprocessing
 import random
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fake_hub import FakeHub
-from fake_stream import FakeStream, FakeTransport, info, update
 from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import WaitForScreenTimeout
@@ -29,6 +28,10 @@ from instrec_live.realtime.audio.devices import InputDevice
 from instrec_live.realtime.tui.app import InstrecApp
 from instrec_live.realtime.tui.base_app import BaseApp
 from instrec_live.realtime.tui.watch.app import WatchApp
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from fake_hub import FakeHub
+from fake_stream import FakeStream, FakeTransport, info, update
 
 RESULT = Path(__file__).resolve().parent / "results" / "fuzz_keys.json"
 NAMED = [
@@ -135,7 +138,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4, help="at a time (4)")
     args = parser.parse_args()
     content: dict[str, Any] = {
-        "command": f"PYTHONPATH=tests/support python benchmarks/fuzz_keys.py --seeds {args.seeds} --keys {args.keys}",
+        "command": f"python benchmarks/fuzz_keys.py --seeds {args.seeds} --keys {args.keys}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "screens": {},
     }

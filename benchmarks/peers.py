@@ -34,7 +34,8 @@ from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.engine_selection import processor
 from instrec_live.models.export.to_onnx import load_checkpoint, network_of, round_to_fp16
 from instrec_live.models.logmel import N_MELS, PATCH, SAMPLE_RATE, log_mel
-from instrec_live.models.networks.passt import augment_mel_stft, passt
+from instrec_live.models.networks.hear21passt_shim import augment_mel_stft
+from instrec_live.models.networks.passt import passt
 from instrec_live.models.networks.registry import build
 from instrec_live.realtime.stream.analysis import Analysis
 from instrec_live.realtime.stream.smoothing import Smoothing

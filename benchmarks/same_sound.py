@@ -29,6 +29,9 @@ import soundfile
 from demo_sound import FORMATS, RATE, SECONDS, Way, lag_of, reference, write
 from pages import filled
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from virtual_microphone import NAME, VirtualMicrophone, why_not
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULT = CHECKOUT / "benchmarks" / "results" / "same_sound.json"
 PAGE = CHECKOUT / "docs" / "inputs.md"
@@ -152,9 +155,6 @@ class Bench:
 
         It starts at any moment of the program's clock. The recording says when; the reference gets as much silence.
         """
-        sys.path.append(str(CHECKOUT / "tests"))
-        from virtual_microphone import NAME, VirtualMicrophone, why_not
-
         if reason := why_not():
             return {"format": "microphone", "skipped": reason}
         path, take = write(Way("wav float", 48_000), self.folder), self.folder / "take.wav"

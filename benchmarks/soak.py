@@ -29,6 +29,9 @@ from soak_run import Run, on_a_pipe, on_a_terminal
 
 from instrec_live.realtime.commands.benchmark.measurement import facts
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from virtual_microphone import VirtualMicrophone, why_not
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = CHECKOUT / "realtime" / "demo" / "demo.ogg"
 RESULTS = CHECKOUT / "benchmarks" / "results"
@@ -66,9 +69,6 @@ def at_most(sounds: Sequence[Path], hours: float, keep: Keep) -> list[Run]:
 
 def live(sounds: Sequence[Path], minutes: float, keep: Keep) -> list[Run]:
     """One microphone, heard twice."""
-    sys.path.append(str(CHECKOUT / "tests"))
-    from virtual_microphone import VirtualMicrophone, why_not
-
     if (why := why_not()) is not None:
         raise SystemExit(f"no virtual microphone: {why}")
     microphone = VirtualMicrophone()
