@@ -126,10 +126,10 @@ def savings(tagger: Tagger, sound: FloatArray, repeats: int) -> dict[str, float]
     often, seldom = list(windows(sound, HOP, SHORT, HOP)), list(windows(sound, HOP, SHORT, 1.0))
     many = [list(chain.from_iterable(seldom[i : i + BATCH])) for i in range(0, len(seldom), BATCH)]
     return {
-        "whole windows anew": share(lambda: [WholeWindows(tagger, sound)], often, repeats),
-        "log-mel frames once": share(lambda: [Framewise(tagger, sound)], often, repeats),
+        "whole windows each time": share(lambda: [WholeWindows(tagger, sound)], often, repeats),
+        "log-mel frames computed once": share(lambda: [Framewise(tagger, sound)], often, repeats),
         "long window once a second": share(lambda: [Framewise(tagger, sound)], seldom, repeats),
-        "no patch twice": share(lambda: [Patchwise(tagger, sound)], seldom, repeats),
+        "patches computed once": share(lambda: [Patchwise(tagger, sound)], seldom, repeats),
         "16 hops in a batch": share(lambda: [Batched(tagger, sound)], many, repeats),
     }
 

@@ -4,7 +4,7 @@
     python benchmarks/pages.py performance watch      # write some
     python benchmarks/pages.py --check                # exit 1 if a page is out of date
 
-A block of figures stands between two marks, `<!-- name -->` and `<!-- end of name -->`. pictures.py draws the pictures.
+A block of figures is between two marks, `<!-- name -->` and `<!-- end of name -->`. pictures.py draws the pictures.
 """
 
 import argparse
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 
 def filled(page: str, figures: str, name: str = "figures") -> str:
-    """The page with what stands between the two marks of a block replaced.
+    """The page, with the text between the two marks of a block replaced.
 
     Raises:
         ValueError: a mark is missing.
@@ -92,7 +92,7 @@ def _figure(figures: Mapping[str, Any], column: str) -> str:
 
 
 def distractors(record: Mapping[str, Any]) -> list[str]:
-    """What instruments beside the 20 were taken for."""
+    """What instruments other than the 20 were taken for."""
     lines = ["### Instruments that are not among the 20", ""]
     lines += [
         "| soundfont | instrument | excerpts | named as one of the 20 | highest probability | names |",
@@ -657,9 +657,9 @@ def learned(record: Record) -> list[str]:
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(map(str, [*figures, *shares]))} |")
     lines += [
         "",
-        "Live, beside the three networks, in a clip of what was not learned (of the tabla, another player), alone and "
+        "Live, with the three networks, in a clip that was not learned (of the tabla, another player), alone and "
         "with a band of the same level: the share of its time in which each is shown, from a second after its entry "
-        "on, and for how long it is shown where it does not sound.",
+        "on, and for how long it is shown when it does not sound.",
         "",
         "| instrument | alone | with a band | shown in error |",
         "|---|---|---|---|",
@@ -676,8 +676,8 @@ def learned(record: Record) -> list[str]:
         *lines,
         "",
         f"Of the 20 instruments, on {twenty['clips']} labelled clips: mAP {twenty['without']['mAP']:.3f} without, "
-        f"{twenty['new']['mAP']:.3f} beside the new ones (found active on so many of these clips: {active}), "
-        f"{twenty['correction']['mAP']:.3f} beside a correction of the {name}, learned from {each['seconds']:.0f} s of "
+        f"{twenty['new']['mAP']:.3f} with the new ones (each active in so many of these clips: {active}), "
+        f"{twenty['correction']['mAP']:.3f} with a correction of the {name}, learned from {each['seconds']:.0f} s of "
         f"the same soundfont, on which its own AP rose from {each['ap_before']:.2f} to {each['ap']:.2f}.",
     ]
 
