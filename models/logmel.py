@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import rfft
+from scipy.sparse import csr_array
 
 from instrec_live.models.arrays import FloatArray
 
@@ -76,15 +77,15 @@ def _emphasised(samples: FloatArray) -> FloatArray:
 
 def _log_mel_of_frames(frames: FloatArray, banks: FloatArray | None = None) -> FloatArray:
     """float32 [T, 800] pre-emphasised samples -> float32 [128, T]."""
-    window, banks = _window(), mel_banks() if banks is None else banks
-    mels = np.empty((len(frames), N_MELS), np.float32)
+    window, sparse = _window(), _sparse_mel_banks() if banks is None else csr_array(banks)
+    mels = np.empty((N_MELS, len(frames)), np.float32)
     padded = np.zeros((_BLOCK, N_FFT), np.float32)
     for start in range(0, len(frames), _BLOCK):
         block = padded[: len(frames) - start]
         np.multiply(frames[start : start + _BLOCK], window, out=block[:, :WIN_LENGTH])
         squares = np.square(rfft(block).view(np.float32))
-        np.matmul(squares[:, ::2] + squares[:, 1::2], banks.T, out=mels[start : start + _BLOCK])
-    return np.asarray(((np.log(mels + np.float32(1e-5)) + np.float32(4.5)) / np.float32(5.0)).T)
+        mels[:, start : start + _BLOCK] = sparse @ (squares[:, ::2] + squares[:, 1::2]).T
+    return np.asarray((np.log(mels + np.float32(1e-5)) + np.float32(4.5)) / np.float32(5.0))
 
 
 @lru_cache(maxsize=1)
@@ -96,6 +97,13 @@ def _window() -> FloatArray:
 def mel_banks() -> FloatArray:
     """The front end's filters, float32 [128, 513]: Kaldi's from 0 to 15 kHz."""
     return kaldi_banks(0.0, MAX_HZ)
+
+
+@lru_cache(maxsize=1)
+def _sparse_mel_banks() -> csr_array:
+    """`mel_banks`, 947 of whose 65,664 weights are not 0. Besides being faster than a product of matrices, it adds in
+    the same order wherever a frame lies among others, so that a stream equals its windows to the last bit."""
+    return csr_array(mel_banks())
 
 
 def kaldi_banks(low: float, high: float) -> FloatArray:
@@ -131,7 +139,7 @@ class DcBlocker:
         """float32 [n] -> [n]. What comes is the same in whatever pieces, if the first is a tenth of a second or the
         whole sound, and all but the last are whole frames of 320 samples."""
         frames = samples[: len(samples) // HOP * HOP].reshape(-1, HOP)
-        means = frames.mean(axis=1, dtype=np.float64).tolist()
+        means = frames.astype(np.float64).mean(axis=1).tolist()  # each row alone, whatever lies beside it
         if self._seen == 0 and means:
             first = means[: self._FIRST]
             means[: self._FIRST] = [sum(first) / len(first)] * len(first)

@@ -73,6 +73,17 @@ def test_stream_equals_whole(blocks, begin, ago, frames, data):
             stream.window(end, length)
 
 
+@settings(deadline=None, max_examples=20)
+@given(cuts=st.lists(st.integers(1, 9_000), min_size=1, max_size=40))
+def test_a_stream_is_the_same_to_the_last_bit_however_it_is_cut(cuts):
+    whole, pieces = StreamingLogMel(), StreamingLogMel()
+    whole.push(SIGNAL)
+    for piece in np.split(SIGNAL, np.minimum(np.cumsum(cuts), len(SIGNAL))):
+        pieces.push(piece)
+    end, length = len(SIGNAL) // HOP * HOP, 64_000
+    np.testing.assert_array_equal(pieces.window(end, length), whole.window(end, length))
+
+
 def test_one_huge_block_equals_many_small():
     stream = StreamingLogMel(seconds=1.0)
     stream.push(SIGNAL)
