@@ -65,14 +65,14 @@ def rows_drawn(samples: FloatArray, rate: int, cells: int = 120) -> Iterator[Dra
     soundfile.write(sound, samples, rate, format="WAV", subtype="FLOAT")
     sound.seek(0)
     with Stream(stdin=sound, pace="max", lookahead=None) as stream:
-        picture = ScreenState(stream.info)
+        state = ScreenState(stream.info)
         widths = columns(cells, len(stream.info.models))
         for update in stream:
-            picture = picture.after(update)
+            state = state.after(update)
             for since in ON_THE_WAY:
-                bars = picture.bars(since)
+                bars = state.bars(since)
                 for name in INSTRUMENTS:
-                    yield Drawn(update, stream.info, since, row(picture, View(), name, bars, widths, UNICODE))
+                    yield Drawn(update, stream.info, since, row(state, View(), name, bars, widths, UNICODE))
 
 
 def longest_above() -> float:

@@ -41,9 +41,9 @@ def heard(stream: Stream, at: float) -> list[Update]:
 async def picture(stream: Stream, updates: list[Update], size: tuple[int, int], theme: str) -> str:
     """The screen as SVG at the last update."""
     app = InstrecApp(IdleStream(stream.info, stream.transport), theme=theme, glyphs=UNICODE)
-    app.picture = ScreenState(stream.info)
+    app.state = ScreenState(stream.info)
     for update in updates[:-1]:
-        app.picture = app.picture.after(update)
+        app.state = app.state.after(update)
     async with app.run_test(size=size) as pilot:
         app.post_message(NewUpdate(updates[-1]))
         await pilot.pause(1.0)

@@ -46,20 +46,20 @@ def frames_of(file: Path, every: float) -> list[tuple[Update, list[Strip]]]:
         with Stream(file=file, pace="max", lookahead=None) as stream:
             heard: Updates = IdleStream(replace(stream.info, pace="realtime"))  # type: ignore[assignment] # no key is pressed
             app = InstrecApp(heard, glyphs=UNICODE)
-            app.picture = ScreenState(heard.info)
+            app.state = ScreenState(heard.info)
             async with app.run_test(size=SIZE) as pilot:
                 for heard_update in stream:
                     update = replace(heard_update, age_s=AGE_S, inference_s=TOOK_S)
                     if update.time % every < stream.info.hop / 2:
                         app.post_message(NewUpdate(update))
-                        while app.picture.update is not update:
+                        while app.state.update is not update:
                             await pilot.pause(0.01)
-                        app.heard = time.monotonic() - SETTLED  # its bars have arrived
+                        app.arrived = time.monotonic() - SETTLED  # its bars have arrived
                         app.draw()
                         await pilot.pause()
                         frames.append((update, app.screen._compositor.render_strips()))
                     else:
-                        app.picture = app.picture.after(update)
+                        app.state = app.state.after(update)
         return frames
 
     return asyncio.run(go())

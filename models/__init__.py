@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from instrec_live.models.tagger import Tagger as Tagger
     from instrec_live.models.tagger import Tags as Tags
 
-# From 1.29 on, ONNX Runtime puts an id into the home folder and sends Microsoft word of each network that it opens. It
-# looks for this once, when it is imported, and only files of this package import it.
+# From 1.29 on, ONNX Runtime puts an id into the home folder and reports each network that it opens to Microsoft. It
+# checks this once, when it is imported, and only files of this package import it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["DISPLAY_NAMES", "INSTRUMENTS", "Tagger", "Tags"]

@@ -8,7 +8,7 @@ from instrec_live.models.instruments import INSTRUMENTS
 
 CLASSES = 527
 
-# Instruments of bands and orchestras that are none of the 20, and that AudioSet lacks or knows too little of: their
+# Instruments of bands and orchestras that are none of the 20, and that AudioSet lacks or recognises badly: their
 # rows are fitted (training.learning.distractors).
 FITTED: tuple[str, ...] = ("bassoon", "french_horn", "harmonica", "harp", "oboe", "tuba")
 
@@ -64,7 +64,7 @@ OTHER_INSTRUMENT_ROWS: dict[str, tuple[int, ...]] = {
     "beatboxing": (218,),
 }
 
-# The instruments by whose names each of them would be called.
+# The instruments of the 20 that each of them would be taken for.
 RESEMBLING: dict[str, tuple[str, ...]] = {
     "bassoon": ("saxophone", "trombone", "organ", "cello", "accordion", "synthesizer"),
     "french_horn": ("trombone", "trumpet", "flute", "saxophone", "clarinet", "organ", "synthesizer"),
@@ -78,7 +78,7 @@ OTHER_NAMES: dict[str, str] = {
     name: name.replace("_", " ").replace("french", "French") for name in OTHER_INSTRUMENT_ROWS
 }
 
-# What a network can say beside the 20 instruments, in the order of its further logits.
+# What a network can recognise in addition to the 20 instruments, in the order of its further logits.
 OTHER_SOUNDS: tuple[str, ...] = (*KIND_ROWS, *OTHER_INSTRUMENT_ROWS)
 
 ROWS: tuple[tuple[int, ...], ...] = (

@@ -212,13 +212,13 @@ def write_bundle(
 
 
 def summed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a JSON file with a checksum of all of it, so that a flipped digit is noticed."""
+    """The content of a JSON file with a checksum of all of it, so that a flipped digit is detected."""
     numbers = {name: value for name, value in content.items() if name != "checksum"}
     return {**numbers, "checksum": _sha256(json.dumps(numbers, sort_keys=True).encode())}
 
 
 def check_sum(content: Mapping[str, Any], file: Path) -> None:
-    """Compare the checksum of `summed`; files of before it had none.
+    """Compare the checksum of `summed`; older files have none.
 
     Raises:
         ModelError: it differs.
@@ -236,7 +236,7 @@ def checked_thresholds(values: ArrayLike) -> FloatArray:
 
 
 def _golden(content: bytes) -> tuple[FloatArray, FloatArray]:
-    """Input and logits out of golden.npz; ValueError if it would unpack to far more than these."""
+    """Input and logits from golden.npz; ValueError if it would unpack to far more than these."""
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         if sum(member.file_size for member in packed.infolist()) > _LARGEST_GOLDEN:
             raise ValueError("golden.npz is too large")

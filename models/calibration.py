@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 
-_LOWEST = 1e-6  # logits of ±13.8; no network is surer than that
+_LOWEST = 1e-6  # logits of ±13.8; no network exceeds that
 
 
 def sigmoid(logits: ArrayLike) -> FloatArray:
@@ -26,7 +26,7 @@ def logit(probabilities: ArrayLike) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the other instruments' logits say of one: whether few sound or many.
+    """How the other instruments' logits change one: they show whether few or many sound.
 
     A network gives each voice of a band a lower logit than it gives a soloist. So a scaled logit z becomes
     own * z + highest_other * (the highest other z) + expected_others * (the sum of the others' probabilities)

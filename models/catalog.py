@@ -103,7 +103,7 @@ def load_model(model: str | os.PathLike[str]) -> Bundle | LearnedBundle:
 
 
 def networks_of(models: Iterable[str | os.PathLike[str]]) -> list[Bundle]:
-    """The networks that run for these models: themselves, and those whose embeddings a learned head reads beside them.
+    """The networks that run for these models: themselves, and those whose embeddings learned heads read.
 
     Raises:
         ModelError: as `load_model`.

@@ -1,4 +1,4 @@
-"""From samples of any kind to one sane channel: bad samples zeroed, the scale put right, the channels mixed down.
+"""From samples of any kind to one valid channel: bad samples zeroed, the scale corrected, the channels mixed down.
 
 Live sound, files and `Tagger.tag` all go through here, block by block, so that they get the same samples.
 """
@@ -32,7 +32,7 @@ def decibel(amplitude: float) -> float:
 
 
 class Sanity:
-    """Zeroes samples that are no sound, scales down what is not within ±1, and counts both.
+    """Zeroes invalid samples, scales down sound that exceeds ±1, and counts both.
 
     Some programs write integers as floats (±32768.0). A block of which many samples lie far beyond full scale is
     divided by the power of two that brings its peak below 1, and so is all sound after it; a louder block raises the
@@ -110,7 +110,7 @@ class Downmix:
     Args:
         channels: how many.
         rate: frames a second.
-        channel: "left", "right", a number from 1, or "mix" for the mean whatever comes of it; None: as above.
+        channel: "left", "right", a number from 1, or "mix" for the mean in any case; None: as above.
         note: called with a sentence, once for each kind of repair.
 
     Raises:

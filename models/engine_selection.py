@@ -190,7 +190,7 @@ def write_cache(key: Mapping[str, Any], measurement: Mapping[str, Any]) -> None:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system has it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

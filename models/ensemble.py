@@ -35,7 +35,7 @@ class Ensemble:
         path: Path | None = None,
         weights: Sequence[float] | None = None,
     ) -> "Ensemble":
-        """The ensemble of some models: for one, that model itself; for several, that of the ensemble.json beside them.
+        """The ensemble of some models: for one, that model itself; for several, that of the ensemble.json next to them.
 
         If there is none, or it lacks one of the models, or the models are in different folders: equal weights, no
         further calibration, mean thresholds. `weights`, one per bundle, override only the weights. `path` is another

@@ -27,7 +27,7 @@ def atomic_file(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written.
     """
-    # Exclusive and of a name that nobody can foresee, so that no link is followed; short, for the name may be long.
+    # Exclusive and with an unpredictable name, so that no link is followed; short, because the name may be long.
     partial = path.with_name(f".{os.urandom(8).hex()}.partial")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:

@@ -1,4 +1,4 @@
-"""Instruments that a user taught: a linear head on the embeddings of bundled networks, in a folder of its own.
+"""Instruments that a user taught: a linear head on the embeddings of bundled networks, in its own folder.
 
 Such a folder has `manifest.json` (the classes, the networks whose embeddings they are told from, thresholds, how good
 they are, where they come from), `head.npz` (the numbers) and `MODEL_CARD.md`.
@@ -226,7 +226,7 @@ def write_learned(
 
 
 def is_learned(path: Path) -> bool:
-    """Whether a bundle folder holds a learned head; False for whatever cannot be read."""
+    """Whether a bundle folder holds a learned head; False if it cannot be read."""
     try:
         manifest = json.loads(read_regular(path / "manifest.json", _LARGEST))
     except (OSError, ValueError, RecursionError):

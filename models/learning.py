@@ -72,8 +72,8 @@ class Encoder:
         features = np.concatenate([part[:, -n:] for part, (_, n) in zip(parts, self._engines, strict=True)], axis=1)
         if self._tagger is None:
             return features, np.empty((len(windows), 0), np.float32)
-        heard = (self._tagger.calibrated(mel) for mel in mels)
-        return features, np.stack([self._tagger.ensemble(calibrated) for calibrated in heard])
+        results = (self._tagger.calibrated(mel) for mel in mels)
+        return features, np.stack([self._tagger.ensemble(calibrated) for calibrated in results])
 
     @staticmethod
     def _embedded(engine: CachingEngine, mels: FloatArray) -> FloatArray:
@@ -329,14 +329,14 @@ def judged(
     name, count = classes[column], len(background.features)
     own, sounds = logits[:, column], labels[:, column]
     above = own >= float(logit(thresholds[column]))
-    heard = np.concatenate([np.ones(count, bool), ~mixed])  # background and dry windows
+    alone = np.concatenate([np.ones(count, bool), ~mixed])  # background and dry windows
     over = np.concatenate([np.ones(count, bool), mixed])
     mine = np.concatenate([np.zeros(count, bool), np.ones(len(mixed), bool)]) & sounds
-    dry, wet = mine & heard, mine & over
+    dry, wet = mine & alone, mine & over
     absent = ~sounds[:count]
     result: dict[str, Any] = {
         "windows": int(np.count_nonzero(dry)),
-        "ap": average_precision(sounds[heard], own[heard]),
+        "ap": average_precision(sounds[alone], own[alone]),
         "ap_mixed": average_precision(sounds[over], own[over]) if wet.any() else None,
         "found": float(above[dry].mean()),
         "found_mixed": float(above[wet].mean()) if wet.any() else None,
@@ -346,7 +346,7 @@ def judged(
     }
     if name in INSTRUMENTS and ensemble is not None:
         before = ensemble[:, INSTRUMENTS.index(name)]
-        result["ap_before"] = average_precision(sounds[heard], before[heard])
+        result["ap_before"] = average_precision(sounds[alone], before[alone])
     alarms = {}
     for number, instrument in enumerate(INSTRUMENTS):
         there = background.labels[:, number] & absent

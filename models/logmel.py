@@ -129,14 +129,14 @@ class DcBlocker:
     """
 
     _FIRST, _FRAMES = 10, 100  # frames that the first mean is of, and over which it decays
-    _NONE = 1e-9  # -180 dBFS: less is 0, lest silence becomes denormal
+    _NONE = 1e-9  # -180 dBFS: less is 0, so that silence does not become denormal
 
     def __init__(self) -> None:
         self._seen = 0  # frames, at most 100
         self._offset = 0.0
 
     def __call__(self, samples: FloatArray) -> FloatArray:
-        """float32 [n] -> [n]. What comes is the same in whatever pieces, if the first is a tenth of a second or the
+        """float32 [n] -> [n]. The result does not depend on the block sizes, if the first is a tenth of a second or the
         whole sound, and all but the last are whole frames of 320 samples."""
         frames = samples[: len(samples) // HOP * HOP].reshape(-1, HOP)
         means = frames.astype(np.float64).mean(axis=1).tolist()  # each row alone, whatever lies beside it

@@ -1,11 +1,11 @@
-"""No module is ever imported from the current folder: among somebody's sounds may lie a file named json.py."""
+"""No module is ever imported from the current folder: a folder of sounds may hold a file named json.py."""
 
 import os
 import sys
 
 
 def secure_children() -> None:
-    """Keep the current folder off the import path of every Python process that this one starts, by whatever library."""
+    """Keep the current folder off the import path of every Python process that this one starts, through any library."""
     os.environ["PYTHONSAFEPATH"] = "1"
 
 

@@ -1,8 +1,8 @@
-"""Who sounds when, decided with look-ahead, for sound that is there as a whole.
+"""Which instrument sounds when, decided with look-ahead, for sound that is complete.
 
-A live stream must decide at the end of its newest window. Of a file the windows around a hop are known: those that it
-lies in say what sounds in it, and the cheapest sequence of on and off over all hops (Viterbi) says where an instrument
-comes in and goes out.
+A live stream must decide at the end of its newest window. For a file the windows around a hop are known: those that
+contain it give its probabilities, and the cheapest sequence of on and off over all hops (Viterbi) gives the entries and
+exits of each instrument.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Lookahead:
         long_weight: w of the fusion z = w * z_long + (1 - w) * z_short, 0 to 1; the long window is the one around a
             hop.
         long_period: from one long window to the next, s.
-        reach: how much earlier than its short window an instrument may have come in to be noticed there, s.
+        reach: how much earlier than its short window an instrument may have entered to be detected there, s.
         limit: one hop's evidence counts as at most so many logits, for and against.
         switch_cost: of each change, logit seconds: a segment, and a pause in one, needs at least twice as much.
         ahead: how much of the sound beyond a hop is known before the hop is decided, s.
@@ -171,7 +171,7 @@ class DecidedHop:
 
 
 class SegmentDecider:
-    """Takes hops in order and gives them back decided, some time later.
+    """Takes hops in order and returns them decided, some time later.
 
     What it gives depends on the hops alone, not on when they come, and it keeps about a minute of them.
 
@@ -214,7 +214,7 @@ class SegmentDecider:
         self._thresholds = logit(thresholds).astype(np.float64)
 
     def add(self, hop: HopLogits) -> list[DecidedHop]:
-        """Take the next hop; returns those, earlier ones, that are decided by now."""
+        """Take the next hop; returns earlier ones that are now decided."""
         self._hops.append(hop)
         if hop.long is not None:
             self._long.append(hop.long)
@@ -224,12 +224,12 @@ class SegmentDecider:
         return self._decided(len(self._known) - self._ahead)
 
     def rest(self) -> list[DecidedHop]:
-        """Those left at the end of the sound."""
+        """The remaining hops, at the end of the sound."""
         self._weigh(len(self._hops))
         return self._decided(len(self._known))
 
     def _decided(self, count: int) -> list[DecidedHop]:
-        """The first `count` of those that are known."""
+        """The first `count` of the hops, decided."""
         if count <= 0:
             return []
         states = cheapest(np.stack(self._evidence), self._parameters.switch_cost, self._before)
@@ -239,8 +239,7 @@ class SegmentDecider:
         return out
 
     def _weigh(self, count: int) -> None:
-        """Compute what speaks for each instrument in the first `count` hops; those after them are there for their
-        windows."""
+        """Compute the evidence for each instrument in the first `count` hops; later hops contribute their windows."""
         if not count:
             return
         hops = self._hops
@@ -276,7 +275,7 @@ class SegmentDecider:
             del self._long[0]
 
     def _table(self, name: str, silence: BoolArray) -> DoubleArray:
-        """The short windows' logits of a network, float64 [hops, k], NaN where it gave none or heard silence."""
+        """The short windows' logits of a network, float64 [hops, k], NaN where it gave none or the sound was silent."""
         width = next(len(hop.short[name]) for hop in self._hops if name in hop.short)
         nothing = np.full(width, np.nan)
         table = np.array([hop.short.get(name, nothing) for hop in self._hops], np.float64)

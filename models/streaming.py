@@ -1,4 +1,4 @@
-"""Inference on a growing sound, window after window; a patch is computed once, however many windows it lies in."""
+"""Inference on a growing sound, window after window; a patch is computed once, even if it is in many windows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class PatchCache:
 
 
 def windows_at(end: int, before: int, short: int, period: int = SAMPLE_RATE) -> tuple[Window, ...]:
-    """The windows that end with a hop: a short one, and now and then a long one of at most 10 s.
+    """The windows that end with a hop: a short one, and in some hops a long one of at most 10 s.
 
     Args:
         end, before: where this hop and the one before it end, samples.
@@ -85,7 +85,7 @@ class StreamingInference:
         calibrate: raw logits [20] by network -> calibrated ones, without those that are not finite.
         mel: log-mels of the sound.
         hop: samples from one window to the next.
-        heads: by name, what else is told from the embeddings of some of the networks, which must be patchwise and
+        heads: by name, what else is computed from the embeddings of some of the networks, which must be patchwise and
             accept cached embeddings.
         bases: of each head, its networks.
     """

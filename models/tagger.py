@@ -42,7 +42,7 @@ CORRECTIONS = "corrections"  # among them too: [20], what learned heads add to t
 _RATES = (1_000, 768_000)  # Hz
 _MAX_CHANNELS = 256
 _STEP_SECONDS = 5.0
-_ABSENT = np.float32(-10.0)  # the logit of an instrument that no model tells anything of
+_ABSENT = np.float32(-10.0)  # the logit of an instrument that no model has
 # As in a stream with its defaults.
 _HOP_SECONDS, _SHORT_SECONDS, _QUIET_SECONDS = 0.5, 1.0, 1.0
 _GATE_DB = -60.0
@@ -52,24 +52,24 @@ log = logging.getLogger(__name__)
 
 
 _KINDS = list(KIND_ROWS)
-LIKELY = 0.3  # the probability from which an instrument beside the 20 is named
+LIKELY = 0.3  # the probability from which an instrument other than the 20 is named
 _MUSIC, _OTHER_KINDS = _KINDS.index("music"), [_KINDS.index(name) for name in ("speech", "applause", "noise")]
 # In 313 clips of music it leads speech, applause and noise by 0.2 logits or more; speech leads it by 4, noise by 1.
 _LEAD = 0.3  # logits by which another kind must lead music before instruments are held back
 _MOST = 8.0  # logits by which they are held back at most; four times the lead beyond that
 _FITTED = [OTHER_SOUNDS.index(name) for name in FITTED]
 # Of each instrument of `FITTED` [6], which of the 20 resemble it [20]. Those are held back by twice the logits by which
-# its probability exceeds _SUSPECTED, three at most: one that sounds too is surer than that.
+# its probability exceeds _SUSPECTED, three at most: one that also sounds has a higher logit.
 _RESEMBLES = np.array([[name in RESEMBLING[other] for name in INSTRUMENTS] for other in FITTED])
 _SUSPECTED, _MOST_RESEMBLING = 0.16, 3.0
 
 
-def beside(
+def kind_and_others(
     probabilities: FloatArray | None, instruments: Sequence[str] = INSTRUMENTS
 ) -> tuple[str | None, dict[str, float]]:
-    """Probabilities of `OTHER_SOUNDS` [K] -> the likeliest kind of sound, and the likely instruments beside these.
+    """Probabilities of `OTHER_SOUNDS` [K] -> the likeliest kind of sound, and the other likely instruments.
 
-    None, if no network knows other sounds, gives (None, {}).
+    `instruments`: those that are not counted as others. Without networks for other sounds (None): (None, {}).
     """
     if probabilities is None:
         return None, {}
@@ -100,7 +100,7 @@ class Tags:
         segments: when each sounds, in order of onset, decided with look-ahead.
         times: float64 [n], where each hop of half a second ends, s.
         hops: float32 [n, classes], what sounds in each: the probabilities of the windows around it.
-        kind: what kind of sound it is, one of `audioset.KIND_ROWS`; None where no network can tell.
+        kind: the kind of sound, one of `audioset.KIND_ROWS`; None where no network distinguishes them.
         also: likely instruments other than the 20, with their probabilities.
     """
 
@@ -125,10 +125,10 @@ class _Member:
 
 
 class Tagger:
-    """Networks with their calibrations, and their ensemble; and heads that a user taught (learned.py).
+    """Networks with their calibrations, and their ensemble; and heads that a user trained (learned.py).
 
     Below, n is the number of instruments: 20, and those that learned heads add. A learned head without any network
-    beside it knows its own alone.
+    gives results for its own instruments only.
 
     Attributes:
         models: names, in the order given.
@@ -337,18 +337,18 @@ class Tagger:
             ModelError: of none of them.
         """
         own = len(INSTRUMENTS)
-        heard = []
+        members = []
         if self._ensemble is not None:
             logits = self._ensemble({name: z[:own] for name, z in calibrated.items() if name in self._members})
             others = calibrated.get(OTHERS)
             logits = logits if others is None else logits - held_back(others)
             if not self._heads:
                 return logits
-            heard = [self._extended(logits + calibrated.get(CORRECTIONS, np.float32(0)))]
-        heard += [z for name, z in calibrated.items() if name in self._heads]
-        if not heard:
+            members = [self._extended(logits + calibrated.get(CORRECTIONS, np.float32(0)))]
+        members += [z for name, z in calibrated.items() if name in self._heads]
+        if not members:
             raise ModelError("no network gave finite numbers", "run --doctor to check the models")
-        stacked = np.stack(heard)
+        stacked = np.stack(members)
         known = np.isfinite(stacked)  # of a head that gave none, its instruments count as absent
         sums = np.where(known, stacked, 0).sum(axis=0)
         return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), _ABSENT).astype(np.float32)
@@ -388,7 +388,7 @@ class Tagger:
         for each in (probabilities, *by_model.values()):
             each[left_out] = 0.0
         times, hops, segments = self._segments(one, left_out)
-        if len(outputs) == 1:  # a whole clip knows better than its pieces
+        if len(outputs) == 1:  # the window of the whole clip is more accurate than its parts
             certain = [name for name, on in zip(self.instruments, probabilities >= self.thresholds, strict=True) if on]
             segments = [each for each in segments if each.name in certain]
             for name in set(certain) - {each.name for each in segments}:
@@ -398,7 +398,7 @@ class Tagger:
         found = {each.name for each in segments}
         active = tuple(name for name in self.instruments if name in found)
         others = [sigmoid(logits[OTHERS]) for logits in outputs if OTHERS in logits]
-        kind, also = beside(_mean(others) if others else None, self.instruments)
+        kind, also = kind_and_others(_mean(others) if others else None, self.instruments)
         return Tags(probabilities, by_model, active, tuple(segments), times, hops, kind, also if only is None else {})
 
     def _segments(

@@ -47,10 +47,10 @@ class ExitCode(IntEnum):
     INPUT_FILE = 4, "a sound file that is missing, unreadable, empty or cut short"
     MODEL = 5, "a model that is missing, damaged or does not fit"
     TOO_SLOW = 6, "the networks cannot keep up with the sound (only with --strict)"
-    HUNG_UP = 129, "its terminal was closed (SIGHUP)"
+    HUNG_UP = 129, "the terminal was closed (SIGHUP)"
     INTERRUPTED = 130, "stopped with Ctrl-C"
-    QUIT = 131, "told to stop (SIGQUIT)"
-    TERMINATED = 143, "told to stop (SIGTERM)"
+    QUIT = 131, "stopped with Ctrl-\\ (SIGQUIT)"
+    TERMINATED = 143, "stopped by another program (SIGTERM)"
 
 
 def printable(text: str) -> str:

@@ -39,15 +39,15 @@ class LogFile(logging.FileHandler):
 
 
 class Warnings(logging.Handler):
-    """Collects the log's warnings while it is entered: (level, message) of each, in `said`."""
+    """Collects the log's warnings while it is entered: (level, message) of each, in `records`."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.said: list[tuple[int, str]] = []
+        self.records: list[tuple[int, str]] = []
         self._logger = logging.getLogger("instrec_live")
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append((record.levelno, record.getMessage()))
+        self.records.append((record.levelno, record.getMessage()))
 
     def __enter__(self) -> "Warnings":
         self._logger.addHandler(self)

@@ -80,7 +80,7 @@ def wait_for_end(ended: threading.Event, stop: Callable[[], None]) -> None:
 
         stop()
         if not ended.wait(ENDING):  # a second signal ends the wait
-            logging.getLogger(__name__).warning("the last seconds are not written: the end took too long")
+            logging.getLogger(__name__).warning("the last seconds were not written: stopping took too long")
         raise
 
 

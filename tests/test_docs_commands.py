@@ -136,7 +136,7 @@ def test_every_page_is_in_the_index() -> None:
     assert [page for page in others if f"({page})" not in index] == []
 
 
-def test_what_is_left_out_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_commands_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new line is typed, unless it says otherwise; and no exception outlives its line."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "band.toml").write_text("piano = 0.5\n")

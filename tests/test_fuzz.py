@@ -34,7 +34,7 @@ def test_damaged_input_ends_well_or_in_one_line(kind: str, tmp_path: Path) -> No
 
 
 @pytest.mark.timing
-def test_what_misbehaves_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_of_defect_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "PATIENCE", 1.5)
     monkeypatch.setattr(fuzz, "SLOW", 1.4)
     folder = tmp_path / "scratch"

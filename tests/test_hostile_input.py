@@ -60,7 +60,7 @@ def test_a_sample_dump_is_refused(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_what_onnx_runtime_says_in_no_known_encoding_is_one_line(
+def test_an_onnx_runtime_error_in_an_unknown_encoding_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Its Python part prints on stdout before it raises, unless told that there is nothing to fall back to."""
@@ -217,7 +217,7 @@ def test_numbers_of_a_run_that_cannot_be(tmp_path: Path, old: str, new: str) -> 
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999"])
-def test_a_header_with_what_is_no_json_is_no_run(tmp_path: Path, number: str) -> None:
+def test_a_header_that_is_not_json_is_refused(tmp_path: Path, number: str) -> None:
     path = a_run(tmp_path / "a.jsonl", 1, '"gate_db": [-0-9.]+', f'"gate_db": {number}')
     assert number in path.read_text()
     with pytest.raises(InputFileError, match="not a run of instrec-live"):

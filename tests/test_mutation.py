@@ -10,7 +10,7 @@ RESULT = json.loads((pages.RESULTS / "mutation.json").read_text(encoding="utf-8"
 
 
 @pytest.mark.parametrize("module", mutation.MODULES)
-def test_nine_in_ten_are_noticed_and_every_survivor_is_explained(module: str) -> None:
+def test_nine_in_ten_are_detected_and_every_survivor_is_explained(module: str) -> None:
     result = RESULT["modules"][module]
     assert result["mutants"] == result["killed"] + result["timeouts"] + result["survived"] > 50
     assert result["share"] == round(1 - result["survived"] / result["mutants"], 4) >= 0.9

@@ -60,7 +60,7 @@ def test_the_wheel_is_complete(wheel: zipfile.ZipFile) -> None:
     assert licences == {"LICENSE", "NOTICE"}
 
 
-def test_the_wheel_holds_every_python_file_of_the_rooms(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_every_python_file(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for package in ("models", "realtime", "training"):
         for path in (CHECKOUT / package).rglob("*.py"):

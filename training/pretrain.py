@@ -111,7 +111,7 @@ def main() -> None:
               args.checkpoint_every, args.tensorboard, args.wandb, args.accumulate, args.compile, program="pretrain",
               record=record)  # fmt: skip
         if group.is_main:
-            said = f"python -m training.{args.network} --init {to / 'weights.pt'} begins with these weights"
+            said = f"python -m training.{args.network} --init {to / 'weights.pt'} starts from these weights"
             print(f"{to / 'weights.pt'}: {said}", file=sys.stderr)
 
 

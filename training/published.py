@@ -1,4 +1,4 @@
-"""Measure on OpenMIC-2018 and IRMAS as the literature does, beside its figures.
+"""Measure on OpenMIC-2018 and IRMAS as the literature does, and compare with its figures.
 
     python -m training.published --openmic DIR --irmas DIR --to runs/published
 
@@ -114,10 +114,10 @@ def irmas(folder: Path, subset: bool, threads: int) -> list[dict[str, object]]:
     candidates = [open_candidate(name, threads) for name in DEFAULT_MODELS]
     joints = [each for each in [joint(candidates)] if each is not None]
     rows: list[dict[str, object]] = []
-    heard = listen(table.paths, candidates, joints).probabilities
+    probabilities = listen(table.paths, candidates, joints).probabilities
     models: list[Candidate | Joint] = [*candidates, *joints]
     for each in models:
-        of = counts(table.labels, heard[each.label] >= each.thresholds, table.mask)
+        of = counts(table.labels, probabilities[each.label] >= each.thresholds, table.mask)
         tp, fp, fn = float(of.tp.sum()), float(of.fp.sum()), float(of.fn.sum())
         rows.append({
             "system": f"{each.label}, zero-shot",

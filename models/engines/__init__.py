@@ -1,1 +1,1 @@
-"""Engines run a bundle's network; each stands in its own file, the only one to import its library."""
+"""Engines run a bundle's network; each is in its own file, the only one that imports its library."""

@@ -76,7 +76,7 @@ class Gpu:
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
         self.lock = threading.RLock()
-        # Waiting threads sleep: the networks run beside audio and screen, and some microseconds do not matter.
+        # Waiting threads sleep: audio and screen run at the same time, and some microseconds do not matter.
         self._call(runtime.cudaSetDeviceFlags, runtime.cudaDeviceScheduleBlockingSync)
         made = self._call(runtime.cudaStreamCreateWithFlags, runtime.cudaStreamNonBlocking)
         self._stream = made
@@ -119,7 +119,7 @@ class Gpu:
         """Record the work that `work` enqueues, without running it.
 
         Raises:
-            GpuError: something in it cannot be recorded; the stream can be used as before.
+            GpuError: something in it cannot be recorded; the stream remains usable.
         """
         runtime = self._runtime
         self._call(

@@ -111,7 +111,7 @@ class Runner:
 
     def _run_and_record(self, key: tuple[int, int]) -> None:
         """The logits come from an ordinary run: what a context defers to its first run of a shape cannot be recorded.
-        A shape that cannot be recorded at all keeps running as before."""
+        A shape that cannot be recorded at all continues to run without a graph."""
         context = self._context()
         self._enqueue(context, key)
         self._gpu.wait()

@@ -73,7 +73,7 @@ class StoredError:
 
 
 def logger_for(trt: Any) -> Any:
-    """A `trt.ILogger` that writes to Python's logging, at DEBUG: never to a terminal by itself.
+    """A `trt.ILogger` that writes to Python's logging, at DEBUG, and never to a terminal.
 
     Its `last_error` is the text of the latest error or "", its `stored_error` a `StoredError`.
     """

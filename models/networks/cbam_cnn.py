@@ -52,7 +52,7 @@ def cbam(channels: int) -> nn.Sequential:
 
 
 class ResidualStage(nn.Module):
-    """Two 3x3 convolutions beside a strided shortcut, then CBAM."""
+    """Two 3x3 convolutions with a strided shortcut, then CBAM."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Makes hear21passt importable; its quirks, and those of its dependencies, are handled only here.
 
-Beside a CPU torch the wheels of torchvision (through timm) and torchaudio fail on import, though hear21passt needs only
+With a CPU torch the wheels of torchvision (through timm) and torchaudio fail on import, though hear21passt needs only
 one download function of the first and pure Python parts of the second. Where the real import fails, a stub replaces it.
 hear21passt also prints kilobytes, which are discarded.
 """

@@ -54,7 +54,7 @@ def _conv(
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by what the means of all channels say (Hu et al., CVPR 2018). [B, C, H, W] -> same."""
+    """Scales each channel by a function of the means of all channels (Hu et al., CVPR 2018). [B, C, H, W] -> same."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()

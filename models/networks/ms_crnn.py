@@ -42,7 +42,7 @@ class MsCrnn(nn.Module):
     a multi-scale convolution looks at columns and their neighbours at three widths; a bidirectional GRU reads them in
     order; each instrument pools its logits over time with its own attention (Kong et al., "Sound event detection of
     weakly labelled data with CNN-Transformer and automatic threshold optimization", TASLP 2020). They correct what the
-    foundation's own classes say of the window.
+    foundation's own classes give for the window.
 
     Args:
         narrow: channels that enter the multi-scale convolution.
@@ -64,7 +64,7 @@ class MsCrnn(nn.Module):
         self.attention = nn.Linear(2 * hidden, n_classes)
         self.head = nn.Linear(2 * hidden, n_classes)
         for parameter in (*self.attention.parameters(), *self.head.parameters()):
-            nn.init.zeros_(parameter)  # training begins with what the foundation knows
+            nn.init.zeros_(parameter)  # training starts from the foundation's own results
         self.audioset = Mn04Head()
 
     def sequence(self, maps: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Passt(Patchwise, PaSST):
             ImageNet-1k", 2022).
         foundation: the patches are not cut from the log-mel but from the maps that mn04 (mn04.py) makes of it, two
             bands in columns of 320 ms (Xiao et al., "Early convolutions help transformers see better", NeurIPS 2021);
-            the transformer corrects what the foundation's own classes say, and the logits of
+            the transformer corrects the logits of the foundation's own classes, and the logits of
             `models.audioset.OTHER_SOUNDS` follow those of the instruments. Other classes than our instruments (in
             pretraining) have the transformer's logits alone.
         s_patchout_t: columns (time) dropped of a 10 s grid; of a shorter one, the same share.
@@ -82,7 +82,7 @@ class Passt(Patchwise, PaSST):
             self.width = COLUMNS * BANDS // 2 * int(config.get("embed_dim", 768)) + WIDTH
             self.scale = nn.BatchNorm2d(WIDTH)  # channels of one scale: a transformer learns several times faster
             self.audioset = Mn04Head()
-            # Blocks and head begin as nothing, so that training begins with what the foundation knows.
+            # Blocks and head start at zero, so that training starts from the foundation's own results.
             for name, parameter in (*self.blocks.named_parameters(), *self.head.named_parameters()):
                 if name.endswith(("attn.proj.weight", "mlp.fc2.weight", "1.weight", "1.bias")):
                     nn.init.zeros_(parameter)

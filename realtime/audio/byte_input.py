@@ -65,7 +65,7 @@ class ByteInput:
         return passed
 
     def close(self) -> None:
-        """Let go of what was opened here."""
+        """Close what was opened here."""
 
 
 class FileInput(ByteInput):

@@ -66,10 +66,10 @@ class Decoder(Protocol):
         """
 
     def seek(self, frame: int) -> None:
-        """Go on from another frame; only of files. Raises DecodeError."""
+        """Continue from another frame; only of files. Raises DecodeError."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 class PcmDecoder:

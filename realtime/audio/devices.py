@@ -107,7 +107,7 @@ def list_input_devices() -> list[InputDevice]:
 
 
 def list_input_devices_fresh() -> list[InputDevice]:
-    """The devices that can record, as they are connected now, listed by a process of its own, because PortAudio looks
+    """The devices that can record, as they are connected now, listed by another process, because PortAudio looks
     only when it starts, and must not start again under a recording.
 
     The indices are that program's: remember the names.
@@ -123,8 +123,8 @@ def list_input_devices_fresh() -> list[InputDevice]:
     except OSError as error:
         raise AudioDeviceError(f"the devices cannot be listed: {error}") from error
     if run.returncode:
-        said = run.stderr.decode(errors="replace").strip().splitlines()
-        line = said[-1].removeprefix("instrec-live: error: ") if said else f"exit code {run.returncode}"
+        lines = run.stderr.decode(errors="replace").strip().splitlines()
+        line = lines[-1].removeprefix("instrec-live: error: ") if lines else f"exit code {run.returncode}"
         raise AudioDeviceError(f"the devices cannot be listed: {printable(line)}")
     return [InputDevice(**device) for device in json.loads(run.stdout)]
 
@@ -168,7 +168,7 @@ def choose(device: int | str | None, devices: list[InputDevice]) -> InputDevice:
 
 
 def namesakes(device: InputDevice, devices: list[InputDevice]) -> list[InputDevice]:
-    """Those with the device's name, whatever number ALSA gives the card now, and its host API."""
+    """Those with the device's name and host API; ALSA's number of the card may differ."""
 
     def lasting(each: InputDevice) -> tuple[str, str]:
         return re.sub(r"\(hw:\d+,", "(hw:,", each.name), each.host_api

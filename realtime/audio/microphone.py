@@ -126,10 +126,10 @@ class MicrophoneSource:
         """
         if self._closed:
             return None
-        heard = self._ring.wait(self._position + 1, LOST_AFTER if self._healthy else START_WITHIN)
+        arrived = self._ring.wait(self._position + 1, LOST_AFTER if self._healthy else START_WITHIN)
         if self._closed:
             return None
-        if not heard:
+        if not arrived:
             raise self._lost()
         self._healthy = True
         end = self._ring.written

@@ -57,7 +57,9 @@ class MonitorSource:
                 start_new_session=True,  # Ctrl-C is for us
             )
         except OSError as error:
-            raise AudioDeviceError(f"parec cannot be started: {error.strerror}", "it comes with pactl") from error
+            raise AudioDeviceError(
+                f"parec cannot be started: {error.strerror}", "it is installed with pactl"
+            ) from error
         self._frame_bytes = 4 * self.channels
         self._pending = b""
         self._healthy = False
@@ -110,9 +112,10 @@ class MonitorSource:
     def _lost(self) -> AudioDeviceError:
         self._end()
         assert self._process.stderr is not None
-        said = printable(os.fsdecode(self._process.stderr.read()).strip())
-        what = "no longer delivers sound" if self._healthy else "delivers no sound"
-        return AudioDeviceError(f"{self.label} {what}" + (f": {said}" if said else ""), "does the sound server run?")
+        message = printable(os.fsdecode(self._process.stderr.read()).strip())
+        fault = "no longer delivers sound" if self._healthy else "delivers no sound"
+        reason = f": {message}" if message else ""
+        return AudioDeviceError(f"{self.label} {fault}{reason}", "does the sound server run?")
 
     def _end(self) -> None:
         self._process.terminate()

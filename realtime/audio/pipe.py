@@ -74,13 +74,13 @@ class PipeSource:
         try:
             self._reader = open_pipe(self._input, raw, track, self._note)
         except NotSound as error:
-            line = error.message if " pipe" in error.message else f"what came through the pipe {error.message}"
+            line = error.message if " pipe" in error.message else f"the piped data {error.message}"
             raise InputFileError(line, error.hint or _EXAMPLE) from error
         except DecodeError as error:
-            raise InputFileError(f"what came through the pipe cannot be read: {error}", _EXAMPLE) from error
+            raise InputFileError(f"the piped data cannot be read: {error}", _EXAMPLE) from error
         self.rate, self.channels = self._reader.rate, self._reader.channels
         if fault := why_not(self.rate, self.channels):
-            raise InputFileError(f"what came through the pipe claims {fault}", "is it damaged?")
+            raise InputFileError(f"the piped data claims {fault}", "is it damaged?")
 
     @property
     def bad_samples(self) -> int:

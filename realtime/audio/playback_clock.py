@@ -37,10 +37,10 @@ class Clock(Protocol):
         """Wall-clock seconds until `position` is played: 0 once it is, infinite while the clock is paused."""
 
     def set(self, position: float) -> None:
-        """Stand at another position until `run`."""
+        """Move to another position and wait there until `run`."""
 
     def run(self) -> None:
-        """Go on from where it was set, unless the user holds it."""
+        """Continue from the position that was set, unless the user has paused it."""
 
     def pause(self, paused: bool) -> None:
         """Pause or resume."""
@@ -49,7 +49,7 @@ class Clock(Protocol):
         """Another speed from here on."""
 
     def close(self) -> None:
-        """Let go of what makes it run."""
+        """Release what drives the clock."""
 
 
 class WallClock:

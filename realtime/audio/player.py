@@ -253,7 +253,7 @@ class Player:
             self._news.notify_all()
 
     def run(self) -> None:
-        """Go on from where it was set.
+        """Continue from the position that was set.
 
         Raises:
             AudioDeviceError: the loudspeakers refuse to start.

@@ -1,4 +1,4 @@
-"""The one reader: all sound of a file or pipe, whatever it is, one sound after another, at the first one's rate.
+"""The one reader: all sound of a file or pipe in any format, one sound after another, at the first one's rate.
 
 A file's sounds are found before any is read, so that its length is known; a pipe's one after the other.
 """
@@ -212,7 +212,7 @@ class Reader:
             self._waiting += len(samples)
 
     def seek(self, frame: int) -> None:
-        """Go on from another frame of a file.
+        """Continue from another frame of a file.
 
         Raises:
             DecodeError: it cannot be read so far.
@@ -238,7 +238,7 @@ class Reader:
         self._before, self._inside, self.position = begins, inside, frame
 
     def close(self) -> None:
-        """Let go of the decoder."""
+        """Close the decoder."""
         self._closed = True
         self._decoder.close()
 
@@ -375,11 +375,11 @@ def _framed(source: FileInput, path: Path | None, kind: str, data: mmap.mmap, be
     """MP3, FLAC or Ogg. An Ogg that is a whole file libsndfile reads, which is there sooner; of an MP3 it guesses the
     length and speaks on stderr, of a cut FLAC it loses the last blocks."""
     if kind == "MP3":
-        told = walk_mp3(data, begin, stop)
-        if not told.frames:
+        mp3 = walk_mp3(data, begin, stop)
+        if not mp3.frames:
             raise NotSound("is an MP3 without one complete frame of sound")
-        row = _mp3_row(told)
-        frames = told.frames * told.samples - told.delay if told.steady else None
+        row = _mp3_row(mp3)
+        frames = mp3.frames * mp3.samples - mp3.delay if mp3.steady else None
         if frames is not None and frames == row.whole:
             frames -= row.tail
     elif kind == "FLAC":
@@ -431,11 +431,11 @@ class Row:
         return BreaksOff(None) if self.cut() else None
 
 
-def _mp3_row(told: Mp3) -> Row:
-    if told.claimed is None or not told.rate:
-        return Row(told.rate)
-    samples = told.claimed * told.samples
-    return Row(told.rate, None, samples / told.rate, told.padding, samples - told.delay)
+def _mp3_row(mp3: Mp3) -> Row:
+    if mp3.claimed is None or not mp3.rate:
+        return Row(mp3.rate)
+    samples = mp3.claimed * mp3.samples
+    return Row(mp3.rate, None, samples / mp3.rate, mp3.padding, samples - mp3.delay)
 
 
 def _flac_row(head: bytes) -> Row:
@@ -622,7 +622,7 @@ def _unknown_in_pipe(source: ByteInput) -> NotSound:
     if (what := foreign(head)) is not None:
         return NotSound(f"{what} came through the pipe, not sound", "did the program before it fail?")
     return NotSound(
-        "what came through the pipe does not begin like any known sound file",
+        "the piped data does not begin like any known sound file",
         "raw PCM must be described: --format s16le --rate 44100 --channels 2",
     )
 

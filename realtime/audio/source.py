@@ -26,7 +26,7 @@ def why_not(rate: int, channels: int) -> str | None:
 
 
 def zero_bad_samples(block: NDArray[np.float32]) -> int:
-    """Set NaN, infinite and absurdly large samples to zero, in place, and say how many there were."""
+    """Set NaN, infinite and absurdly large samples to zero, in place, and return how many there were."""
     bad = ~(np.abs(block) <= LOUDEST)  # so written, NaN is bad
     count = int(np.count_nonzero(bad))
     if count:
@@ -71,4 +71,4 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the file or device; from any thread, any number of times."""
+        """Close the file or device; from any thread, any number of times."""

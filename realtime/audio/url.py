@@ -42,7 +42,7 @@ class ConnectionLost(InputFileError):  # noqa: N818 - named like those in models
     """A radio no longer delivers sound; it may do so again.
 
     Attributes:
-        since: when the last of it came, s of the monotonic clock; None if that is unknown. A stall is noticed later.
+        since: when the last of it came, s of the monotonic clock; None if that is unknown. A stall is detected later.
     """
 
     since: float | None = None
@@ -156,10 +156,10 @@ class RadioSource:
 
     def titles(self) -> list[str]:
         """The title received since the last call. From any thread."""
-        told = []
+        titles = []
         while self._titles:
-            told.append(self._titles.popleft())
-        return told
+            titles.append(self._titles.popleft())
+        return titles
 
     @property
     def bad_samples(self) -> int:
@@ -198,7 +198,7 @@ class RadioSource:
         return error
 
     def close(self) -> None:
-        """Let go of the connection; a waiting `read` ends within the time that counts as a stall."""
+        """Close the connection; a waiting `read` ends within the time that counts as a stall."""
         self._closed = True
         if self._input is not None:
             self._input.close()

@@ -109,9 +109,9 @@ def examine(settings: Settings) -> int:
     findings += _guarded("sound files", _formats) + _guarded("microphones", _microphones, needed=False)
     findings += _guarded("system audio", _system_audio, needed=False)
     able = all(finding.ok is not False for finding in findings if finding.needed)
-    deaf = any(finding.ok is False for finding in findings if finding.what == "microphones")
+    no_microphone = any(finding.ok is False for finding in findings if finding.what == "microphones")
     verdict = "ready" if able else "not able to run"
-    if able and deaf:
+    if able and no_microphone:
         verdict = "ready for files and pipes; no microphone can be used"
     if settings.json:
         report = {"verdict": verdict, "able": able, "findings": [asdict(finding) for finding in findings]}
@@ -145,7 +145,7 @@ def _version(package: str) -> str:
 
 
 def _choice(names: Sequence[str], threads: int) -> EngineChoice | None:
-    """What --engine auto runs these models on; None if one of them cannot be read, which it will say itself."""
+    """The engine that auto chooses for these models; None if one of them cannot be read, which is reported later."""
     try:
         return choose_engine(networks_of(names), threads)
     except InstrecError:
@@ -163,7 +163,7 @@ def _engines(choice: EngineChoice | None, asked: str) -> list[Finding]:
 
 
 def _measured(engine: str, choice: EngineChoice | None) -> str:
-    """What the networks cost on it for a second of sound, or why that is not known."""
+    """The networks' cost on it for a second of sound, or why it was not measured."""
     if choice is None:
         return ""
     if engine in choice.costs:
@@ -177,7 +177,7 @@ def _model(name: str, engine: str) -> Finding:
     model = load_model(name)
     if isinstance(model, LearnedBundle):
         networks = " and ".join(bundle.name for bundle in model.base_bundles())
-        detail = f"{len(model.classes)} learned classes, told from the embeddings of {networks}"
+        detail = f"{len(model.classes)} learned classes, computed from the embeddings of {networks}"
         return Finding(f"model {model.name}", True, f"{detail}; sha256 {model.sha256[:12]}…", needed=True)
     bundle = model
     precision = parse_engine(engine)[1] if engine != "auto" else "fp32"
@@ -190,15 +190,15 @@ def _inference(settings: Settings, engine: str) -> list[Finding]:
     """Times of the networks themselves, and what listening live costs: CPU time, so that load does not matter."""
     tagger = Tagger.load(settings.models or DEFAULT_MODELS, engine, settings.threads, settings.weights)
     hop = hop_samples(settings.hop)
-    before, heard = (max(1, round(seconds * SAMPLE_RATE / hop)) for seconds in (WINDOW_SECONDS, 4.0))
-    noise = np.random.default_rng(0).normal(0, 0.1, (before + heard, hop)).astype(np.float32)
+    before, measured = (max(1, round(seconds * SAMPLE_RATE / hop)) for seconds in (WINDOW_SECONDS, 4.0))
+    noise = np.random.default_rng(0).normal(0, 0.1, (before + measured, hop)).astype(np.float32)
     analysis = Analysis(tagger, hop, tagger.thresholds, settings.gate, Smoothing())
     for piece in noise[:before]:  # the first run of a length is slow
         analysis.process(piece)
     began = process_time()
     for piece in noise[before:]:
         analysis.process(piece)
-    share = (process_time() - began) / (heard * settings.hop)
+    share = (process_time() - began) / (measured * settings.hop)
     return [
         Finding(
             "inference",

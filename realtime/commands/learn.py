@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from instrec_live.models.learning import Encoder, Examples, Head
 
 _FEW_SECONDS = 60.0  # of a class, below which more sound is asked for
-_QUIET_DB, _BELOW_LOUDEST_DB = -60.0, -30.0  # a window that is softer says nothing of its instrument
+_QUIET_DB, _BELOW_LOUDEST_DB = -60.0, -30.0  # softer windows are not used
 _CHUNK = 60  # s that are in memory at a time
 _KEPT = 12  # windows of each class and fold that others are mixed with
 _GAINS_DB = (-9.0, 3.0)  # of what is mixed in
@@ -30,8 +30,8 @@ _LEAST = 0.75  # of a window that a label must cover; one that covers less, and 
 
 _EPILOG = """\
 FOLDER has a folder for each instrument, named after it, with its sounds: recordings, phrases or single
-notes. Sounds of one player or room may stand in a folder of their own inside. A sound with an Audacity label
-track beside it (take.wav, take.txt) is cut by its labels; such sounds may also stand in FOLDER itself.
+notes. Sounds of one player or room may be in a subfolder. A sound with an Audacity label track next to it
+(take.wav, take.txt) is cut by its labels; such sounds may also be in FOLDER itself.
 
 A name that is one of the 20 instruments corrects it ("this is my cello"); all others are new.
 
@@ -70,7 +70,7 @@ class Recording:
         path: of the file.
         group: what belongs together: never on both sides of a cross-validation.
         labels: (from, to, instrument) in seconds, of its label track; None: `instrument` throughout.
-        instrument: the folder that it stands in, or None.
+        instrument: the folder that it is in, or None.
     """
 
     path: Path
@@ -169,7 +169,7 @@ def collect(folder: Path) -> Collection:
             recordings.append(Recording(path, str(path.parent if by_folder else path), _track(path), name))
     for path in _sounds(folder, deep=False):
         if (labels := _track(path)) is None:
-            log.warning("%s: left out, it stands in no folder of an instrument and has no label track", path)
+            log.warning("%s: left out, it is not in an instrument's folder and has no label track", path)
             continue
         recordings.append(Recording(path, str(path), labels, None))
         for _, _, name in labels:
@@ -197,7 +197,7 @@ def _sounds(folder: Path, deep: bool) -> list[Path]:
 
 
 def _track(sound: Path) -> tuple[tuple[float, float, str], ...] | None:
-    """The Audacity label track beside a sound, without points; None if there is none."""
+    """The Audacity label track next to a sound, without points; None if there is none."""
     from instrec_live.models.files import read_text
     from instrec_live.models.learned import class_name
 
@@ -257,8 +257,8 @@ def run(argv: Sequence[str]) -> int:
     }  # fmt: skip
     _write(to, head, encoder, evaluation, given.folder)
     print(json.dumps(evaluation, indent=1) if given.json else table(evaluation))
-    beside = f"instrec-live --models passt,cbam_cnn,ms_crnn,{_typed(to)}"
-    log.info("%s: run it with %s", to, beside)
+    command = f"instrec-live --models passt,cbam_cnn,ms_crnn,{_typed(to)}"
+    log.info("%s: run it with %s", to, command)
     return 0
 
 
@@ -319,9 +319,9 @@ def _counted(recording: Recording, fold: int | None) -> dict[float, int]:
     levels = {second: 10 * np.log10(float(np.mean(window**2)) + 1e-20)
               for chunk in _certain(recording) for second, window, _ in chunk}  # fmt: skip
     least = max(_QUIET_DB, max(levels.values(), default=0.0) + _BELOW_LOUDEST_DB)
-    heard = [second for second, level in levels.items() if level > least]
-    each = time_folds(np.array(heard)).tolist() if fold is None else [fold] * len(heard)
-    return dict(zip(heard, each, strict=True))
+    loud = [second for second, level in levels.items() if level > least]
+    each = time_folds(np.array(loud)).tolist() if fold is None else [fold] * len(loud)
+    return dict(zip(loud, each, strict=True))
 
 
 def time_folds(seconds: "NDArray[np.float64] | NDArray[np.int64]") -> "NDArray[np.int64]":
@@ -442,7 +442,7 @@ def _demo() -> "list[list[FloatArray]]":
 
 
 def table(evaluation: Mapping[str, Mapping[str, Any]]) -> str:
-    """The figures for people: a table, and what it does not say."""
+    """The figures for people: a table, and its limits."""
     width = max(10, *(len(DISPLAY_NAMES[name]) for name in evaluation))
     head = ("sounds", "seconds", "AP", "AP mixed", "found", "mixed", "false alarms")
     lines = [f"{'instrument':<{width}}" + "".join(f"{each:>14}" for each in head)]
@@ -458,14 +458,14 @@ def table(evaluation: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _remarks(name: str, each: Mapping[str, Any]) -> Iterator[str]:
-    quality = "good" if each["ap"] >= 0.9 else "usable" if each["ap"] >= 0.7 else "poor: give it more, or other, sounds"
+    quality = "good" if each["ap"] >= 0.9 else "usable" if each["ap"] >= 0.7 else "poor: add sounds, or use better ones"
     if "ap_before" in each:
         yield f"a correction; without it, AP was {_two(each['ap_before'])}"
     yield f"{quality}, by windows of 2 s of recordings that were held out"
     if each["held_out"] == "files":
         yield (
-            "held out file by file: if they are all of one instrument or player, another one may be heard less well; "
-            "sounds of others, each in a folder of its own, would show it"
+            "held out file by file: if they are all of one instrument or player, another one may be "
+            "recognised less well; sounds of others, each in its own folder, would show it"
         )
     elif each["held_out"] == "one recording":
         yield "one recording only, divided in time: these figures are too good; add others"
@@ -474,9 +474,9 @@ def _remarks(name: str, each: Mapping[str, Any]) -> Iterator[str]:
     if each["seconds"] < _FEW_SECONDS:
         yield f"{each['seconds']:.0f} s of sound are few: a minute or more, of several recordings, is better"
     for other, share in each["taken_for"].items():
-        yield f"{_percent(share)} of it is rather taken for {DISPLAY_NAMES[other]}"
+        yield f"{_percent(share)} of it is taken for {DISPLAY_NAMES[other]}"
     for other, share in each["alarms_on"].items():
-        yield f"heard where there is none, in {_percent(share)} of {DISPLAY_NAMES[other]}"
+        yield f"false alarms in {_percent(share)} of {DISPLAY_NAMES[other]}"
 
 
 def _two(value: float | None) -> str:

@@ -80,7 +80,7 @@ def _listen(
                 )
             if summary.drift_ppm is not None:
                 log.info(
-                    "the device's clock runs %+.1f ppm against this machine's and is %+.3f s off by now",
+                    "the device's clock differs from this machine's by %+.1f ppm: %+.3f s so far",
                     *(summary.drift_ppm, summary.drift_s),
                 )
     return code or int(session.failed)
@@ -114,7 +114,7 @@ def _show(session: "Session", settings: Settings) -> int:
 
 
 def _drain(session: "Session") -> int:
-    """Iterate in a thread of its own: a signal interrupts no decision and no write, and what was heard is written."""
+    """Iterate in another thread, so that a signal interrupts neither a decision nor a write."""
     from instrec_live.realtime.terminal import wait_for_end
 
     failed: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""instrec-live report: from the JSON lines of an earlier run to whatever else --output can write."""
+"""instrec-live report: from the JSON lines of an earlier run to all other formats of --output."""
 
 import argparse
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
-  instrec-live report concert.jsonl                     concert.html and concert.png beside it
+  instrec-live report concert.jsonl                     concert.html and concert.png next to it
   instrec-live report concert.jsonl -o concert.vtt      subtitles for its video
   instrec-live report concert.jsonl -o concert.html --sound concert.wav   a click on a segment plays it
 """
@@ -52,7 +52,7 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
         metavar="FILE",
         help="FILE.html, .png, .svg, .csv, .txt (Audacity labels), .svl.csv (Sonic Visualiser), .selections.txt "
         "(Raven), .TextGrid (Praat, ELAN), .vtt, .srt (subtitles) or .jsonl; may be repeated (FILE.html and FILE.png "
-        "beside the run)",
+        "next to the run)",
     )
     p.add_argument(
         "--sound", type=Path, metavar="FILE", help="the run's sound file: a click on a segment of the page plays it"

@@ -153,8 +153,8 @@ _SERVING = ("--serve", "--host", "--port", "--public-url", "--viewers")
 _PROGRAM = ("--config", "--no-config", "--log-file", "--verbose", "--quiet", "--version", "--help")
 
 _EPILOG = """\
-A SOURCE is device:N, device:NAME or device:system, a file, a pipe, an http(s) address, or - for stdin, with a name
-before it if you like. All sources share one set of networks, which costs less than one set each.
+A SOURCE is device:N, device:NAME or device:system, a file, a pipe, an http(s) address, or - for stdin; NAME= gives
+it a name. All sources share one set of networks, which costs less than one set each.
 
 examples:
   instrec-live watch left=device:0 right=device:2

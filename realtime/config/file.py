@@ -271,8 +271,8 @@ def written(argv: Sequence[str], grammar: ArgumentParser) -> list[str]:
     defaults = {action.dest: action.default for action in grammar._actions}
     both = asked(argv, grammar)
     lines = [
-        "# Settings of instrec-live: the options of its command line, which overrule this file.",
-        f"# It is looked for as {printable(str(default_path()))}; --config names another.",
+        "# Settings of instrec-live: the options of its command line, which override this file.",
+        f"# Its default path is {printable(str(default_path()))}; --config reads another file.",
     ]
     if both.path is not None:
         lines.append(f"# In force now: {printable(str(both.path))}")

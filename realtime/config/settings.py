@@ -160,7 +160,7 @@ class Settings:
         help="settings file (TOML) instead of the usual one")  # fmt: skip
     no_config: bool = switch(_PROGRAM, "--no-config", exclusive="config", help="read no settings file")
     print_config: bool = switch(_PROGRAM, "--print-config",
-        help="show the settings in force, as a settings file, and exit")  # fmt: skip
+        help="show the current settings, as a settings file, and exit")  # fmt: skip
     print_completion: str | None = option(
         _PROGRAM, "--print-completion", choices=("bash", "zsh", "fish", "tcsh", "powershell"),
         help="show the completion script for a shell, and exit",

@@ -13,7 +13,7 @@ from instrec_live.realtime.stream.update import Update
 
 
 class EventLog(Sink):
-    """Remembers all segments and labels of a run, to be written when the user asks for it.
+    """Keeps all segments and labels of a run, to be written when the user asks for it.
 
     Args:
         head: of the run; of it, `hop` and `decisions` are used.

@@ -33,7 +33,7 @@ class History:
         entries: onsets of each instrument, int [n].
         highest: the highest probability of each, float32 [n].
         labels: (time, text), the first 2000.
-        heard: seconds of sound, repeated ones counted twice.
+        heard: seconds of sound; repeated ones are counted twice.
     """
 
     def __init__(

@@ -77,11 +77,11 @@ def page(picture: str, history: History, head: Mapping[str, Any], summary: Summa
         f"<p>{escape(_in_short(head, summary))}</p>",
         _played(history, head),
         picture[picture.index("<svg") :],
-        "<h2>How long each sounded</h2>",
+        "<h2>Total time of each instrument</h2>",
         _totals(history, summary, instruments_of(head)),
-        "<h2>What came when</h2>",
+        "<h2>Entries and exits</h2>",
         _events(history),
-        "<h2>How it was made</h2>",
+        "<h2>Parameters</h2>",
         _parameters(head),
     ]
     return (
@@ -155,9 +155,9 @@ def _in_short(head: Mapping[str, Any], summary: Summary) -> str:
     """When, how long, and what was lost on the way, if anything was."""
     ended = _ENDED.get(summary.ended, summary.ended)
     lost = {
-        "windows skipped, the machine being too slow": summary.skipped,
-        "times that sound was lost on the way in": summary.xruns,
-        "samples that were no numbers": summary.bad_samples,
+        "windows skipped because the machine was too slow": summary.skipped,
+        "losses of sound before the analysis": summary.xruns,
+        "samples that were not numbers": summary.bad_samples,
     }
     troubles = [f"{count} {what}" for what, count in lost.items() if count]
     return f"{day_of(head)}; {clock(summary.time)} of sound, {ended}; {', '.join(troubles) or 'nothing was lost'}."

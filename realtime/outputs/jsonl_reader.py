@@ -24,7 +24,7 @@ _HINT = "give a file that --json or --output FILE.jsonl has made"
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    """The file, in UTF-8 without a byte order mark, whatever a shell's `>` has made of it (PowerShell: UTF-16)."""
+    """The file, in UTF-8 without a byte order mark, even if a shell's `>` wrote it differently (PowerShell: UTF-16)."""
     file = open(path, "rb")  # noqa: SIM115 - closed after the last line
     start = file.peek(3)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -263,7 +263,7 @@ def _count(value: object) -> int:
 
 
 def line_of(text: object) -> str:
-    """A label's text, on one line whatever the file holds."""
+    """A label's text, always on one line."""
     return printable(str(text))
 
 

@@ -65,7 +65,7 @@ class Regions(SegmentSink):
         self._file.flush()
 
 
-# WebVTT: subtitles that say what sounds, for any video player.
+# WebVTT: subtitles with the active instruments, for any video player.
 
 _LABEL_SECONDS = 2.0  # a cue must last
 

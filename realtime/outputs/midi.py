@@ -132,6 +132,6 @@ def _over_tcp(address: str) -> Port:
     except OSError as error:
         raise UsageError(f"--midi {address}: {error.strerror or error}", "is its receiver running?") from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # one that hangs is to be noticed soon
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # so that one that hangs is detected soon
     opened: Port = SocketPort(host, port, conn=connection)
     return opened

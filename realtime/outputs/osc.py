@@ -1,4 +1,4 @@
-"""Updates as OSC messages over UDP, for Max, SuperCollider, TouchDesigner and whatever else listens."""
+"""Updates as OSC messages over UDP, for Max, SuperCollider, TouchDesigner and other programs."""
 
 import socket
 from collections.abc import Sequence

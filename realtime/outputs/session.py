@@ -256,7 +256,7 @@ class Session:
             raise
 
     def stop(self) -> None:
-        """End the sound here: the iteration ends once what was heard is decided and written."""
+        """End the sound here: the iteration ends once the sound so far is decided and written."""
         self._stopping = True
         self._stream.stop()
 

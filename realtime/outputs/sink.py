@@ -73,7 +73,7 @@ class Sink(ABC):
         """
 
     def pause(self, paused: bool, time: float, jumped: bool = False) -> None:  # noqa: B027
-        """A file is paused at `time` (s), or goes on; `jumped`: it was paused before, and stands elsewhere now."""
+        """A file is paused at `time` (s), or resumed; `jumped`: it was paused before, and has been sought in."""
 
     def at_end(self, update: Update) -> None:  # noqa: B027
         """A file has ended, and a seek may follow; `update` is the last one, with the state ENDED."""
@@ -256,9 +256,9 @@ def hop_began(update: Update, hop: float) -> float:
 
 
 class ChangeTimes:
-    """When what an update says began to be so, s.
+    """The time from which an update applies, s.
 
-    A live update is right from its time on: nobody could know earlier. One that was decided with look-ahead is right
+    A live update applies from its own time on. One that was decided with look-ahead applies
     for the whole hop that it ends.
 
     Args:

@@ -1,4 +1,4 @@
-"""Updates as data: JSON Lines, and a tidy CSV with a JSON file beside it; and plain lines to read."""
+"""Updates as data: JSON Lines, a tidy CSV with a JSON file next to it, and plain lines to read."""
 
 import csv
 import errno

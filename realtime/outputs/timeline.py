@@ -129,4 +129,4 @@ def _time_axis(axes: Axes, history: History) -> None:
     axes.set_xlim(history.origin, history.end)
     axes.xaxis.set_major_locator(MultipleLocator(float(step)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: moment(seconds, step < 1)))
-    axes.set_xlabel("time; bar: it sounds, triangle: it comes in" + ("; dashed: a label" if history.labels else ""))
+    axes.set_xlabel("time; bar: active, triangle: entry" + ("; dashed: a label" if history.labels else ""))

@@ -35,7 +35,7 @@ class Decision:
 
     @classmethod
     def of(cls, probability: float, active: bool, on_at: float, off_below: float) -> "Decision":
-        """The decision on a probability (NaN: none is known), given whether the instrument is active."""
+        """The decision on a probability (NaN: there is none), given whether the instrument is active."""
         if not active:
             activity = Activity.OFF
         elif probability >= on_at:
@@ -46,7 +46,7 @@ class Decision:
 
     @property
     def mark(self) -> float:
-        """The threshold that the row is held against: `on_at`, but `off_below` for what is held or leaving."""
+        """The threshold that applies now: `on_at`, or `off_below` if the instrument is held or leaving."""
         return self.off_below if self.activity in (Activity.HELD, Activity.LEAVING) else self.on_at
 
     @property

@@ -27,7 +27,7 @@ from instrec_live.models.logmel import (
 )
 from instrec_live.models.segments import NEVER, Lookahead
 from instrec_live.models.streaming import windows_at
-from instrec_live.models.tagger import CORRECTIONS, OTHERS, beside
+from instrec_live.models.tagger import CORRECTIONS, OTHERS, kind_and_others
 from instrec_live.realtime.stream import health
 from instrec_live.realtime.stream.smoothing import (
     SilenceGate,
@@ -396,9 +396,11 @@ class Analysis:
         stats: CaptureStats,
         inference_s: float,
     ) -> Update:
-        """The update of a hop with these probabilities: of each network, of other sounds, and under "" of the
+        """The update of a hop with these probabilities: of each network, of other sounds, and (key "") of the
         ensemble."""
-        kind, also = ("silence", {}) if state is State.QUIET else beside(smooth.pop(OTHERS, None), self._instruments)
+        kind, also = (
+            ("silence", {}) if state is State.QUIET else kind_and_others(smooth.pop(OTHERS, None), self._instruments)
+        )
         return Update(
             time=self._start + hop.end / SAMPLE_RATE,
             probabilities=smooth.pop(""),

@@ -1,4 +1,4 @@
-"""Windows of many streams through one set of networks, in batches: first come, first served."""
+"""Runs one set of networks on the windows of many streams, in batches, in order of arrival."""
 
 import threading
 import time

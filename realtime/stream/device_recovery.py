@@ -1,4 +1,4 @@
-"""Everything about a device that is lost or replaced while a stream runs.
+"""Lost and replaced devices while a stream runs.
 
 A microphone that stops giving sound is closed and reopened under its own name (`Reconnector`, `reopen_lost_device`),
 another one can be chosen at any time (`switch_device`), recordings get silence for the time without it (`GapFiller`),
@@ -275,5 +275,5 @@ class DigitalSilence:
             return False
         if source.label not in self._logged:
             self._logged.add(source.label)
-            log.warning("%s gives digital silence: is it muted, or is this program blocked from it?", source.label)
+            log.warning("%s delivers only zeros: is it muted or blocked?", source.label)
         return True

@@ -47,7 +47,7 @@ class LiveCapture:
 
     One thread iterates `hops` and alone restarts the capture, each time with a new `HopReader`, resampler, ring and
     capture thread. `seek`, `change_to`, `stop` and `close` may be called from any thread: they post a request and stop
-    the current capture. While the device is lost, a `Reconnector` has a thread of its own, from which it may call
+    the current capture. While the device is lost, a `Reconnector` runs in its own thread, from which it may call
     `change_to`.
 
     A source that replaces a lost one starts as much later as wall-clock time (monotonic) has passed since the last

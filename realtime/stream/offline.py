@@ -18,7 +18,7 @@ from instrec_live.realtime.stream.update import CaptureStats, State, Update
 class OfflineAnalysis:
     """Gives an `Update` for each hop of a file, decided by what comes after it too.
 
-    An update says what sounds in the hop that it ends, so that an onset is where its first hop begins.
+    An update gives what sounds in the hop that it ends, so that an onset is the start of its first hop.
 
     Args:
         analysis: a fresh one, which takes the sound and runs the networks.

@@ -65,7 +65,7 @@ class Smoothing:
         clear_margin: how far above its threshold a logit must be to switch on without that longer wait, logits.
         off_seconds: how long a logit must stay below its threshold's logit - off_margin to switch off, s.
         off_seconds_per_other: how much longer for each other instrument that is on, s: in a band voices mask each other
-            for a moment, the end of a solo is noticed.
+            for a moment, the end of a solo is detected.
         off_margin: depth of the hysteresis, logits.
         min_on_seconds: shortest time on, s.
         min_off_seconds: shortest time off between two times on, s.

@@ -317,7 +317,7 @@ class Stream:
         return self._config.smoothing
 
     def stop(self) -> None:
-        """End the sound here: what was heard is still decided, then the iteration ends. From any thread."""
+        """End the sound here: the sound so far is still decided, then the iteration ends. From any thread."""
         self._ending.set()
         if self._live is not None:
             self._live.stop()
@@ -344,7 +344,7 @@ class Stream:
 
     @property
     def drift(self) -> Drift | None:
-        """Drift of a microphone's clock, known after ten seconds; None for all else. From any thread."""
+        """Drift of a microphone's clock, after ten seconds; None for other sources. From any thread."""
         return self._live.drift if self._live is not None else None
 
     def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
@@ -364,7 +364,7 @@ class Stream:
         Blocks until the device is open, so not for the iterating thread. On an error the old device stays.
 
         Args:
-            device: as in the constructor. One that was connected since is known by its name only.
+            device: as in the constructor. One that was connected after the start can be given by name only.
 
         Raises:
             AudioDeviceError: it cannot be opened.

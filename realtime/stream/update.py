@@ -41,9 +41,9 @@ class StreamInfo:
     weights: Mapping[str, float]  # of each model in the ensemble
     thresholds: Mapping[str, float]  # of the ensemble, per instrument
     model_thresholds: Mapping[str, Mapping[str, float]]  # each network's own, per instrument
-    decisions: str = "causal"  # or "lookahead": an update says what sounds in its hop, by what comes after it too
+    decisions: str = "causal"  # or "lookahead": an update is about its hop, decided with the sound after it too
     instruments: tuple[str, ...] = INSTRUMENTS  # those listened for; the others are neither shown nor written
-    classes: tuple[str, ...] = INSTRUMENTS  # all that the models know: what an update has a probability of
+    classes: tuple[str, ...] = INSTRUMENTS  # all that the models recognise: an update has their probabilities
     start: float = 0.0  # s; where it begins in its file
     off_margin: float = 0.0  # logits; depth of the hysteresis; infinite with look-ahead, which has no off-threshold
 
@@ -60,11 +60,11 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class CaptureStats:
-    """What the capture knows of a hop when its update is made; the defaults are those of offline work.
+    """The capture's figures of a hop when its update is made; the defaults are those of offline work.
 
     Attributes:
         age_s: wall-clock seconds since the newest sound was captured.
-        xruns: times that sound was lost on the way in, so far.
+        xruns: losses of sound before the analysis, so far.
         bad_samples: non-finite samples zeroed so far.
         jumped: the sound before this hop is not what came before it.
         gap: some of the last 10 s of sound is missing.
@@ -97,14 +97,14 @@ class Update:
         age_s: wall-clock seconds from the newest sound to this update (0 with pace "max").
         inference_s: time spent in the networks for this update, s.
         skipped: windows skipped so far because inference was late.
-        xruns: times that sound was lost on the way in, so far.
+        xruns: losses of sound before the analysis, so far.
         bad_samples: non-finite samples zeroed so far.
         jumped: the sound before this update is not what came before it: the first one after a seek or a device switch.
         gap: some of the last 10 s of sound is missing, because the driver or a long stall lost it.
         no_signal: the microphone has given only zeros for 5 s: it may be muted.
         mel: log-mel frames of the new sound, float32 [128, frames], 100 frames a second; None unless the stream keeps
             them.
-        kind: what kind of sound it is, one of `models.audioset.KIND_ROWS`; None where no network can tell.
+        kind: the kind of sound, one of `models.audioset.KIND_ROWS`; None where no network distinguishes them.
         also: likely instruments other than these, with their probabilities.
         instruments: the names that belong to the probabilities.
     """

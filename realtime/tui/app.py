@@ -11,7 +11,7 @@ from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
 from instrec_live.realtime.stream.update import State
 from instrec_live.realtime.tui.base_app import BaseApp, Keep, until_quit
 from instrec_live.realtime.tui.drawing import Glyphs
-from instrec_live.realtime.tui.messages import NewUpdate, Noticed, StreamEnded, Updates
+from instrec_live.realtime.tui.messages import NewUpdate, Notice, StreamEnded, Updates
 from instrec_live.realtime.tui.state import ScreenState, View
 from instrec_live.realtime.tui.stream_view import StreamView
 
@@ -38,8 +38,8 @@ class InstrecApp(BaseApp):
         super().__init__(theme, glyphs, look)
         self.keep = keep
         self.exit_at_end = exit_at_end
-        picture = ScreenState(stream.info)
-        self.turn_to(stream, picture, View(), StreamView(picture, self.glyphs))
+        state = ScreenState(stream.info)
+        self.turn_to(stream, state, View(), StreamView(state, self.glyphs))
 
     def compose(self) -> ComposeResult:
         yield self.stream_view
@@ -55,14 +55,14 @@ class InstrecApp(BaseApp):
 
     def on_new_update(self, message: NewUpdate) -> None:
         since = self.since
-        self.heard = time.monotonic()
-        self.picture = self.picture.with_info(self.stream.info).after(message.update, since)
-        for words in self.stream.notices():
-            self.post_message(Noticed(words))
+        self.arrived = time.monotonic()
+        self.state = self.state.with_info(self.stream.info).after(message.update, since)
+        for text in self.stream.notices():
+            self.post_message(Notice(text))
         self.draw_soon()
 
     def on_stream_ended(self, message: StreamEnded) -> None:
-        self.picture = replace(self.picture, ended=True)
+        self.state = replace(self.state, ended=True)
         if message.error is None and self.exit_at_end:
             self.exit()
         self.draw_soon()

@@ -43,7 +43,7 @@ from instrec_live.realtime.tui import drawing as signs
 from instrec_live.realtime.tui.device_picker import ClosesOnce, DevicePicker, Prompt
 from instrec_live.realtime.tui.drawing import Glyphs, clock
 from instrec_live.realtime.tui.help import Help, chapters
-from instrec_live.realtime.tui.messages import Noticed, RowChosen, SeekRequested, StreamEnded, Updates
+from instrec_live.realtime.tui.messages import Notice, RowChosen, SeekRequested, StreamEnded, Updates
 from instrec_live.realtime.tui.rows import HEAT_FROM, columns
 from instrec_live.realtime.tui.state import SETTLED, Minute, PlaybackState, ScreenState, Sorting, View, overdue
 from instrec_live.realtime.tui.stream_view import StreamView
@@ -163,7 +163,7 @@ class Actions(App[None]):
     stream_view: StreamView
     glyphs: Glyphs
     look: Callable[[], list[InputDevice]]
-    picture: ScreenState
+    state: ScreenState
     stream: Updates
     view: View
 
@@ -199,15 +199,15 @@ class Actions(App[None]):
         """Ctrl-C."""
         self.exit(return_code=130)
 
-    def say(self, words: str) -> None:
-        """Say in a line what a key has done."""
-        self.notify(words, markup=False)
+    def say(self, text: str) -> None:
+        """Show in one line what a key has done."""
+        self.notify(text, markup=False)
 
     def action_hold(self) -> None:
         """Pause or play a file, and play it again at its end; freeze or unfreeze the screen of all else."""
         if self.stream.transport is None or not self.playable:
             self.action_freeze()
-        elif self.picture.at_end:
+        elif self.state.at_end:
             self.go_to(0.0)
         else:
             self.action_pause()
@@ -238,7 +238,7 @@ class Actions(App[None]):
 
     def action_clear_peaks(self) -> None:
         """Reset all peak holds."""
-        self.picture = self.picture.without_peaks()
+        self.state = self.state.without_peaks()
         self.draw()
 
     def action_move(self, steps: int) -> None:
@@ -263,7 +263,7 @@ class Actions(App[None]):
         wanted = {name: moved(now[name], steps) for name in names}
         if all(wanted[name] == now[name] for name in names):
             whose = "this threshold is" if self.view.selected else "all thresholds are"
-            self.post_message(Noticed(f"{whose} at the {'highest' if steps > 0 else 'lowest'} value that keys can set"))
+            self.post_message(Notice(f"{whose} at the {'highest' if steps > 0 else 'lowest'} value that keys can set"))
             return
         self.set_thresholds(wanted)
 
@@ -277,9 +277,9 @@ class Actions(App[None]):
         """Ask whether to write the thresholds that were moved into the settings file."""
         moved_ones = self.moved_thresholds
         if self.keep is None:
-            self.post_message(Noticed("there is no settings file to save the thresholds in"))
+            self.post_message(Notice("there is no settings file to save the thresholds in"))
         elif not moved_ones:
-            self.post_message(Noticed("no threshold has been changed; + and - change them"))
+            self.post_message(Notice("no threshold has been changed; + and - change them"))
         else:
             first = ", ".join(f"{DISPLAY_NAMES[name]} {value:.2f}" for name, value in list(moved_ones.items())[:3])
             more = f" and {len(moved_ones) - 3} more" if len(moved_ones) > 3 else ""
@@ -292,16 +292,17 @@ class Actions(App[None]):
     def set_thresholds(self, thresholds: dict[str, float]) -> None:
         """From now on, for the outputs too."""
         self.stream.set_thresholds(thresholds)
-        self.picture = self.picture.with_info(self.stream.info)
+        self.state = self.state.with_info(self.stream.info)
         self.draw()
 
     def action_networks(self) -> None:
         """Show a bar for every network below the selected row, or below the most probable instrument."""
-        rows, heard = self.stream_view.rows, self.picture.probabilities
+        rows, info, probabilities = self.stream_view.rows, self.state.info, self.state.probabilities
         view = replace(self.view, opened=not rows.opened)
         if view.opened and view.selected not in rows.order:
             view = replace(
-                view, selected=max(rows.order, key=lambda name: float(heard[self.picture.info.classes.index(name)]))
+                view,
+                selected=max(rows.order, key=lambda name: float(probabilities[info.classes.index(name)])),
             )
         self.look_at(view)
 
@@ -310,7 +311,7 @@ class Actions(App[None]):
         models = self.stream.info.models
         if number > len(models):
             only = "one network" if len(models) == 1 else f"{len(models)} networks"
-            self.post_message(Noticed(f"there is no network {number}: {only}, {', '.join(models)}"))
+            self.post_message(Notice(f"there is no network {number}: {only}, {', '.join(models)}"))
             return
         model = models[number - 1]
         alone = self.view.solo != model
@@ -331,8 +332,8 @@ class Actions(App[None]):
 
     def action_label(self) -> None:
         """Ask for a label; its time is that of the key."""
-        if self.heard_now:
-            self.labelled_at = self.picture.update.time if self.picture.update else 0.0
+        if self.has_sound:
+            self.labelled_at = self.state.update.time if self.state.update else 0.0
             self.stream_view.prompt.ask("label", "a label for this moment; enter writes it into the outputs")
 
     def on_prompt_typed(self, message: Prompt.Typed) -> None:
@@ -342,41 +343,41 @@ class Actions(App[None]):
             if message.done and (unmatched := self.view.unmatched(self.stream.info.classes)):
                 self.no_such_instrument(unmatched)
             elif message.done and self.view.words and not self.view.fitting(line_up):
-                self.post_message(Noticed(f"{message.text}: not listened for (--only); all rows are shown"))
+                self.post_message(Notice(f"{message.text}: not listened for (--only); all rows are shown"))
                 self.look_at(replace(self.view, words=""))
         elif message.purpose == "label" and message.done:
             self.label(" ".join(message.text.split()) or f"label at {self.labelled_at:.1f} s")
         elif message.purpose == "keep" and message.done and self.keep is not None:
             if message.text.strip():
-                self.post_message(Noticed("not saved: press enter without typing anything"))
+                self.post_message(Notice("not saved: press enter without typing anything"))
                 return
             try:
                 self.keep.write(self.moved_thresholds)
             except InstrecError as error:
-                self.post_message(Noticed(str(error)))
+                self.post_message(Notice(str(error)))
                 return
             self.first_thresholds = dict(self.stream.info.thresholds)
             self.say(f"saved in {self.keep.path}")
 
     def no_such_instrument(self, words: Sequence[str]) -> None:
-        """Say that the filter found nothing, and that what it named may be known beside the 20."""
-        said = f"no such instrument: {' '.join(words)}"
-        beside = [name for name in OTHER_NAMES.values() if any(word in name.casefold() for word in words)]
-        if beside:
-            said += f"; {' and '.join(beside)} {'is' if len(beside) == 1 else 'are'} shown after “also:”, if likely"
+        """Show that the filter matches no row, and which other instruments it matches."""
+        text = f"no such instrument: {' '.join(words)}"
+        others = [name for name in OTHER_NAMES.values() if any(word in name.casefold() for word in words)]
+        if others:
+            text += f"; {' and '.join(others)} {'is' if len(others) == 1 else 'are'} shown after “also:”, if likely"
         if len(words) == len(self.view.words.replace(",", " ").split()):
-            said += "; all rows are shown"
+            text += "; all rows are shown"
             self.look_at(replace(self.view, words=""))
-        self.post_message(Noticed(said))
+        self.post_message(Notice(text))
 
     def label(self, text: str) -> None:
         """Write a label, and say so."""
         try:
             path = self.stream.label(text, self.labelled_at)
         except InstrecError as error:
-            self.post_message(Noticed(str(error)))
+            self.post_message(Notice(str(error)))
             return
-        self.picture = self.picture.labelled(text, self.labelled_at)
+        self.state = self.state.labelled(text, self.labelled_at)
         self.say(f"labelled at {clock(self.labelled_at, hours=False)}" + (f": {path}" if path else ""))
         self.draw()
 
@@ -385,7 +386,7 @@ class Actions(App[None]):
         try:
             self.say(f"events: {self.stream.export_events()}")
         except InstrecError as error:
-            self.post_message(Noticed(str(error)))
+            self.post_message(Notice(str(error)))
 
     def action_picture(self) -> None:
         """Save a picture of the screen."""
@@ -393,16 +394,16 @@ class Actions(App[None]):
 
     def action_record(self) -> None:
         """Start a recording, which includes the seconds before, or stop it."""
-        if not self.heard_now:
+        if not self.has_sound:
             return
         on = self.stream.recording is None
-        if on and self.picture.at_end:
-            self.post_message(Noticed("the file has ended: nothing to record; home plays it again"))
+        if on and self.state.at_end:
+            self.post_message(Notice("the file has ended: nothing to record; home plays it again"))
             return
         try:
             path = self.stream.record(on)
         except InstrecError as error:
-            self.post_message(Noticed(str(error)))
+            self.post_message(Notice(str(error)))
             return
         self.notify(f"{'recording' if on else 'recorded'}: {path}", markup=False)
         self.draw()
@@ -410,8 +411,8 @@ class Actions(App[None]):
     def action_devices(self) -> None:
         """List the connected microphones."""
         if not self.stream.info.live:
-            self.post_message(Noticed("the source is a file, not a microphone"))
-        elif self.heard_now:
+            self.post_message(Notice("the source is a file, not a microphone"))
+        elif self.has_sound:
             picker = DevicePicker(self.look, self.stream.info.source, self.glyphs.active)
             self.push_screen(picker, self.on_device)
 
@@ -422,14 +423,14 @@ class Actions(App[None]):
 
     @work(thread=True, exit_on_error=False)
     def listen_to(self, device: InputDevice) -> None:
-        """Switch to another microphone; runs in a thread of its own, since opening one takes time."""
+        """Switch to another microphone; runs in its own thread, since opening one takes time."""
         try:
             self.stream.listen_to(device.name)
         except InstrecError as error:
-            self.post_message(Noticed(str(error)))
+            self.post_message(Notice(str(error)))
 
     @property
-    def heard_now(self) -> bool:
+    def has_sound(self) -> bool:
         """Whether there is sound to label or record; if not, the user is told."""
         return True
 
@@ -438,7 +439,7 @@ class Actions(App[None]):
         """The playback of the file; None, with a message, if there is none."""
         transport = self.stream.transport
         if transport is None:
-            self.post_message(Noticed("only a file that is played can be paused, sought in or sped up"))
+            self.post_message(Notice("only a file that is played can be paused, sought in or sped up"))
         return transport
 
     def action_pause(self) -> None:
@@ -461,11 +462,11 @@ class Actions(App[None]):
         """Seek to a second of the file."""
         if transport := self.transport:
             transport.seek(max(0.0, time))
-            self.picture = replace(self.picture, ended=False)
-            if self.picture.at_end and transport.paused:
+            self.state = replace(self.state, ended=False)
+            if self.state.at_end and transport.paused:
                 transport.pause(False)
-            if transport.paused:  # what was heard elsewhere says nothing of here
-                self.picture = self.picture.forgotten(transport.position)
+            if transport.paused:  # results from elsewhere do not apply here
+                self.state = self.state.forgotten(transport.position)
                 self.say(f"at {clock(transport.position, hours=False)}; space resumes from here")
             self.draw()
 
@@ -475,7 +476,7 @@ class Actions(App[None]):
             nearest = min(range(len(SPEEDS)), key=lambda n: abs(SPEEDS[n] - transport.speed))
             wanted = nearest + steps
             if not 0 <= wanted < len(SPEEDS):
-                self.post_message(Noticed(f"it cannot be played {'faster' if steps > 0 else 'slower'} than this"))
+                self.post_message(Notice(f"it cannot be played {'faster' if steps > 0 else 'slower'} than this"))
                 return
             transport.go(SPEEDS[wanted])
             if transport.paused:
@@ -507,7 +508,7 @@ class Palette(ClosesOnce, CommandPalette):
 
 
 class BaseApp(Actions):
-    """Shows a stream on the screen. Subclasses say where updates come from.
+    """Shows a stream on the screen. Subclasses provide the updates.
 
     Args:
         theme: its name.
@@ -536,16 +537,16 @@ class BaseApp(Actions):
         self.error: Exception | None = None
         self.listener = threading.Thread(target=self.listen_to_the_end, daemon=True)
         self.listened = threading.Event()  # to the end
-        self.heard = time.monotonic()
+        self.arrived = time.monotonic()
         self.drawn = 0.0
         self.drawing = False
         for own in (DARK, LIGHT):
             self.register_theme(own)
         self.theme = known_theme(theme or DARK.name)
 
-    def turn_to(self, stream: Updates, picture: ScreenState, view: View, stream_view: StreamView) -> None:
+    def turn_to(self, stream: Updates, state: ScreenState, view: View, stream_view: StreamView) -> None:
         """Show this stream from now on."""
-        self.stream, self.picture, self.view, self.stream_view = stream, picture, view, stream_view
+        self.stream, self.state, self.view, self.stream_view = stream, state, view, stream_view
         self.first_thresholds = dict(stream.info.thresholds)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -563,9 +564,9 @@ class BaseApp(Actions):
 
         The SVG uses the reader's own font; Textual's would be fetched from another site.
         """
-        picture = re.sub(r"@font-face \{.*?\}\s*", "", self.export_screenshot(), flags=re.DOTALL)
+        svg = re.sub(r"@font-face \{.*?\}\s*", "", self.export_screenshot(), flags=re.DOTALL)
         return self.deliver_text(
-            StringIO(picture),
+            StringIO(svg),
             save_directory=path or ".",
             save_filename=filename or f"instrec-{datetime.now():{time_format or '%Y%m%d-%H%M%S'}}.svg",
             open_method="browser",
@@ -574,7 +575,7 @@ class BaseApp(Actions):
         )
 
     def on_mount(self) -> None:
-        self.heard = time.monotonic()
+        self.arrived = time.monotonic()
         if not self.is_headless:
             self.loop = asyncio.get_running_loop()
             for number in ENDING_SIGNALS:
@@ -584,13 +585,13 @@ class BaseApp(Actions):
         self.listener.start()
 
     def end_by_signal(self, number: int, frame: object) -> None:
-        """End, and give the terminal back; whatever the event loop is busy with, and if it waits for the terminal."""
+        """End and restore the terminal, even if the event loop is busy or waits for the terminal."""
         stop_waiting_for_readers()
         with suppress(RuntimeError):  # it is closed
             self.loop.call_soon_threadsafe(self.exit, None, 128 + number)
 
-    def on_noticed(self, message: Noticed) -> None:
-        self.notify(message.words, severity="warning", markup=False)
+    def on_notice(self, message: Notice) -> None:
+        self.notify(message.text, severity="warning", markup=False)
 
     def on_stream_ended(self, message: StreamEnded) -> None:
         self.error = message.error
@@ -605,15 +606,15 @@ class BaseApp(Actions):
     @property
     def since(self) -> float:
         """Seconds since the newest update while the bars still move; then infinite."""
-        passed = time.monotonic() - self.heard
+        passed = time.monotonic() - self.arrived
         return passed if passed < SETTLED else math.inf
 
     @property
     def late(self) -> float:
         """By how many seconds an update is overdue; 0 if it is not."""
-        if self.picture.ended or self.playback.paused:
+        if self.state.ended or self.playback.paused:
             return 0.0
-        return overdue(self.picture.update, time.monotonic() - self.heard, self.stream.info.hop)
+        return overdue(self.state.update, time.monotonic() - self.arrived, self.stream.info.hop)
 
     def look_late(self) -> None:
         """Report that no update arrives."""
@@ -632,14 +633,14 @@ class BaseApp(Actions):
             self.set_timer(wait, self.draw)
 
     def draw(self) -> None:
-        """Draw the current state; a frozen screen only says that it is frozen."""
+        """Draw the current state; a frozen screen only shows that it is frozen."""
         self.drawing = False
         self.drawn = time.monotonic()
         if self.view.frozen:
             return
         since = self.since
-        self.stream_view.show(self.picture, self.view, self.playback, self.late, since)
-        if math.isfinite(since) and self.picture.lively:
+        self.stream_view.show(self.state, self.view, self.playback, self.late, since)
+        if math.isfinite(since) and self.state.lively:
             self.draw_soon()
 
     def look_at(self, view: View) -> None:
@@ -650,10 +651,10 @@ class BaseApp(Actions):
             self.draw()
             return
         stream_view, playback = self.stream_view, self.playback
-        stream_view.rows.show(stream_view.rows.picture, view)
-        stream_view.heading.show(stream_view.rows.picture, view)
-        stream_view.status.show(stream_view.status.picture, True)
-        stream_view.header.show(stream_view.header.picture, stream_view.header.playback, view.solo)
+        stream_view.rows.show(stream_view.rows.state, view)
+        stream_view.heading.show(stream_view.rows.state, view)
+        stream_view.status.show(stream_view.status.state, True)
+        stream_view.header.show(stream_view.header.state, stream_view.header.playback, view.solo)
         stream_view.keys.show(view, playback)
 
     def on_unmount(self) -> None:
@@ -665,17 +666,17 @@ class BaseApp(Actions):
         raise NotImplementedError
 
     def listen(self) -> None:
-        """Hand on what comes, until the end, whether or not the screen still stands; in a thread of its own."""
+        """Pass updates on until the end, even if the screen has failed; runs in its own thread."""
         raise NotImplementedError
 
     def listen_to_the_end(self) -> None:
-        """Run `listen`, and say how it ended."""
+        """Run `listen`, and report how it ended."""
         error: Exception | None = None
         try:
             self.listen()
         except Exception as trouble:
             error = trouble
-        if self._exception is not None:  # nobody is there to hear of it
+        if self._exception is not None:  # the screen can no longer show it
             self.error = error
         self.tell(StreamEnded(error))
         self.listened.set()
@@ -724,9 +725,12 @@ def until_quit(app: BaseApp, noise: Path | None = None) -> int:
         app.listened.wait(ENDING)  # the networks may be in the middle of a window
     if app._exception is not None:
         trouble = app._exception
-        words = f"the screen failed: {type(trouble).__name__}: {trouble}"
-        print(f"instrec-live: error: {printable(words)} — still listening, without it; Ctrl-C ends it", file=sys.stderr)
+        text = f"the screen failed: {type(trouble).__name__}: {trouble}"
+        print(
+            f"instrec-live: error: {printable(text)}; continuing without it; Ctrl-C ends",
+            file=sys.stderr,
+        )
         if app.listener.ident is not None:
             wait_for_end(app.listened, app.stop_listening)
-        raise app.error or InternalError(words) from trouble
+        raise app.error or InternalError(text) from trouble
     return app.return_code or 0

@@ -61,9 +61,9 @@ class Prompt(Input):
         self.purpose = ""
         self.display = False
 
-    def ask(self, purpose: str, words: str, text: str = "") -> None:
-        """Show the line; `words` is its placeholder."""
-        self.purpose, self.placeholder, self.display = purpose, f" {words}", True
+    def ask(self, purpose: str, placeholder: str, text: str = "") -> None:
+        """Show the line; `text` can be edited."""
+        self.purpose, self.placeholder, self.display = purpose, f" {placeholder}", True
         self.value = text
         self.cursor_position = len(text)
         self.focus()
@@ -81,7 +81,7 @@ class Prompt(Input):
             done = event.key == "enter"
             self.finish(self.value if done else "", done=done, given_up=not done)
         elif not self.display:
-            event.prevent_default()  # of the input; the key goes on to the screen
+            event.prevent_default()  # of the input; the screen then gets the key
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -111,7 +111,7 @@ class DevicePicker(ClosesOnce, ModalScreen[InputDevice | None]):
     Args:
         look: lists the connected devices; called in a thread of its own, since it may be slow.
         present: the current source, as in `StreamInfo.source`.
-        mark: the sign beside it.
+        mark: the sign in front of it.
     """
 
     AUTO_FOCUS = "OptionList"

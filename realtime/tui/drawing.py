@@ -1,6 +1,6 @@
 """Bars, sparklines, dots and numbers as runs of text, the characters they use, and the widgets that draw runs.
 
-A run is (part, text); the part names what is drawn ("fill", "track", …) and a style sheet says how it looks.
+A run is (part, text); the part names what is drawn ("fill", "track", …) and a style sheet has its style.
 """
 
 import locale
@@ -49,8 +49,8 @@ class Glyphs:
     label: str = "◆"
     rule: str = "─"
     knob: str = "●"
-    shades: str = " ░▒▓█"  # from nothing to everything, where colour cannot say it
-    tinted: bool = True  # colours say how much, beside the shape
+    shades: str = " ░▒▓█"  # from nothing to everything, where there is no colour
+    tinted: bool = True  # colours show the value, in addition to the shape
 
 
 UNICODE = Glyphs()

@@ -38,9 +38,9 @@ def axis(width: int) -> str:
     return "".join(line)
 
 
-def titles(picture: ScreenState, width: int) -> list[Run]:
+def titles(state: ScreenState, width: int) -> list[Run]:
     """The column titles, at the positions of `rows.columns`."""
-    cells = columns(width, len(picture.info.models))
+    cells = columns(width, len(state.info.models))
     text = f"   {'instrument':<{cells.name}.{cells.name}} prob {axis(cells.bar)}  "
     if cells.dots:
         text += f"{'net':<{cells.dots}.{cells.dots}}"
@@ -50,20 +50,20 @@ def titles(picture: ScreenState, width: int) -> list[Run]:
     return [("label", text)]
 
 
-def detail(picture: ScreenState, view: View, name: str, width: int, glyphs: Glyphs) -> list[Run]:
+def detail(state: ScreenState, view: View, name: str, width: int, glyphs: Glyphs) -> list[Run]:
     """The selected instrument: its state and thresholds, every network's probability, and its onset."""
-    number, voice = picture.info.classes.index(name), picture.voice_of(view.solo)
-    decision = picture.decision(name, voice)
+    number, predictor = state.info.classes.index(name), state.predictor_of(view.solo)
+    decision = state.decision(name, predictor)
     p = glyphs.gone if math.isnan(decision.probability) else probability(decision.probability)
     runs: list[Run] = [("label", "   "), ("value", DISPLAY_NAMES[name])]
     fields = [(decision.activity.value, p), ("threshold", probability(decision.on_at))]
-    if voice == ENSEMBLE:
+    if predictor == ENSEMBLE:
         fields.append(("off below", probability(decision.off_below)))
-    if picture.update is not None:
-        opinions = zip(picture.info.models, picture.opinions(name), strict=True)
+    if state.update is not None:
+        opinions = zip(state.info.models, state.opinions(name), strict=True)
         fields += [(model, glyphs.gone if p is None else probability(p)) for model, (p, _) in opinions]
-    if name in picture.active:
-        fields.append(("since", clock(float(picture.entered[number]), hours=False)))
+    if name in state.active:
+        fields.append(("since", clock(float(state.entered[number]), hours=False)))
     for label, value in fields:
         added: list[Run] = [("label", f"  {label} "), ("value", value)]
         if length(runs) + length(added) < width:
@@ -76,24 +76,24 @@ class Heading(Line):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "value", "reason"}
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
-        self.picture = picture
+        self.state = state
         self.view = View()
         self.glyphs = glyphs
 
-    def show(self, picture: ScreenState, view: View) -> None:
+    def show(self, state: ScreenState, view: View) -> None:
         """Draw a state."""
-        self.picture, self.view = picture, view
+        self.state, self.view = state, view
         self.redraw()
 
     def runs(self, width: int) -> list[Run]:
         if self.view.selected is not None:
-            return detail(self.picture, self.view, self.view.selected, width, self.glyphs)
-        update = self.picture.update
-        if update is not None and not self.picture.ended and in_trouble(update) and (words := reason(update)):
-            return [("label", "   "), ("reason", words)]
-        return titles(self.picture, width)
+            return detail(self.state, self.view, self.view.selected, width, self.glyphs)
+        update = self.state.update
+        if update is not None and not self.state.ended and in_trouble(update) and (text := reason(update)):
+            return [("label", "   "), ("reason", text)]
+        return titles(self.state, width)
 
 
 def in_trouble(update: Update) -> bool:
@@ -104,12 +104,12 @@ def in_trouble(update: Update) -> bool:
 HOT_DB, CLIP_DB = -9.0, -0.1
 
 
-def state_run(picture: ScreenState, frozen: bool = False, late: float = 0.0, paused: bool = False) -> Run:
+def state_run(state: ScreenState, frozen: bool = False, late: float = 0.0, paused: bool = False) -> Run:
     """The state word. `late`: seconds by which an update is overdue, or 0."""
-    update = picture.update
+    update = state.update
     if frozen:
         return "state-frozen", "FROZEN"
-    if picture.ended:
+    if state.ended:
         return "state-ended", "ENDED"
     if paused:
         return "state-frozen", "PAUSED"
@@ -122,7 +122,7 @@ def state_run(picture: ScreenState, frozen: bool = False, late: float = 0.0, pau
         case State.WARMING:
             return "state-calm", f"{word} {update.filled_s:.0f}/10 s"
         case State.CATCHING_UP:
-            return "state-warn", f"{word} {picture.skipped_share():.0%}"
+            return "state-warn", f"{word} {state.skipped_share():.0%}"
         case State.DEVICE_LOST:
             return "state-bad", word
         case State.ENDED:
@@ -159,10 +159,10 @@ def counters(update: Update | None, late: float = 0.0) -> list[list[Run]]:
     ]
 
 
-def meter_runs(picture: ScreenState, width: int, glyphs: Glyphs, since: float = math.inf) -> list[Run]:
+def meter_runs(state: ScreenState, width: int, glyphs: Glyphs, since: float = math.inf) -> list[Run]:
     """The level meter, `width` cells with its ends; its parts say "hot" and "clip" near full scale."""
-    update = picture.update
-    level_db, peak_db = picture.level_db(since), picture.peak_db
+    update = state.update
+    level_db, peak_db = state.level_db(since), state.peak_db
     loud = "-clip" if update and update.peak_db >= CLIP_DB else "-hot" if level_db >= HOT_DB else ""
     runs = bar(level(level_db), width - 2, glyphs, peak=level(peak_db))
     cells = [(part + loud if part == "fill" else part, text) for part, text in runs]
@@ -170,7 +170,7 @@ def meter_runs(picture: ScreenState, width: int, glyphs: Glyphs, since: float = 
 
 
 def status_runs(
-    picture: ScreenState,
+    state: ScreenState,
     width: int,
     glyphs: Glyphs,
     frozen: bool = False,
@@ -179,16 +179,16 @@ def status_runs(
     since: float = math.inf,
 ) -> list[Run]:
     """The whole line; the meter is elastic, and a narrow line loses its last counters first."""
-    update = picture.update
+    update = state.update
     clipped = update is not None and update.peak_db >= CLIP_DB
     db = max(-99.0, update.level_db) if update else -99.0
     left: list[Run] = [("trouble", " CLIP") if clipped else ("label", " in  "), ("value", f"{db:4.0f} dB ")]
-    state = state_run(picture, frozen, late, paused)
-    right: list[Run] = [state, ("space", " ")]
+    word = state_run(state, frozen, late, paused)
+    right: list[Run] = [word, ("space", " ")]
     fields = counters(update, late)
     room = width - length(left) - 18  # width of the longest state word, so that the meter does not move
     meter = min(60, max(12, room - 37))
-    line = [*left, *meter_runs(picture, max(6, min(meter, room)), glyphs, since)]
+    line = [*left, *meter_runs(state, max(6, min(meter, room)), glyphs, since)]
     for number, runs in enumerate(fields):
         added = [("space", " " if number == 0 else "  "), *runs]
         if length(line) + length(added) + length(right) + 1 > width:
@@ -209,27 +209,27 @@ class Status(Line):
         "state-ok", "state-calm", "state-warn", "state-bad", "state-frozen", "state-ended",
     }  # fmt: skip
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
-        self.picture = picture
+        self.state = state
         self.glyphs = glyphs
         self.frozen = self.paused = False
         self.late, self.since = 0.0, math.inf
 
     def show(
         self,
-        picture: ScreenState,
+        state: ScreenState,
         frozen: bool = False,
         late: float = 0.0,
         paused: bool = False,
         since: float = math.inf,
     ) -> None:
         """Draw a state; `late`: seconds by which an update is overdue; `since`: seconds since the newest one."""
-        self.picture, self.frozen, self.late, self.paused, self.since = picture, frozen, late, paused, since
+        self.state, self.frozen, self.late, self.paused, self.since = state, frozen, late, paused, since
         self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return status_runs(self.picture, width, self.glyphs, self.frozen, self.late, self.paused, self.since)
+        return status_runs(self.state, width, self.glyphs, self.frozen, self.late, self.paused, self.since)
 
 
 MARGIN = 3
@@ -243,7 +243,7 @@ def seek_runs(playback: PlaybackState, width: int, glyphs: Glyphs) -> list[Run]:
     knob = cell_of(playback.position / playback.duration, room)
     return [
         ("rest", " " * MARGIN),
-        ("heard", glyphs.rule * knob),
+        ("played", glyphs.rule * knob),
         ("knob", glyphs.knob),
         ("rest", glyphs.rule * (room - knob - 1)),
     ]
@@ -252,7 +252,7 @@ def seek_runs(playback: PlaybackState, width: int, glyphs: Glyphs) -> list[Run]:
 class Seekbar(Line):
     """The position in a file."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"heard", "knob", "rest"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"played", "knob", "rest"}
 
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
@@ -285,21 +285,21 @@ def rates(info: StreamInfo, arrow: str) -> str:
     return "32k" if own == "32" else f"{own}{arrow}32k"
 
 
-def elapsed(picture: ScreenState, playback: PlaybackState) -> str:
+def elapsed(state: ScreenState, playback: PlaybackState) -> str:
     """The source's clock, and its length where that is known."""
-    newest = picture.update.time if picture.update else 0.0
-    time = newest if playback.position is None or picture.ended else playback.position
-    duration = playback.duration if playback.playable else picture.info.end
+    newest = state.update.time if state.update else 0.0
+    time = newest if playback.position is None or state.ended else playback.position
+    duration = playback.duration if playback.playable else state.info.end
     if duration is None:
         return clock(time)
     hours = duration >= 3600
     return f"{clock(time, hours)}/{clock(duration, hours)}"
 
 
-def source_run(picture: ScreenState, playback: PlaybackState, glyphs: Glyphs) -> Run:
+def source_run(state: ScreenState, playback: PlaybackState, glyphs: Glyphs) -> Run:
     """LIVE, LOST, or the state of playback."""
-    if picture.info.live:
-        if picture.update is not None and picture.update.state is State.DEVICE_LOST:
+    if state.info.live:
+        if state.update is not None and state.update.state is State.DEVICE_LOST:
             return "detail", f"{glyphs.dot} LOST"
         return "live", f"{glyphs.dot} LIVE"
     if not playback.playable:
@@ -311,7 +311,7 @@ def source_run(picture: ScreenState, playback: PlaybackState, glyphs: Glyphs) ->
 
 
 def header_runs(
-    picture: ScreenState,
+    state: ScreenState,
     width: int,
     glyphs: Glyphs,
     playback: PlaybackState = PLAYBACK,
@@ -319,12 +319,12 @@ def header_runs(
     solo: str | None = None,
 ) -> list[Run]:
     """The whole line; a narrow one loses the engine, then the rates; the source takes what is left."""
-    info = picture.info
+    info = state.info
     name = printable(title)
     if cell_len(name) > width // 3:
         name = fitted(name, width // 3, glyphs.ellipsis)
-    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(picture, playback, glyphs), ("space", "  ")]
-    right: list[Run] = [("clock", elapsed(picture, playback))]
+    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(state, playback, glyphs), ("space", "  ")]
+    right: list[Run] = [("clock", elapsed(state, playback))]
     if solo is not None:
         right.insert(0, ("solo", f"{solo} alone"))
         right.insert(1, ("space", "  "))
@@ -346,17 +346,17 @@ class Header(Line):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"title", "live", "file", "source", "solo", "clock", "detail"}
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs, title: str = TITLE) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs, title: str = TITLE) -> None:
         super().__init__()
-        self.picture, self.title = picture, title
+        self.state, self.title = state, title
         self.playback = PLAYBACK
         self.solo: str | None = None
         self.glyphs = glyphs
 
-    def show(self, picture: ScreenState, playback: PlaybackState, solo: str | None = None) -> None:
+    def show(self, state: ScreenState, playback: PlaybackState, solo: str | None = None) -> None:
         """Draw a state; `solo`: the network that is shown alone."""
-        self.picture, self.playback, self.solo = picture, playback, solo
+        self.state, self.playback, self.solo = state, playback, solo
         self.redraw()
 
     def runs(self, width: int) -> list[Run]:
-        return header_runs(self.picture, width, self.glyphs, self.playback, self.title, self.solo)
+        return header_runs(self.state, width, self.glyphs, self.playback, self.title, self.solo)

@@ -64,13 +64,13 @@ def entries(
     return found
 
 
-def also_runs(hidden: Mapping[str, float], beside: Mapping[str, float], width: int) -> list[Run]:
-    """What sounds and has no row to be seen: "also voice .99  harp .62"; as many as fit.
+def also_runs(hidden: Mapping[str, float], others: Mapping[str, float], width: int) -> list[Run]:
+    """Active instruments whose row is not visible: "also voice .99  harp .62"; as many as fit.
 
-    `hidden`: instruments whose rows are out of view; `beside`: likely ones beside the 20. Both with probabilities.
+    `hidden`: instruments whose rows are out of view; `others`: likely ones other than the 20. Both with probabilities.
     """
     named = [(DISPLAY_NAMES[name], p) for name, p in hidden.items()]
-    named += [(OTHER_NAMES.get(name, name), p) for name, p in sorted(beside.items(), key=lambda each: -each[1])]
+    named += [(OTHER_NAMES.get(name, name), p) for name, p in sorted(others.items(), key=lambda each: -each[1])]
     text = ""
     for name, p in named:
         added = f"{text or 'also:'} {name} {probability(p)}"
@@ -92,20 +92,20 @@ class Keys(Line):
         self.view, self.playback = View(), PlaybackState()
         self.at_end = False
         self.hidden: Mapping[str, float] = {}
-        self.beside: Mapping[str, float] = {}
+        self.others: Mapping[str, float] = {}
 
     def show(
         self,
         view: View,
         playback: PlaybackState,
-        picture: ScreenState | None = None,
+        state: ScreenState | None = None,
         hidden: Mapping[str, float] | None = None,
     ) -> None:
         """Show what the keys do now; `hidden`: those that sound and whose rows are out of view."""
         self.view, self.playback = view, playback
-        if picture is not None:
-            self.at_end, self.hidden = picture.at_end, hidden or {}
-            self.beside = picture.update.also if picture.update and not picture.at_end else {}
+        if state is not None:
+            self.at_end, self.hidden = state.at_end, hidden or {}
+            self.others = state.update.also if state.update and not state.at_end else {}
         self.redraw()
 
     def entries(self) -> list[Entry]:
@@ -114,7 +114,7 @@ class Keys(Line):
 
     def runs(self, width: int) -> list[Run]:
         runs: list[Run] = []
-        also = also_runs(self.hidden, self.beside, width - LEAST_KEYS)
+        also = also_runs(self.hidden, self.others, width - LEAST_KEYS)
         width -= length(also)
         taken = 0
         for key, label, action in self.entries():
@@ -187,7 +187,7 @@ def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool, listed: bool = Fa
             ],
         ),
         (
-            "The line above",
+            "The line at the top",
             [
                 ("in", "level of the newest sound; CLIP: too loud, turn it down"),
                 ("age", "age of the newest sound shown"),
@@ -199,7 +199,7 @@ def chapters(glyphs: Glyphs, info: StreamInfo, playable: bool, listed: bool = Fa
             ],
         ),
         (
-            "The word at the right",
+            "The state word at the right",
             [
                 ("WARMING", "less than 10 s of sound so far: results are still rough"),
                 ("QUIET", "too quiet to judge (--gate): nothing is shown as sounding"),
@@ -258,7 +258,7 @@ class Help(ClosesOnce, ModalScreen[None]):
         self.call_after_refresh(self.tell_where)
 
     def tell_where(self) -> None:
-        """Say which part of the help is seen, and which keys show the rest."""
+        """Show which page of the help is visible, and the keys for the others."""
         height, whole = self.pages.size.height, self.pages.virtual_size.height
         if whole <= height or height <= 0:
             self.query_one("#where", Static).update("esc closes")
@@ -281,7 +281,7 @@ class Help(ClosesOnce, ModalScreen[None]):
 
 
 def _beside(entries: list[tuple[str, str]]) -> Table:
-    """Signs, and their meanings beside them, which a narrow page breaks into lines of their own column."""
+    """Signs and, to the right of them, their meanings, which are wrapped within their column on a narrow page."""
     table = Table.grid()
     table.add_column(width=SIGN, style=Style(bold=True))
     table.add_column()

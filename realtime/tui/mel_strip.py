@@ -40,15 +40,15 @@ class Events(Palette):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"label", "entered", "left"}
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self.events = picture.events
+        self.events = state.events
 
-    def show(self, picture: ScreenState) -> None:
+    def show(self, state: ScreenState) -> None:
         """Draw a state."""
-        if picture.events != self.events:
-            self.events = picture.events
+        if state.events != self.events:
+            self.events = state.events
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -70,7 +70,7 @@ LOW, HIGH = -1.1, 1.9  # of the networks' own scale, (ln(power + 1e-5) + 4.5) / 
 
 
 def mel_cells(mel: FloatArray, width: int, bands: int) -> NDArray[np.int64]:
-    """How bright each cell is, int [bands, width], 0…11, -1 where nothing was heard; the highest band first.
+    """How bright each cell is, int [bands, width], 0…11, -1 where there was no sound; the highest band first.
 
     `mel`: float32 [frames, 32], ending now; `bands`: at most 32. A cell shows the loudest of its frames, and the mean
     of its bands.
@@ -92,17 +92,17 @@ class MelStrip(Palette):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"label", *(f"shade-{step}" for step in range(STEPS))}
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self.mel = picture.mel
+        self.mel = state.mel
         self.cells: tuple[object, NDArray[np.int64]] = (None, np.empty((0, 0), np.int64))
         self.pairs: dict[tuple[int, int], Style] = {}
 
-    def show(self, picture: ScreenState) -> None:
+    def show(self, state: ScreenState) -> None:
         """Draw a state."""
-        if picture.mel is not self.mel:
-            self.mel = picture.mel
+        if state.mel is not self.mel:
+            self.mel = state.mel
             self.refresh()
 
     def notify_style_update(self) -> None:

@@ -35,7 +35,7 @@ class StreamEnded(Message):
 
 
 class RowChosen(Message):
-    """A click on an instrument's row, or (None) beside the rows."""
+    """A click on an instrument's row, or (None) outside the rows."""
 
     def __init__(self, name: str | None) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class SeekRequested(Message):
         self.time = time
 
 
-class Noticed(Message):
+class Notice(Message):
     """A notice for the user; nothing has ended."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.words = words
+        self.text = text

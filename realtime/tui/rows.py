@@ -69,7 +69,7 @@ class Row(NamedTuple):
     """All that a row shows except its last minute; equal rows look equal."""
 
     name: str
-    value: float  # where the bar stands, 0…1, to an eighth of a cell
+    value: float  # length of the bar, 0…1, to an eighth of a cell
     number: str  # how sure
     peak: float
     mark: float  # the threshold that counts now
@@ -79,23 +79,23 @@ class Row(NamedTuple):
     dots: tuple[Run, ...]
 
 
-def row(picture: ScreenState, view: View, name: str, bars: FloatArray, cells: Columns, glyphs: Glyphs) -> Row:
-    """What an instrument's row shows. `bars` float32 [voices, n]: where they stand."""
-    voice, number = picture.voice_of(view.solo), picture.info.classes.index(name)
-    decision = picture.decision(name, voice)
+def row(state: ScreenState, view: View, name: str, bars: FloatArray, cells: Columns, glyphs: Glyphs) -> Row:
+    """An instrument's row; `bars` float32 [predictors, n]: their values."""
+    predictor, number = state.predictor_of(view.solo), state.info.classes.index(name)
+    decision = state.decision(name, predictor)
     steps = max(1, 8 * cells.bar)
-    peak = float(picture.peaks[voice, number]) if voice < len(picture.peaks) else 0.0
+    peak = float(state.peaks[predictor, number]) if predictor < len(state.peaks) else 0.0
     p = decision.probability
     return Row(
         name=name,
-        value=round(float(bars[voice, number]) * steps) / steps if voice < len(bars) else 0.0,
+        value=round(float(bars[predictor, number]) * steps) / steps if predictor < len(bars) else 0.0,
         number=glyphs.gone.rjust(3) if math.isnan(p) else probability(p),
         peak=(cell_of(peak, cells.bar) + 0.5) / max(1, cells.bar),
         mark=decision.mark,
         threshold=decision.on_at,
         activity=decision.activity,
         selected=name == view.selected,
-        dots=tuple(dots(picture.opinions(name), glyphs)),
+        dots=tuple(dots(state.opinions(name), glyphs)),
     )
 
 
@@ -166,12 +166,12 @@ class Rows(Strips, can_focus=False):
         *PARTS, *(f"{part}-on" for part in BRIGHTER), *(f"{part}-held" for part in DIMMED), "cursor"
     }  # fmt: skip
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs) -> None:
         super().__init__()
-        self.picture = picture
+        self.state = state
         self.view = View()
         self.glyphs = glyphs
-        self.order = picture.info.instruments
+        self.order = state.info.instruments
         self.since = math.inf  # seconds since the newest update came, as it is drawn
         self.room = len(INSTRUMENTS)  # lines that the screen has for rows; a prompt takes one for a while
         self.group = 0  # a blank line after every so many rows; 0: none
@@ -180,14 +180,14 @@ class Rows(Strips, can_focus=False):
         self.seen: dict[object, list[Segment]] = {}  # what was drawn before
         self.minute: tuple[object, NDArray[np.float32]] | None = None
 
-    def show(self, picture: ScreenState, view: View, since: float = math.inf) -> None:
+    def show(self, state: ScreenState, view: View, since: float = math.inf) -> None:
         """Draw a state in a view, `since` seconds after its update."""
-        if picture is self.picture and view is self.view and self.shape == self.fitting:
+        if state is self.state and view is self.view and self.shape == self.fitting:
             self.since = since
             self.move()
             return
         chosen = view.selected is not None and view.selected != self.view.selected
-        self.picture, self.view, self.since = picture, view, since
+        self.state, self.view, self.since = state, view, since
         self.put_in_order()
         self.redraw()
         if chosen and view.selected in self.order:
@@ -196,20 +196,20 @@ class Rows(Strips, can_focus=False):
 
     def put_in_order(self) -> None:
         """Put the rows into order."""
-        line_up = self.picture.info.instruments
+        line_up = self.state.info.instruments
         hidden = (name for name in line_up if name not in self.order)
         crowded = len(self.view.admitted(line_up)) > self.room
-        order = self.picture.order(self.view.sorting, (*self.order, *hidden), self.voice, crowded)
+        order = self.state.order(self.view.sorting, (*self.order, *hidden), self.predictor, crowded)
         self.order = self.view.admitted(order)
 
     def move(self) -> None:
         """Draw the rows whose bars still move."""
-        moving = {self.picture.info.classes[number] for number in np.flatnonzero(self.picture.moving)}
+        moving = {self.state.info.classes[number] for number in np.flatnonzero(self.state.moving)}
         if self.opened and self.view.selected in moving:
             self.redraw()
             return
         width = self.scrollable_content_region.width
-        cells, bars = columns(width, len(self.picture.info.models)), self.picture.bars(self.since)
+        cells, bars = columns(width, len(self.state.info.models)), self.state.bars(self.since)
         self.seen = self.kept
         for name in moving.intersection(self.order):
             line = self.line_of(name)
@@ -221,17 +221,17 @@ class Rows(Strips, can_focus=False):
         return self.scrollable_content_region.width, self.room, self.group
 
     @property
-    def voice(self) -> int:
+    def predictor(self) -> int:
         """Whose bars are shown."""
-        return self.picture.voice_of(self.view.solo)
+        return self.state.predictor_of(self.view.solo)
 
     @property
     def opened(self) -> int:
         """Lines below the selected row."""
-        return len(self.picture.info.models) if self.view.opened and self.view.selected in self.order else 0
+        return len(self.state.info.models) if self.view.opened and self.view.selected in self.order else 0
 
     def line_of(self, name: str) -> int:
-        """The line that an instrument's row stands on."""
+        """The line of an instrument's row."""
         number = self.order.index(name)
         line = number + (number // self.group if self.group else 0)
         after = self.opened and number > self.order.index(self.view.selected or "")
@@ -243,8 +243,8 @@ class Rows(Strips, can_focus=False):
         seen = range(self.scroll_offset.y, self.scroll_offset.y + self.size.height)
         if not self.size.height:
             return {}  # before the first layout
-        hidden = [n for n in self.picture.sounding(self.voice) if n in self.order and self.line_of(n) not in seen]
-        found = {name: self.picture.decision(name, self.voice).probability for name in hidden}
+        hidden = [n for n in self.state.sounding(self.predictor) if n in self.order and self.line_of(n) not in seen]
+        found = {name: self.state.decision(name, self.predictor).probability for name in hidden}
         return dict(sorted(found.items(), key=lambda each: -each[1]))
 
     def neighbour(self, steps: int) -> str:
@@ -255,8 +255,8 @@ class Rows(Strips, can_focus=False):
         return self.order[min(len(self.order) - 1, max(0, number))]
 
     def drawn(self, width: int) -> list[Strip]:
-        cells = columns(width, len(self.picture.info.models))
-        bars = self.picture.bars(self.since)
+        cells = columns(width, len(self.state.info.models))
+        bars = self.state.bars(self.since)
         strips: list[Strip] = []
         self.seen, self.kept = self.kept, {}
         for name in self.order:
@@ -268,9 +268,9 @@ class Rows(Strips, can_focus=False):
         return strips
 
     def drawn_row(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> Strip:
-        """One instrument's row; `bars` float32 [voices, n]."""
-        shown = row(self.picture, self.view, name, bars, cells, self.glyphs)
-        minute = self.minutes(cells.minute)[self.picture.info.classes.index(name)]
+        """One instrument's row; `bars` float32 [predictors, n]."""
+        shown = row(self.state, self.view, name, bars, cells, self.glyphs)
+        minute = self.minutes(cells.minute)[self.state.info.classes.index(name)]
         line = Strip([*self.front(shown, cells), *self.past(shown, minute)])
         return line.adjust_cell_length(width, self.look("cursor" if shown.selected else ""))
 
@@ -292,18 +292,18 @@ class Rows(Strips, can_focus=False):
 
     def minutes(self, width: int) -> NDArray[np.float32]:
         """The last minute of every row, float32 [n, width]; computed once per update."""
-        key = (id(self.picture.trail), width, self.voice)
+        key = (id(self.state.trail), width, self.predictor)
         if self.minute is None or self.minute[0] != key:
-            self.minute = (key, np.ascontiguousarray(self.picture.columns(width, self.voice)))
+            self.minute = (key, np.ascontiguousarray(self.state.columns(width, self.predictor)))
         return self.minute[1]
 
     def networks(self, name: str, cells: Columns, bars: NDArray[np.float32], width: int) -> list[Strip]:
         """Every network's probability of the selected instrument, one line each."""
         strips = []
-        for voice, (model, (p, threshold)) in enumerate(
-            zip(self.picture.info.models, self.picture.opinions(name), strict=True), start=1
+        for predictor, (model, (p, threshold)) in enumerate(
+            zip(self.state.info.models, self.state.opinions(name), strict=True), start=1
         ):
-            value = float(bars[voice, self.picture.info.classes.index(name)]) if voice < len(bars) else 0.0
+            value = float(bars[predictor, self.state.info.classes.index(name)]) if predictor < len(bars) else 0.0
             activity = Activity.ON if p is not None and p >= threshold else Activity.OFF
             segments = self.styled(model_runs(model, value, p, threshold, cells, self.glyphs), activity, True)
             strips.append(Strip(segments).adjust_cell_length(width, self.look("cursor")))

@@ -40,7 +40,7 @@ class View:
         sorting: the order of the rows.
         selected: the instrument whose numbers are shown, None for none.
         solo: the network that is shown alone, None for their ensemble.
-        opened: every network has a bar of its own below the selected row.
+        opened: the selected row has a bar for every network below it.
         minute: how the last minute is drawn.
         words: only rows whose name holds one of these words are shown; "" shows all.
         frozen: the screen is frozen.
@@ -118,8 +118,8 @@ PATIENCE = 2.0  # s beyond the hop after which a missing update is reported
 
 def overdue(update: Update | None, waited: float, hop: float) -> float:
     """By how many seconds an update is overdue, `waited` s after the newest one; 0 if it is not."""
-    stands = update is not None and update.state is State.ENDED
-    return waited - hop if waited - hop > PATIENCE and not stands else 0.0
+    ended = update is not None and update.state is State.ENDED
+    return waited - hop if waited - hop > PATIENCE and not ended else 0.0
 
 
 SPAN = 60.0  # s that sparklines, heat map, log-mel and the skipped share look back
@@ -132,7 +132,7 @@ MOTION = 0.1  # s, time constant of a bar's movement
 
 SETTLED = 0.4  # s after which it has arrived
 
-LEAST = 0.02  # a smaller change is drawn at once: nobody sees it move, and drawing costs time
+LEAST = 0.02  # a smaller change is drawn at once: its movement would not be visible, and drawing costs time
 
 STRETCHES = 256  # events kept
 
@@ -143,7 +143,7 @@ FRAMES = 100  # log-mel frames a second
 
 NEVER = -np.inf
 
-ENSEMBLE = 0  # its place among the voices, before the networks
+ENSEMBLE = 0  # its place among the predictors, before the networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +158,20 @@ class SoundEvent:
 
 @dataclass(frozen=True, eq=False)
 class ScreenState:
-    """What the screen knows of a stream at one moment; immutable, so a frozen screen just keeps one.
+    """What the screen shows of a stream at one moment; immutable, so a frozen screen just keeps one.
 
-    A voice is the ensemble (the first) or one of `info.models`; a voice that gives no numbers is NaN.
+    A predictor is the ensemble (the first) or one of `info.models`; a predictor that gives no numbers is NaN.
 
     Attributes:
         info: the facts of the stream.
         update: the newest, None before the first.
         times: s, float64 [n], the last minute's updates, oldest first.
-        trail: float32 [n, voices, instruments], their probabilities.
+        trail: float32 [n, predictors, instruments], their probabilities.
         skips: int64 [n], windows skipped up to each of them.
-        peaks: float32 [voices, instruments], the peak holds.
-        origin: float32 [voices, instruments], where the bars stood when the newest update came.
+        peaks: float32 [predictors, instruments], the peak holds.
+        origin: float32 [predictors, instruments], the bars' values when the newest update came.
         peak_db: the level meter's peak hold, dBFS.
-        db_origin: where the level meter stood when the newest update came, dBFS.
+        db_origin: the level meter's value when the newest update came, dBFS.
         mel: float32 [frames, 32], the last minute's log-mel, ending now, 100 frames a second.
         entered: s, float64 [instruments], the last onset of each instrument, -inf for none.
         events: segments and labels, newest first.
@@ -203,35 +203,34 @@ class ScreenState:
         """float32 [instruments], the ensemble's; zeros before the first update."""
         return self.of(ENSEMBLE)
 
-    def of(self, voice: int) -> FloatArray:
-        """A voice's newest probabilities, float32 [instruments]: NaN where it gives none, zeros before any update."""
+    def of(self, predictor: int) -> FloatArray:
+        """The newest probabilities, float32 [instruments]; NaN if the predictor gives none; zeros before any update."""
         if not len(self.trail):
             return np.zeros(len(self.info.classes), np.float32)
-        return np.asarray(self.trail[-1, voice], np.float32)
+        return np.asarray(self.trail[-1, predictor], np.float32)
 
     @property
     def at_end(self) -> bool:
         """Whether a file has ended and waits to be played again."""
         return self.update is not None and self.update.state is State.ENDED
 
-    def sounding(self, voice: int = ENSEMBLE) -> tuple[str, ...]:
-        """The instruments whose rows say that they sound, in tag order."""
-        return tuple(name for name in self.info.instruments if self.decision(name, voice).sounds)
+    def sounding(self, predictor: int = ENSEMBLE) -> tuple[str, ...]:
+        """The instruments that are shown as sounding, in tag order."""
+        return tuple(name for name in self.info.instruments if self.decision(name, predictor).sounds)
 
     @property
     def active(self) -> frozenset[str]:
         """The active instruments."""
         return frozenset() if self.update is None else frozenset(self.update.active)
 
-    def voice_of(self, model: str | None) -> int:
-        """The index of a network among the voices; None: of the ensemble."""
+    def predictor_of(self, model: str | None) -> int:
+        """The index of a network among the predictors; None: of the ensemble."""
         return ENSEMBLE if model is None else 1 + self.info.models.index(model)
 
-    def threshold(self, name: str, voice: int = ENSEMBLE) -> float:
-        """The threshold of an instrument, for a voice."""
-        thresholds = (
-            self.info.thresholds if voice == ENSEMBLE else self.info.model_thresholds[self.info.models[voice - 1]]
-        )
+    def threshold(self, name: str, predictor: int = ENSEMBLE) -> float:
+        """The threshold of an instrument, for a predictor."""
+        info = self.info
+        thresholds = info.thresholds if predictor == ENSEMBLE else info.model_thresholds[info.models[predictor - 1]]
         return float(thresholds.get(name, 0.5))
 
     @cached_property
@@ -239,16 +238,16 @@ class ScreenState:
         """The ensemble's, per instrument: what is active is switched off below them."""
         return self.info.off_thresholds
 
-    def decision(self, name: str, voice: int = ENSEMBLE) -> Decision:
-        """What an instrument's row says, of the ensemble or of one network: a network alone has no hysteresis."""
-        p, on_at = float(self.of(voice)[self.info.classes.index(name)]), self.threshold(name, voice)
-        if voice == ENSEMBLE:
+    def decision(self, name: str, predictor: int = ENSEMBLE) -> Decision:
+        """An instrument's decision, of the ensemble or of one network; a network alone has no hysteresis."""
+        p, on_at = float(self.of(predictor)[self.info.classes.index(name)]), self.threshold(name, predictor)
+        if predictor == ENSEMBLE:
             return Decision.of(p, name in self.active, on_at, min(on_at, self.off_thresholds.get(name, on_at)))
         return Decision.of(p, p >= on_at, on_at, on_at)
 
     @cached_property
     def marks(self) -> tuple[FloatArray, FloatArray]:
-        """The thresholds of all voices, float32 [voices, instruments]: to switch on, and to switch off."""
+        """The thresholds of all predictors, float32 [predictors, instruments]: to switch on, and to switch off."""
         rows = [self.info.thresholds, *(self.info.model_thresholds[model] for model in self.info.models)]
         on_at = np.array([[row.get(name, 0.5) for name in self.info.classes] for row in rows], np.float32)
         off_below = on_at.copy()
@@ -259,16 +258,16 @@ class ScreenState:
         """Each network's probability of an instrument, None if it gives no numbers, and its own threshold for it."""
         number = self.info.classes.index(name)
         found = []
-        for voice in range(1, 1 + len(self.info.models)):
-            p = float(self.of(voice)[number])
-            found.append((None if math.isnan(p) else p, self.threshold(name, voice)))
+        for predictor in range(1, 1 + len(self.info.models)):
+            p = float(self.of(predictor)[number])
+            found.append((None if math.isnan(p) else p, self.threshold(name, predictor)))
         return found
 
     def after(self, update: Update, since: float = math.inf) -> "ScreenState":
         """The state after `update`, which comes `since` seconds after the update before."""
         past = self.forgotten(update.time) if update.jumped else self
         passed = 0.0 if past.update is None else update.time - past.update.time
-        values = _voices(update, self.info.models)
+        values = _predictors(update, self.info.models)
         # One without new sound (DEVICE LOST) replaces the one before.
         keep = (past.times > update.time - SPAN + 1e-9) & (past.times < update.time)
         names = set(update.active)
@@ -305,10 +304,10 @@ class ScreenState:
         return replace(self, events=(SoundEvent(text, time, time, label=True), *self.events)[:STRETCHES])
 
     def bars(self, since: float) -> FloatArray:
-        """Where the bars of all voices stand, float32 [voices, instruments], `since` seconds after the newest update.
+        """The bars' values, float32 [predictors, instruments], `since` seconds after the newest update.
 
         They approach their new values exponentially and arrive after 0.4 s, but cross a threshold at once: on the way,
-        too, a bar stands where mark and colour say.
+        too, a bar agrees with its mark and colour.
         """
         if not len(self.trail):
             return self.origin
@@ -351,8 +350,8 @@ class ScreenState:
             return self
         return replace(self, peaks=np.nan_to_num(self.trail[-1]), peak_db=self.update.peak_db)
 
-    def columns(self, width: int, voice: int = ENSEMBLE) -> FloatArray:
-        """A voice's last minute as float32 [instruments, width]: each column the highest of its part of the minute.
+    def columns(self, width: int, predictor: int = ENSEMBLE) -> FloatArray:
+        """A predictor's last minute as float32 [instruments, width]: each column the highest of its part of the minute.
 
         Columns are on a fixed grid of sample time, so that they move left unchanged. A column
         between two updates repeats the one before; before the first update it is NaN.
@@ -364,7 +363,7 @@ class ScreenState:
         cells = np.floor(self.times / (SPAN / width) + 1e-6).astype(np.int64)
         cells += width - 1 - cells[-1]
         seen, first = np.unique(np.maximum(cells, -1), return_index=True)
-        highest = np.fmax.reduceat(self.trail[:, voice], first, axis=0)
+        highest = np.fmax.reduceat(self.trail[:, predictor], first, axis=0)
         held = np.searchsorted(seen, np.arange(width), side="right") - 1
         result[held >= 0] = highest[held[held >= 0]]
         return result.T
@@ -377,7 +376,7 @@ class ScreenState:
         return min(1.0, skipped * self.info.hop / passed) if passed > 0 else 0.0
 
     def order(
-        self, sorting: Sorting, previous: Sequence[str] | None = None, voice: int = ENSEMBLE, crowded: bool = False
+        self, sorting: Sorting, previous: Sequence[str] | None = None, predictor: int = ENSEMBLE, crowded: bool = False
     ) -> tuple[str, ...]:
         """The instruments from the top row down; `crowded`: not all rows fit, so those that sound come first.
 
@@ -387,16 +386,16 @@ class ScreenState:
         previous = names if previous is None else previous
         index = {name: number for number, name in enumerate(self.info.classes)}
         if sorting is Sorting.FIXED:
-            first = self.sounding(voice) if crowded else ()
+            first = self.sounding(predictor) if crowded else ()
             return (*first, *(name for name in names if name not in first))
         if sorting is Sorting.SCORE:
-            heard = np.nan_to_num(self.of(voice))
-            return tuple(sorted(previous, key=lambda name: -round(float(heard[index[name]]) * 20)))
+            probabilities = np.nan_to_num(self.of(predictor))
+            return tuple(sorted(previous, key=lambda name: -round(float(probabilities[index[name]]) * 20)))
         active = self.active
         return tuple(sorted(names, key=lambda name: (name not in active, -self.entered[index[name]])))
 
 
-def _voices(update: Update, models: Sequence[str]) -> FloatArray:
+def _predictors(update: Update, models: Sequence[str]) -> FloatArray:
     """float32 [1 + models, instruments]: the ensemble (no NaN), then each network, NaN where it gives no numbers."""
     nothing = np.full(len(update.instruments), np.nan, np.float32)
     ensemble = np.nan_to_num(update.probabilities, nan=0.0)

@@ -18,7 +18,7 @@ from instrec_live.realtime.tui.state import PlaybackState, ScreenState, View
 
 ROWS = len(INSTRUMENTS)
 
-SIDE = 46  # cells of the list of entries and exits, where it stands beside the rows
+SIDE = 46  # cells of the list of entries and exits, if it is next to the rows
 
 SIDE_FROM = 160  # columns from which it does
 
@@ -32,7 +32,7 @@ class Stack(NamedTuple):
     group: int  # a blank line after so many rows; 0: none
     mel: int  # the log-mel strip, with the blank line above it
     events: int  # entries and exits below the rows, with the blank line above them
-    side: int  # cells of entries and exits beside the rows
+    side: int  # cells of the entries and exits next to the rows
 
 
 def stack(width: int, height: int, instruments: int = ROWS) -> Stack:
@@ -44,8 +44,8 @@ def stack(width: int, height: int, instruments: int = ROWS) -> Stack:
     room -= 1
     blank = 1 if room > instruments else 0
     room -= blank + instruments
-    below = 5 if room >= 8 and not side else 0  # at least, if there is something below the rows at all
-    group = 1 if room - 2 * below >= instruments - 1 else 5 if room >= (instruments - 1) // 5 else 0
+    lower_events = 5 if room >= 8 and not side else 0  # at least, if there is something below the rows at all
+    group = 1 if room - 2 * lower_events >= instruments - 1 else 5 if room >= (instruments - 1) // 5 else 0
     gaps = (instruments - 1) // group if group else 0
     room -= gaps
     if room < 5:
@@ -68,18 +68,18 @@ class TooSmall(Line):
 class StreamView(Vertical, can_focus=False):
     """Header, status, rows, and more on a larger terminal. `name`: of one source among several in a list."""
 
-    def __init__(self, picture: ScreenState, glyphs: Glyphs, name: str | None = None) -> None:
+    def __init__(self, state: ScreenState, glyphs: Glyphs, name: str | None = None) -> None:
         super().__init__()
         self.listed = name is not None
-        self.header = Header(picture, glyphs) if name is None else Header(picture, glyphs, name)
-        self.status = Status(picture, glyphs)
+        self.header = Header(state, glyphs) if name is None else Header(state, glyphs, name)
+        self.status = Status(state, glyphs)
         self.seekbar = Seekbar(glyphs)
-        self.heading = Heading(picture, glyphs)
-        self.rows = Rows(picture, glyphs)
-        self.mel = MelStrip(picture, glyphs)
-        self.below, self.beside = Events(picture, glyphs), Events(picture, glyphs)
+        self.heading = Heading(state, glyphs)
+        self.rows = Rows(state, glyphs)
+        self.mel = MelStrip(state, glyphs)
+        self.lower_events, self.side_events = Events(state, glyphs), Events(state, glyphs)
         self.prompt = Prompt()
-        self.keys = Keys(picture.info.live, glyphs, self.listed)
+        self.keys = Keys(state.info.live, glyphs, self.listed)
         self.too_small = TooSmall()
         self.middle = Horizontal()
 
@@ -87,27 +87,27 @@ class StreamView(Vertical, can_focus=False):
         yield from (self.too_small, self.header, self.status, self.seekbar)
         with self.middle:
             with Vertical():
-                yield from (self.heading, self.rows, self.mel, self.below)
-            yield self.beside
+                yield from (self.heading, self.rows, self.mel, self.lower_events)
+            yield self.side_events
         yield from (self.prompt, self.keys)
 
     def show(
-        self, picture: ScreenState, view: View, playback: PlaybackState, late: float = 0.0, since: float = math.inf
+        self, state: ScreenState, view: View, playback: PlaybackState, late: float = 0.0, since: float = math.inf
     ) -> None:
         """Draw a state in a view, `since` seconds after its update."""
-        self.header.show(picture, playback, view.solo)
-        self.status.show(picture, False, late, playback.paused, since)
+        self.header.show(state, playback, view.solo)
+        self.status.show(state, False, late, playback.paused, since)
         self.seekbar.show(playback)
-        self.heading.show(picture, view)
-        self.rows.show(picture, view, since)
-        self.mel.show(picture)
-        self.below.show(picture)
-        self.beside.show(picture)
-        self.keys.show(view, playback, picture, self.rows.out_of_view)
+        self.heading.show(state, view)
+        self.rows.show(state, view, since)
+        self.mel.show(state)
+        self.lower_events.show(state)
+        self.side_events.show(state)
+        self.keys.show(view, playback, state, self.rows.out_of_view)
 
     def show_hidden(self) -> None:
-        """Say which rows that sound are out of view."""
-        self.keys.show(self.rows.view, self.keys.playback, self.rows.picture, self.rows.out_of_view)
+        """Show which active rows are out of view."""
+        self.keys.show(self.rows.view, self.keys.playback, self.rows.state, self.rows.out_of_view)
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out the screen again."""
@@ -115,14 +115,14 @@ class StreamView(Vertical, can_focus=False):
         self.too_small.display = small
         for whole in (self.header, self.status, self.middle, self.keys):
             whole.display = not small
-        lines = stack(event.size.width, event.size.height, len(self.rows.picture.info.instruments))
+        lines = stack(event.size.width, event.size.height, len(self.rows.state.info.instruments))
         self.heading.display = lines.heading > 0
         self.seekbar.display = lines.blank > 0 and not small
         self.rows.group, self.rows.room = lines.group, lines.rows
         self.rows.styles.height = lines.rows if lines.mel or lines.events else "1fr"
-        for part, height in ((self.mel, lines.mel), (self.below, lines.events)):
+        for part, height in ((self.mel, lines.mel), (self.lower_events, lines.events)):
             part.display = height > 0
             part.styles.height = max(1, height - 1)
-        self.beside.display = lines.side > 0
+        self.side_events.display = lines.side > 0
         self.call_after_refresh(self.call_after_refresh, self.show_hidden)  # once the rows have been laid out too
-        self.beside.styles.width = SIDE
+        self.side_events.styles.width = SIDE

@@ -104,7 +104,7 @@ def test_numbers_of_any_kind_are_written_in_float32(tmp_path):
     assert (bundle.thresholds == np.float32(0.3)).all()
 
 
-def test_it_is_written_beside_its_place_unseen(tmp_path, monkeypatch):
+def test_it_is_written_under_a_temporary_name(tmp_path, monkeypatch):
     """On the same disk, so that it comes to its place at once; under a name that no `*/manifest.json` finds."""
     load, seen = Bundle.load, []
     monkeypatch.setattr(Bundle, "load", lambda path: seen.append(path) or load(path))
@@ -256,7 +256,7 @@ def test_how_large_golden_may_be(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY"])
-def test_golden_that_is_no_archive(tiny, content):
+def test_a_golden_file_that_is_not_an_archive_is_refused(tiny, content):
     replace_file(tiny, "golden.npz", content)
     refused(tiny, "not a valid model bundle")
 

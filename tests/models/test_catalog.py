@@ -261,7 +261,7 @@ def test_audioset_s_classes_are_for_training(monkeypatch, server: FileServer) ->
         catalog.fetch_checkpoint("nonesuch")
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_an_unknown_name_lists_the_models() -> None:
     with pytest.raises(ModelError, match=r"no bundled model 'nonesuch'.*cbam_cnn.*passt-openmic can be fetched"):
         Tagger.load(models=("nonesuch",))
 

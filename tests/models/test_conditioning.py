@@ -40,7 +40,7 @@ def test_four_channels_in_two_opposed_pairs_keep_their_sound() -> None:
     assert rms(mono(np.stack([a, -a, a, -a], axis=1), RATE)) == pytest.approx(rms(a), rel=0.01)
 
 
-def test_a_polarity_that_turns_in_the_middle_is_noticed_and_faded() -> None:
+def test_a_polarity_that_changes_in_the_middle_is_detected_and_faded() -> None:
     a, half = noise(4.0), 2 * RATE
     other = np.concatenate([a[:half], -a[half:]])
     heard = mono(np.stack([a, other], axis=1), RATE)
@@ -107,7 +107,7 @@ def test_bad_and_clipped_samples_are_counted_and_reported() -> None:
     assert Sanity().verdict is None
 
 
-def test_the_way_it_is_cut_does_not_matter() -> None:
+def test_block_boundaries_do_not_matter() -> None:
     samples = np.stack([noise(), -noise()], axis=1)
     downmix, parts = Downmix(2, RATE), []
     cuts = [0, *sorted(np.random.default_rng(3).integers(1, 2 * RATE, 50)), 2 * RATE]

@@ -103,7 +103,7 @@ def test_none_at_all(tiny, fakes):
         registry.open_engine(tiny, choose_engine([tiny]).engine)
 
 
-def test_it_is_remembered(tiny, fakes, place):
+def test_a_measurement_is_cached(tiny, fakes, place):
     options = {"plain": {"costs": {"fp32": 0.02}}, "fast": {"costs": {"fp32": 0.01}}}
     fakes(**options)
     first = choose_engine([tiny])
@@ -192,7 +192,7 @@ def test_what_was_chosen_and_cannot_be_used_any_more(tiny, fakes):
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_memory_is_no_memory(tiny, fakes, place, content):
+def test_a_damaged_cache_is_ignored(tiny, fakes, place, content):
     fakes(plain={"costs": {"fp32": 0.02}}, fast={"costs": {"fp32": 0.01}})
     place.parent.mkdir()
     place.write_bytes(content)

@@ -71,7 +71,7 @@ def test_unknown_models_or_no_file_mean_equal_weights(bundles, file, tmp_path):
     assert of(bundles, "cd", file).weights == {"c": 1.0, "d": 1.0}
 
 
-def test_weights_asked_for_overrule_the_file_s_and_nothing_else(bundles, file):
+def test_given_weights_override_only_those_of_the_file(bundles, file):
     abc = [bundles[name] for name in "abc"]
     ensemble = Ensemble.of(abc, file, [0.0, 2.0, 6.0])
     assert ensemble.weights == {"a": 0.0, "b": 2.0, "c": 6.0}
@@ -110,7 +110,7 @@ def test_weights_that_make_no_sense(bundles, file, weights, words):
         Ensemble.of([bundles["a"], bundles["b"]], file, weights)
 
 
-def test_nobody_speaks(bundles, file):
+def test_no_finite_network_is_an_error(bundles, file):
     with pytest.raises(ModelError, match="no network gave finite numbers"):
         of(bundles, "ab", file)({})
 

@@ -89,7 +89,7 @@ def test_new_classes_are_told_apart_and_from_the_background() -> None:
     assert (head.thresholds >= 0.2).all()
 
 
-def test_what_is_confused_is_said() -> None:
+def test_confusions_are_reported() -> None:
     """Two classes that sound the same, and one that sounds like the background's first instrument."""
     given = examples(3)
     alike, like_first = given.labels[:, 1], given.labels[:, 2]
@@ -188,7 +188,7 @@ def test_an_altered_bundle_is_refused(tmp_path: Path, change, words: str) -> Non
         Tagger.load([tmp_path / "mine"])
 
 
-def test_another_version_of_a_network_is_said(tmp_path: Path) -> None:
+def test_another_version_of_a_network_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "mine")
     file = tmp_path / "mine" / "manifest.json"
     manifest = json.loads(file.read_text())
@@ -198,7 +198,7 @@ def test_another_version_of_a_network_is_said(tmp_path: Path) -> None:
         Tagger.load([tmp_path / "mine"])
 
 
-def test_beside_the_twenty_alone_and_as_a_correction(tmp_path: Path) -> None:
+def test_with_the_twenty_alone_and_as_a_correction(tmp_path: Path) -> None:
     samples = (0.1 * RNG.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
     mel = log_mel(samples)
     plain = Tagger.load(engine="onnx")

@@ -128,7 +128,7 @@ def test_a_constant_offset_is_taken_out_of_the_sound(offset):
     assert abs(offset_too.mean(dtype=np.float64)) < 1e-4
 
 
-def test_whatever_the_pieces_the_offset_is_the_same():
+def test_the_offset_filter_does_not_depend_on_block_sizes():
     sound = np.random.default_rng(0).standard_normal(10 * SAMPLE_RATE + 17).astype(np.float32) + np.float32(0.3)
     blocker = DcBlocker()
     cuts = [0, 10 * HOP, 11 * HOP, 60 * HOP, 500 * HOP, len(sound)]

@@ -80,7 +80,7 @@ def hops(levels: np.ndarray, hop: float) -> list[HopLogits]:
 
 
 @pytest.mark.parametrize("hop", [0.25, 0.5, 1.0, 5.0])
-def test_it_decides_as_if_all_were_known_and_keeps_little(hop: float) -> None:
+def test_streaming_decisions_equal_those_on_the_whole_and_memory_is_bounded(hop: float) -> None:
     rng = np.random.default_rng(1)
     levels = np.repeat(rng.choice([-2.0, 2.0], 60), 20) + rng.normal(0, 1, 1_200)
     ours, out, most = decider(hop), [], 0

@@ -158,7 +158,7 @@ def test_no_patch_is_computed_twice(tiny: Bundle) -> None:
     assert counting.patches == 10 + 10 + 6  # each of the two phases once whole, then one patch a hop
 
 
-def test_what_is_no_number_is_not_remembered(tiny: Bundle) -> None:
+def test_embeddings_that_are_not_finite_are_not_cached(tiny: Bundle) -> None:
     counting = Counting(open_engine(tiny, "onnx"))
     inference = inference_of(counting, 16_000)
     counting.spoil = True

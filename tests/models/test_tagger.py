@@ -205,7 +205,7 @@ def test_no_network_speaks(folders, monkeypatch):
 # Loading
 
 
-def test_what_is_no_music_holds_all_back_and_another_instrument_those_that_resemble_it():
+def test_other_sounds_hold_all_back_and_other_instruments_those_that_resemble_them():
     others = np.full(len(OTHER_SOUNDS), -8.0, np.float32)
     others[OTHER_SOUNDS.index("music")] = 2.0
     assert not held_back(others).any()
@@ -217,7 +217,7 @@ def test_what_is_no_music_holds_all_back_and_another_instrument_those_that_resem
     assert (held_back(others) >= 8.0).all()
 
 
-def test_load_mistakes(folders, tmp_path):
+def test_invalid_arguments_of_load_are_refused(folders, tmp_path):
     with pytest.raises(ModelError, match="no bundled model 'nonesuch' — bundled models"):
         Tagger.load(["nonesuch"])
     with pytest.raises(ModelError, match="no such model folder"):

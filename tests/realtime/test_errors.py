@@ -42,7 +42,7 @@ def test_ctrl_c_is_130_and_silent(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_unexpected_exception_is_one_line_and_says_how_to_see_more(capsys):
+def test_an_unexpected_exception_is_one_line_with_a_hint(capsys):
     assert report(ZeroDivisionError("division\nby zero")) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -63,7 +63,7 @@ def test_the_traceback_is_printed_when_asked_for(switch, capsys, monkeypatch):
     assert err.splitlines()[-1] == "instrec-live: error: ZeroDivisionError: here"
 
 
-def test_a_reader_that_hangs_up_is_no_failure():
+def test_a_reader_that_exits_is_not_a_failure():
     program = (
         "import sys; from instrec_live.realtime.errors import report\n"
         "try:\n"

@@ -90,7 +90,7 @@ def test_what_is_left_out_can_never_be_active() -> None:
     assert not any("drums" in update.active for update in without)
 
 
-def test_it_is_in_silence_as_in_sound() -> None:
+def test_it_applies_in_silence_too() -> None:
     with Stream(
         source=ArraySource(np.zeros(96_000, np.float32), 32_000, 3_200), pace="max", tagger=FakeTagger(), only=["piano"]
     ) as stream:

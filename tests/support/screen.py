@@ -21,7 +21,7 @@ def play(body, updates=None, size=(80, 24), **options):
         stream = FakeStream(updates or [update(60)], options.pop("facts", None) or info(hop=3600.0), hold=True)
         app = InstrecApp(stream, glyphs=options.pop("glyphs", UNICODE), **options)
         async with app.run_test(size=size) as pilot:
-            await settled(app, pilot, lambda: app.picture.update is not None)
+            await settled(app, pilot, lambda: app.state.update is not None)
             await body(app, pilot, stream)
         assert stream.closed.is_set()
         return app
@@ -41,4 +41,4 @@ async def settled(app, pilot, ready):
 
 async def send_update(app, pilot, new):
     app.post_message(NewUpdate(new))
-    await settled(app, pilot, lambda: app.picture.update is new)
+    await settled(app, pilot, lambda: app.state.update is new)

@@ -246,7 +246,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, clips: Path, run: Run)
         assert said.endswith("Permission denied — change its permissions, or give another path\n")
 
 
-def test_stdout_that_has_gone_is_no_error(
+def test_a_closed_stdout_is_not_an_error(
     tmp_path: Path, clips: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, arguments = _table(tmp_path, clips)

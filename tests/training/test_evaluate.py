@@ -87,7 +87,7 @@ def rows_of(markdown: str, first: str) -> list[list[str]]:
             if line.startswith(f"| {first} |")]  # fmt: skip
 
 
-def test_the_report_says_what_independent_figures_say(run, models: Path, data: Path, tmp_path: Path) -> None:
+def test_the_report_agrees_with_independent_figures(run, models: Path, data: Path, tmp_path: Path) -> None:
     to = tmp_path / "report"
     arguments = ("--data", f"table:{data}", "--models", models / "one", models / "two", "--to", to, "--boot", 50)
     assert run(*arguments)[0] == 0

@@ -250,7 +250,7 @@ def test_workers_by_cores(cores: int, local: str, threads: str, workers: int, mo
     assert options_module.workers_of(parse_engine("--workers", "0")) == 0
 
 
-def test_only_the_valid_split_is_validated_on_and_never_what_is_learnt_from(tmp_path: Path) -> None:
+def test_validation_uses_only_the_valid_split(tmp_path: Path) -> None:
     train, valid = (
         labelled(tmp_path / "a", ["train"] * 3),
         labelled(tmp_path / "b", ["train", "valid", "test", "valid"]),

@@ -24,7 +24,7 @@ def options(folder: Path) -> argparse.Namespace:
     )  # fmt: skip
 
 
-def test_steps_are_in_order_and_each_says_when_it_is_done(tmp_path: Path) -> None:
+def test_steps_are_in_order_and_report_when_they_are_done(tmp_path: Path) -> None:
     steps = steps_of(options(tmp_path))
     assert [step.name for step in steps] == ORDER
     assert len({step.done for step in steps}) == len(steps)

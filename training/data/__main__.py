@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="commands:\n" + "\n".join(f"  {name:15}{what}" for name, (_, what) in COMMANDS.items()),
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of these below")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.parse_args(arguments)
 
 

@@ -229,8 +229,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pad", action="store_true", help="pad the remainder at the end with silence")
     parser.add_argument("--split", choices=[split for split in SPLITS if split], default="train",
                         help="of the clips (train)")  # fmt: skip
-    parser.add_argument("--group", metavar="NAME", help="what they are of, e.g. an album or a band: all of it counts "
-                        "as one recording (each is its own)")  # fmt: skip
+    parser.add_argument("--group", metavar="NAME", help="what they are part of, e.g. an album or a band: all of it "
+                        "counts as one recording (each is its own)")  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to add to, or a new one")
     args = parser.parse_args(argv)
     truth = labels_of(args.labels, args.absent)

@@ -95,7 +95,7 @@ class _StringsOnly(pickle.Unpickler):
 
 
 class _ObjectType:
-    """In place of numpy's dtype: that it is of objects is all there is to know, whatever state is set."""
+    """In place of numpy's dtype: it is always of objects, and ignores any state that is set."""
 
     def __init__(self, kind: object = "O8", *_: object) -> None:
         if kind not in ("O", "O8", "O4", "|O"):

@@ -204,7 +204,7 @@ def _numbers(index: Path, name: str, note: Any) -> tuple[int, int, int, int, int
     if missing:
         raise InputFileError(f"{index}, {name}: {missing[0]} is missing")
     family, source, number = FAMILIES.index(parts[1]), SOURCES.index(parts[2]), note["instrument"]
-    told = {
+    stated = {
         "note_str": name,
         "instrument_str": name[: parts.end(3)],
         "instrument_family_str": parts[1],
@@ -214,7 +214,7 @@ def _numbers(index: Path, name: str, note: Any) -> tuple[int, int, int, int, int
         "pitch": int(parts[4]),
         "velocity": int(parts[5]),
     }
-    for field, value in told.items():
+    for field, value in stated.items():
         if note[field] != value:
             raise InputFileError(f"{index}, {name}: {field} is {note[field]!r}, its name says {value!r}")
     if not isinstance(number, int) or number < 0:
@@ -260,7 +260,7 @@ def write_sounds(to: Path, notes: Notes, per_instrument: int, seed: int = 0) -> 
 
 
 def _vorbis(samples: FloatArray) -> bytes:
-    """As good as Ogg Vorbis gets. In memory first: a full disk is then an OSError with its reason."""
+    """Ogg Vorbis at its highest quality, encoded in memory: a full disk is then an OSError with its reason."""
     import soundfile
 
     encoded = io.BytesIO()
@@ -278,7 +278,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--notes", type=int, default=60, help="most notes of an instrument (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw of notes (0)")
-    parser.add_argument("--subset", action="store_true", help="the folder holds a part of the published notes")
+    parser.add_argument("--subset", action="store_true", help="accept fewer notes than were published")
     args = parser.parse_args(argv)
     if args.notes < 1:
         raise UsageError(f"--notes must be at least 1, not {args.notes}")

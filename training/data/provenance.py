@@ -1,4 +1,4 @@
-"""What a network was trained on, recorded while it is trained: written into every checkpoint, handed on through --init,
+"""What a network was trained on, recorded while it is trained: written into every checkpoint, passed on through --init,
 and all that a model card says of it.
 
 A record is JSON: {"data": [a data set each], "validation": […], "started_from": {…}, "fingerprint", "seed", "command",
@@ -72,7 +72,7 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
 
 
 def clip_ids(table: Table) -> NDArray[np.uint64]:
-    """40 bits of a hash of each clip's file name and size [n]: the same clip has them in whatever folder it stands."""
+    """40 bits of a hash of each clip's file name and size [n]: independent of its folder."""
     ids = []
     for path in table.paths:
         try:

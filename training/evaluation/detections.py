@@ -72,18 +72,18 @@ def _open(item: str) -> Table:
         return Table.join([_clip(file, None) for file in files])
     if path.is_file():
         return open_data(f"table:{item}") if path.suffix == ".csv" else _clip(path, None)
-    name, equals, told = item.rpartition("=")
+    name, equals, instruments = item.rpartition("=")
     if not equals or not Path(name).is_file():
         raise InputFileError(f"{name or item}: no such file", "--clips takes files, folders and FILE=piano+violin")
-    return _clip(Path(name), told.split("+"))
+    return _clip(Path(name), instruments.split("+"))
 
 
-def _clip(path: Path, told: Sequence[str] | None) -> Table:
+def _clip(path: Path, instruments: Sequence[str] | None) -> Table:
     labels = np.zeros((1, len(INSTRUMENTS)), np.float32)
-    for name in told or ():
+    for name in instruments or ():
         if name not in INSTRUMENTS:
-            raise UsageError(f"unknown instrument {name!r} in {path}={'+'.join(told or ())}",
+            raise UsageError(f"unknown instrument {name!r} in {path}={'+'.join(instruments or ())}",
                              f"known: {', '.join(INSTRUMENTS)}")  # fmt: skip
         labels[0, INSTRUMENTS.index(name)] = 1.0
-    mask = np.full_like(labels, told is not None)
+    mask = np.full_like(labels, instruments is not None)
     return Table((path,), np.array(["clip"]), np.array([str(path)]), np.array([""]), labels, mask)

@@ -43,7 +43,7 @@ def bundle_of(
     """
     network = round_to_fp16(network_of(checkpoint))
     calibration, thresholds = Platt.identity(), np.full(len(INSTRUMENTS), 0.5, np.float32)
-    said = "Not calibrated: no clips to validate on were given. Thresholds are 0.5."
+    validation = "Not calibrated: no clips to validate on were given. Thresholds are 0.5."
     if clips is not None:
         logits = predict(network.to(device), clips)
         network.cpu()
@@ -54,19 +54,20 @@ def bundle_of(
         figure = "not measured"
         if measured(clips.truth, clips.mask, 1).any():
             figure = f"{mean_average_precision(clips.truth, calibrated, clips.mask, min_positives=1):.3f}"
-        said = (
+        validation = (
             f"Calibrated, and its thresholds chosen, on {len(clips.files)} clips of "
             f"{len(np.unique(clips.recording))} recordings; masked mAP there {figure} (the run may have been "
             "chosen on them too: measure elsewhere with `python -m training.evaluate`)."
         )
     name = checkpoint["name"]
-    card = f"# {name}\n\nTrained on {_today()} by `{checkpoint['provenance'].get('command', 'unknown')}`.\n\n{said}\n"
+    command = checkpoint["provenance"].get("command", "unknown")
+    card = f"# {name}\n\nTrained on {_today()} by `{command}`.\n\n{validation}\n"
     if record := checkpoint["provenance"].get("trained_on"):
         card += "\n" + "\n".join(card_section(record)) + "\n"
     golden = chord(10.0)
     model = export_checked(network, golden)
     return write_network_bundle(
-        network, model, checkpoint, to, calibration, thresholds, golden, {"validation": said}, card
+        network, model, checkpoint, to, calibration, thresholds, golden, {"validation": validation}, card
     )
 
 

@@ -70,7 +70,7 @@ class ClipScores:
         return average_precision(self.clips.truth, self.probabilities, self.clips.mask, 1)
 
     def mistaken(self, instrument: int) -> str:
-        """Of the solos of an instrument, how many had another name on top, and which most often."""
+        """Of the solos of an instrument, how many had another instrument as the most probable, and which most often."""
         solos = self.clips.solo & (self.clips.truth[:, instrument] > 0.5)
         if not solos.any():
             return "–"

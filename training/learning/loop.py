@@ -59,7 +59,7 @@ def train(
     `accumulate` is the number of parts that each batch is computed in: less memory, the same gradient, but batch norms
     see a part at a time. `compiled` compiles the network for the GPU. `wandb` names a project of Weights & Biases.
     `finish` may change the resulting weights before they are written. `program` is the name of the recipe for
-    provenance, if it is not the network's. `record` is what it learns from (provenance.py): it stands in every
+    provenance, if it is not the network's. `record` is what it learns from (provenance.py): it is written into every
     checkpoint and in `run.json`, from the beginning on, and a run with another fingerprint is not resumed.
 
     Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds), `log.jsonl` and `log.csv` (losses and
@@ -103,7 +103,7 @@ def train(
             running += (0.02 if step > 0 else 1.0) * (loss - running)
             run.step, run.running = step + 1, running
             if not math.isfinite(running):
-                raise InputFileError(f"the loss is {running} after {step + 1} steps", "a lower --lr helps")
+                raise InputFileError(f"the loss is {running} after {step + 1} steps", "try a lower --lr")
             bar.update()
             bar.set_postfix(loss=f"{running:.3f}", wait=f"{waited / (time.monotonic() - began):.0%}", refresh=False)
             last = step + 1 == recipe.steps

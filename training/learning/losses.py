@@ -81,7 +81,7 @@ def masked_bce(
 
 def some_of_family(logits: Tensor, some: Tensor, whole: Batch, group: ProcessGroup) -> Tensor:
     """Cross-entropy of "at least one of the family sounds", whose probability is 1 - prod(1 - p), of the rows that say
-    so; divided by the number of all that is known of the batch, so that it counts as much as the label of a cell.
+    so; divided by the number of known cells of the batch, so that it counts as much as the label of a cell.
 
     Args:
         logits: [B, classes], some: [B, 6]; whole: the batch that these rows are of.

@@ -112,13 +112,13 @@ def combined(bundles: Sequence[tuple[float, FloatArray]], mn04: FloatArray) -> F
     total = sum(weight for weight, _ in bundles)
     taught = sum((weight / total * logits for weight, logits in bundles), np.zeros((len(mn04), len(INSTRUMENTS))))
     named = Mn04Head().rows[: len(INSTRUMENTS)].numpy()
-    heard = mn04[:, named].max(-1) + MN04_BIAS
-    mean = (1 - MN04_WEIGHT) * taught + MN04_WEIGHT * heard if bundles else heard
+    of_mn04 = mn04[:, named].max(-1) + MN04_BIAS
+    mean = (1 - MN04_WEIGHT) * taught + MN04_WEIGHT * of_mn04 if bundles else of_mn04
     return sigmoid(SCALE * mean + BIAS)
 
 
 def with_what_is_known(probabilities: FloatArray, track: Track) -> FloatArray:
-    """Probabilities [W, 20] of a track's windows, overruled by its labels."""
+    """Probabilities [W, 20] of a track's windows, overridden by its labels."""
     out = probabilities.copy()
     named = [INSTRUMENTS.index(name) for name in track.labels if name in INSTRUMENTS]
     if track.complete:

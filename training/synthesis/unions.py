@@ -149,7 +149,7 @@ class Unions:
 
     def example(self, index: int, rng: np.random.Generator, frames: int) -> Example:
         """A mixture of one to four voices: log-mel [128, frames]; labels and mask [20 + 527], AudioSet's weighing
-        less (and nothing where there is a generated noise, of which no teacher was asked)."""
+        less (and nothing where there is a generated noise, which no teacher has labelled)."""
         length = next((n for n in LENGTHS if n * PATCH >= frames), LENGTHS[-1])
         voices = int(rng.choice(4, p=(0.28, 0.32, 0.25, 0.15))) + 1
         total = np.zeros((length * PATCH, N_MELS), np.float32)
@@ -188,7 +188,7 @@ class Unions:
             return noise(length * PATCH, rng), np.zeros(len(INSTRUMENTS) + CLASSES, np.float32)
         sources = self._groups[group]
         names = list(sources)
-        # Many short sources say more than one long one.
+        # Many short sources contain more than one long one.
         weights = np.array([len(sources[name]) for name in names]) ** 0.6
         for _ in range(1000):
             tracks = sources[names[rng.choice(len(names), p=weights / weights.sum())]]

@@ -257,15 +257,15 @@ def difference(answers: Answers, expected: Answers) -> tuple[float | None, int]:
 def figures_of(measured: Mapping[str, Any], hop: float, compared: tuple[float | None, int]) -> Figures:
     """The figures of a `measurement.Measurement` at a hop, s; `compared` as `difference` gives it."""
     timings = [Timing(*each) for each in measured["timings"]]
-    heard = hop * len(timings)
+    seconds = hop * len(timings)
     walls = [1000 * each.wall for each in timings]
     return Figures(
         runs_on=measured["runs_on"],
         updates=len(timings),
         p50_ms=percentile(walls, 0.5),
         p95_ms=percentile(walls, 0.95),
-        core=sum(each.cpu for each in timings) / heard,
-        load=sum(each.wall for each in timings) / heard,
+        core=sum(each.cpu for each in timings) / seconds,
+        load=sum(each.wall for each in timings) / seconds,
         resident_mb=measured["resident_mb"],
         added_mb=measured["added_mb"],
         difference=compared[0],

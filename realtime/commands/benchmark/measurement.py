@@ -110,15 +110,15 @@ def attempt(arguments: Sequence[str], patience: float) -> Any:
         errors="replace",
     ) as child:
         try:
-            out, said = _ended(child, patience)
+            out, stderr = _ended(child, patience)
         except subprocess.TimeoutExpired:
             raise HungError(f"stopped, not done after {patience:g} s") from None
         finally:  # also when a signal ends this program
             child.kill()
-    for line in said.splitlines():
+    for line in stderr.splitlines():
         log.debug("%s", line)
     if child.returncode:
-        raise ModelError(how_it_ended(child.returncode, said))
+        raise ModelError(how_it_ended(child.returncode, stderr))
     try:
         answer = json.loads(out)
     except ValueError:
@@ -138,7 +138,7 @@ def _ended(child: "subprocess.Popen[str]", patience: float) -> tuple[str, str]:
     return child.communicate(timeout=patience - _SOON)
 
 
-def how_it_ended(code: int, said: str) -> str:
+def how_it_ended(code: int, stderr: str) -> str:
     """In words: a signal, or the last line of a failed process."""
     if code < 0:
         try:
@@ -146,7 +146,7 @@ def how_it_ended(code: int, said: str) -> str:
         except ValueError:
             name = f"signal {-code}"
         return f"it crashed ({name})" + ("; did it run out of memory?" if name == "SIGKILL" else "")
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")
     return f"it failed with exit code {code}" + (f": {printable(last)[:200]}" if last else "")
 
 
@@ -327,7 +327,7 @@ def memory() -> tuple[float, float] | None:
 def main(argv: Sequence[str]) -> None:
     """Print one JSON value: the engines' state, or the measurement that argv's JSON asks for, or {"error": …}."""
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever the libraries print is not the answer
+    os.dup2(2, 1)  # output of libraries is not part of the answer
     out: object
     try:
         out = available() if argv[0] == "engines" else asdict(measure(Request(**json.loads(argv[0]))))

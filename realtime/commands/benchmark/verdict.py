@@ -6,7 +6,7 @@ from itertools import accumulate
 from math import inf
 
 EASY = 0.25  # of a core: what the program may cost (DESIGN: budgets), so that there is room for everything else
-FAR = 5e-2  # of a probability: a network that is off by more does not say what it was taught to
+FAR = 5e-2  # of a probability: a network that is off by more does not compute what it was trained to
 FAILED = "cannot run: "  # begins the verdict of a row without figures
 _CLOSE = 0.8  # of the hop: an update that takes longer only just keeps up
 _PROMPT = 0.95  # of the updates must be done when the next is due

@@ -78,7 +78,7 @@ class Broadcast:
         return source
 
     def fail(self, name: str, error: str) -> None:
-        """Say that a source has failed, or could not be opened. From any thread."""
+        """Report that a source has failed, or could not be opened. From any thread."""
         with self._lock:
             source = self._sources.get(name)
         if self.discreet:
@@ -158,7 +158,7 @@ class Broadcast:
 
 
 class Source(Sink):
-    """One source of a broadcast: takes its updates, and knows its last ten minutes.
+    """One source of a broadcast: takes its updates, and keeps its last ten minutes.
 
     Attributes:
         name: None where there is only one.
@@ -214,7 +214,7 @@ class Source(Sink):
             self._newest, self._standing = line, None
         elif kind == "paused":
             self._paused = line if record["paused"] else None
-            if record.get("jumped"):  # what was heard elsewhere says nothing of here
+            if record.get("jumped"):  # results from elsewhere do not apply here
                 self._newest = self._standing = None
         elif kind in ("ended", "lost") or kind in _END_TYPES:
             self._standing = line
@@ -226,7 +226,7 @@ class Source(Sink):
         self._history.note(record)
 
     def snapshot(self, history: bool) -> list[bytes]:
-        """The lines that make a viewer know the present state, and (`history`) the last ten minutes. Called by the
+        """The lines with the present state and (`history`) the last ten minutes, for a new viewer. Called by the
         broadcast, under its lock."""
         lines = [encoded(self.head, self.name)] if "hop" in self.head else []  # else it could not be opened
         if history and lines:

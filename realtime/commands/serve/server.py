@@ -75,7 +75,7 @@ class LimitedProtocol(H11Protocol):
             self._write_timer.cancel()
 
     def abort(self) -> None:
-        """Drop the connection, whatever still waits to be written."""
+        """Drop the connection, even if data still wait to be written."""
         self._waiting_since = None
         self.transport.abort()
 
@@ -139,7 +139,7 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the viewers go and close the port; returns within a few seconds, whatever the viewers do."""
+        """Disconnect the viewers and close the port; returns within a few seconds, whatever the viewers do."""
         self._broadcast.close()
         self._server.should_exit = True
         if self._thread.ident is not None:

@@ -52,7 +52,7 @@ class RayWorker:
     def do(self, task: Task) -> tuple["Result", list[tuple[int, str]]]:
         """The result of a task, and its log records."""
         with Warnings() as warnings:
-            return self._job.do(task, self._tagger), warnings.said
+            return self._job.do(task, self._tagger), warnings.records
 
 
 # Before Ray is imported, for it reads them.
@@ -190,8 +190,8 @@ class Cluster:
         assert plan is not None
         assert worker.task is not None
         task, worker.task = worker.task, None
-        result, said = answer
-        for level, text in said:
+        result, warnings = answer
+        for level, text in warnings:
             log.log(level, "%s", text)
         return plan.done(task, result)
 

@@ -330,8 +330,8 @@ def _workers(job: "Job", settings: TagSettings, items: Sequence[Item]) -> "Pool 
     _check_there("ray", "--ray")
     from instrec_live.realtime.commands.tag.cluster import Cluster
 
-    beside = settings.labels is not None or settings.per_hop is not None
-    here = Path.cwd() if beside or any(item.url is None for item in items) else None
+    local_files = settings.labels is not None or settings.per_hop is not None
+    here = Path.cwd() if local_files or any(item.url is None for item in items) else None
     return Cluster(job, settings.ray, settings.jobs, here)
 
 

@@ -213,7 +213,7 @@ class _Search:
         """A file, which may be called anything, or all below a folder."""
         if isinstance(path, str):
             self._take_url(path)
-        elif os.path.isdir(path):  # Path.is_dir minds names that are too long and folders that are closed
+        elif os.path.isdir(path):  # Path.is_dir fails on names that are too long and on folders without permission
             self._take_folder(path)
         else:
             self._add(Item(name_of(path), path, path))

@@ -1,4 +1,4 @@
-"""The work on one file: a pure function of the file and the job, in whatever process it runs."""
+"""The work on one file: a pure function of the file and the job, the same in any process."""
 
 import math
 import os
@@ -380,8 +380,8 @@ class Job:
             with _at_hand(item) as path:
                 warnings: list[str] = []
                 with _warnings_in(path, warnings):
-                    heard = analyze_chunk(path, self, tagger, span)
-                return replace(heard, fault=heard.fault and _without(heard.fault, path), warnings=tuple(warnings))
+                    result = analyze_chunk(path, self, tagger, span)
+                return replace(result, fault=result.fault and _without(result.fault, path), warnings=tuple(warnings))
         except InstrecError as error:
             return ChunkResult(None, (), {}, error.message)
 
@@ -428,7 +428,7 @@ class Job:
 
 
 def _recorded(item: Item, instruments: Sequence[str], process: Callable[[RecordBuilder], str | None]) -> Record:
-    """The record of a file, with whatever is wrong with it."""
+    """The record of a file, with its faults."""
     tally = RecordBuilder(instruments)
     try:
         fault = process(tally)
@@ -449,7 +449,7 @@ def _warnings_in(path: Path, warnings: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            warnings += [_without(message, path) for _, message in logged.said]
+            warnings += [_without(message, path) for _, message in logged.records]
 
 
 @contextmanager

@@ -272,7 +272,7 @@ class Plan:
             return None
         self._parts.pop(name, None)
         self._waiting = deque(each for each in self._waiting if each.item.name != name)
-        return Record(name, None, None, (), f"makes the process that reads it die ({death})")
+        return Record(name, None, None, (), f"crashes the process that reads it ({death})")
 
 
 def unlike(facts: Mapping[str, Any], first: Mapping[str, Any]) -> str | None:

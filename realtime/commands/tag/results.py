@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KINDS = tuple(kind for kind in KIND_ROWS if kind != "silence")  # which has a column of its own
 
-_MOMENT = 2.0  # s; a kind of sound that is heard for less is none
+_MOMENT = 2.0  # s; shorter runs of a kind of sound are ignored
 
 # The figures of a whole recording per instrument.
 
@@ -59,7 +59,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What there is to say of one file.
+    """The result of one file.
 
     Attributes:
         name: what the results call it.
@@ -505,7 +505,7 @@ class ResultsFile:
         return written
 
     def _seal(self, data: bytes) -> None:
-        """Note the checksum of what stands in the file, so that a resumed run notices a change."""
+        """Note the checksum of the file's content, so that a resumed run detects a change."""
         facts = self._made | {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         atomic_text(self._facts, json.dumps(facts, indent=2) + "\n")
 
@@ -563,7 +563,7 @@ def _append(file: BinaryIO, text: str) -> None:
 
 
 def _lock(path: Path) -> Path:
-    """The lock file of this one, by whatever link it is named."""
+    """The lock file of this one, the same for every link to it."""
     path = Path(os.path.realpath(path))
     return path.with_name(f".{path.name}.lock")
 

@@ -16,7 +16,7 @@ from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
 from instrec_live.realtime.stream.update import Transport, Update
 from instrec_live.realtime.tui.base_app import Actions, BaseApp, Keep, until_quit
 from instrec_live.realtime.tui.drawing import Glyphs
-from instrec_live.realtime.tui.messages import Noticed, StreamEnded
+from instrec_live.realtime.tui.messages import Notice, StreamEnded
 from instrec_live.realtime.tui.state import View
 from instrec_live.realtime.tui.stream_view import StreamView
 from instrec_live.realtime.tui.watch.listing import Listing
@@ -99,8 +99,8 @@ class WatchApp(BaseApp):
         self.hub.close()
 
     def listen(self) -> None:
-        for said in self.hub:
-            self.waiting.append(said)
+        for result in self.hub:
+            self.waiting.append(result)
             if not self.notified and self.is_running:
                 self.notified = True
                 self.tell(UpdatesReady())
@@ -116,38 +116,38 @@ class WatchApp(BaseApp):
         while self.waiting:
             self.show_event(*self.waiting.popleft())
 
-    def show_event(self, name: str, said: HubEvent) -> None:
+    def show_event(self, name: str, result: HubEvent) -> None:
         """Process one event of a source."""
         source, stream, now = self.sources[name], self.hub.workers[name].session, time.monotonic()
-        if not isinstance(said, Update):
-            self.sources[name] = source.over(said)
+        if not isinstance(result, Update):
+            self.sources[name] = source.over(result)
             if name == self.opened:
-                self.picture = replace(self.picture, ended=True)
+                self.state = replace(self.state, ended=True)
                 if self.sources[name].failed:
-                    self.post_message(Noticed(str(said)))
+                    self.post_message(Notice(str(result)))
             return
         assert stream is not None  # it is open, or it could not give updates
         if name == self.opened:
-            since, self.heard = self.since, now
-            self.picture = self.picture.with_info(stream.info).after(said, since)
-            self.sources[name] = source.with_picture(self.picture, stream, now)
+            since, self.arrived = self.since, now
+            self.state = self.state.with_info(stream.info).after(result, since)
+            self.sources[name] = source.with_state(self.state, stream, now)
         else:
-            self.sources[name] = source.after(said, stream, now)
-        for words in stream.notices():
-            self.post_message(Noticed(f"{name}: {words}"))
+            self.sources[name] = source.after(result, stream, now)
+        for text in stream.notices():
+            self.post_message(Notice(f"{name}: {text}"))
 
     async def on_listing_opened(self, message: Listing.Opened) -> None:
         """Open one source."""
         source = self.sources[message.name]
         if self.opened is not None:
             return
-        if source.stream is None or source.picture is None:
-            self.post_message(Noticed(f"{source.name}: {source.why()}"))
+        if source.stream is None or source.state is None:
+            self.post_message(Notice(f"{source.name}: {source.why()}"))
             return
-        picture = replace(source.picture, ended=source.end is not None)
-        self.opened, self.heard = source.name, source.came
+        state = replace(source.state, ended=source.end is not None)
+        self.opened, self.arrived = source.name, source.came
         view = replace(self.views.get(source.name, View()), frozen=False)
-        self.turn_to(source.stream, picture, view, StreamView(picture, self.glyphs, source.name))
+        self.turn_to(source.stream, state, view, StreamView(state, self.glyphs, source.name))
         self.first_thresholds = self.thresholds.setdefault(source.name, self.first_thresholds)
         await self.push_screen(SourceScreen(self.stream_view))
         self.draw()
@@ -158,7 +158,7 @@ class WatchApp(BaseApp):
             return
         name, self.opened = self.opened, None
         self.views[name] = self.view
-        self.sources[name] = self.sources[name].closed(self.picture)
+        self.sources[name] = self.sources[name].closed(self.state)
         await self.pop_screen()
         self.draw()
 
@@ -178,7 +178,7 @@ class WatchApp(BaseApp):
         """Whether the open source has ended and can be neither sought in nor recorded."""
         over = self.opened is not None and self.sources[self.opened].end is not None
         if over:
-            self.post_message(Noticed("this source has ended"))
+            self.post_message(Notice("this source has ended"))
         return over
 
     @property
@@ -186,7 +186,7 @@ class WatchApp(BaseApp):
         return self.opened is None or self.sources[self.opened].end is None
 
     @property
-    def heard_now(self) -> bool:
+    def has_sound(self) -> bool:
         return not self.over
 
     @property

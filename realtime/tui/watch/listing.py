@@ -75,7 +75,7 @@ class Row(NamedTuple):
 
     name: str
     word: Run
-    level: float  # where the meter stands, 0…1, to an eighth of its cells
+    level: float  # value of the meter, 0…1, to an eighth of its cells
     sounding: tuple[tuple[str, str, bool], ...]  # instrument, how sure, whether it is only held; the surest first
     why: str  # in their place
     skipped: int
@@ -136,7 +136,7 @@ def sound_runs(row: Row, width: int, glyphs: Glyphs) -> list[Run]:
 
 
 def row_runs(row: Row, cells: Cells, glyphs: Glyphs) -> list[Run]:
-    """The row as it stands in `cells`."""
+    """The row, laid out in `cells`."""
     part, word = row.word
     runs: list[Run] = [
         ("marker", glyphs.cursor if row.selected else " "),
@@ -151,7 +151,7 @@ def row_runs(row: Row, cells: Cells, glyphs: Glyphs) -> list[Run]:
     elif cells.meter:
         meter = bar(row.level, cells.meter, glyphs)
         runs += [("end", glyphs.left), *meter, ("end", glyphs.right + " ")]
-    if row.why and not row.age:  # it has ended: nothing stands right of it
+    if row.why and not row.age:  # it has ended: there is nothing to the right of it
         return [*runs, *sound_runs(row, room + cells.skip + (cells.age + 1 if cells.age else 0), glyphs), ("age", " ")]
     runs += sound_runs(row, room, glyphs)
     if cells.skip:
@@ -209,8 +209,8 @@ class Overview(Line):
 
     def show(self, sources: Mapping[str, WatchedSource], now: float) -> None:
         """Of those sources, `now`. What is lost has no age that could be the worst."""
-        heard = [(each, each.late(now)) for each in sources.values()]
-        ages = [each.age(late) for each, late in heard if each.health(late) in (Health.WELL, Health.LATE)]
+        waits = [(each, each.late(now)) for each in sources.values()]
+        ages = [each.age(late) for each, late in waits if each.health(late) in (Health.WELL, Health.LATE)]
         self.number, self.worst = len(sources), max((age for age in ages if age is not None), default=None)
         self.redraw()
 
@@ -407,7 +407,7 @@ def chapters(glyphs: Glyphs) -> list[Chapter]:
             "Keys",
             [
                 (f"{glyphs.up_down} j k", "select a source; also pages, home, end and clicks"),
-                ("enter", "open it: all of its instruments; esc comes back"),
+                ("enter", "open it: all of its instruments; esc returns"),
                 ("s", "sort: as named, problems first, the loudest first"),
                 ("/", "show some sources only, by name; esc shows all"),
                 ("space", "freeze or resume the list; listening continues"),

@@ -51,7 +51,7 @@ class WatchedSource:
     Attributes:
         name: in the hub.
         stream: None until it is open.
-        picture: None until the first update.
+        state: None until the first update.
         came: when the newest update came, s of the monotonic clock.
         end: its outcome in one line; None while it runs.
         failed: it ended with an error.
@@ -59,7 +59,7 @@ class WatchedSource:
 
     name: str
     stream: Updates | None = None
-    picture: ScreenState | None = None
+    state: ScreenState | None = None
     came: float = math.inf
     end: str | None = None
     failed: bool = False
@@ -67,27 +67,27 @@ class WatchedSource:
     @property
     def update(self) -> Update | None:
         """The newest."""
-        return None if self.picture is None else self.picture.update
+        return None if self.state is None else self.state.update
 
     def after(self, update: Update, stream: Updates, now: float) -> "WatchedSource":
         """With another update, without its log-mel: that of sixty sources would take much memory."""
-        heard = ScreenState(stream.info) if self.picture is None else self.picture.with_info(stream.info)
-        return self.with_picture(heard.after(replace(update, mel=None)), stream, now)
+        state = ScreenState(stream.info) if self.state is None else self.state.with_info(stream.info)
+        return self.with_state(state.after(replace(update, mel=None)), stream, now)
 
-    def with_picture(self, picture: ScreenState, stream: Updates, now: float) -> "WatchedSource":
-        """With another picture, whose update came `now`."""
-        return replace(self, picture=picture, stream=stream, came=now)
+    def with_state(self, state: ScreenState, stream: Updates, now: float) -> "WatchedSource":
+        """With another state, whose update came `now`."""
+        return replace(self, state=state, stream=stream, came=now)
 
-    def closed(self, picture: ScreenState) -> "WatchedSource":
+    def closed(self, state: ScreenState) -> "WatchedSource":
         """With the state of the closed screen, without its log-mel."""
-        return replace(self, picture=replace(picture, mel=np.empty((0, BANDS), np.float32)))
+        return replace(self, state=replace(state, mel=np.empty((0, BANDS), np.float32)))
 
-    def over(self, said: Summary | BaseException) -> "WatchedSource":
+    def over(self, result: Summary | BaseException) -> "WatchedSource":
         """After its last event."""
-        if isinstance(said, Summary):
-            return replace(self, end=f"until {clock(said.time)}: {said.in_words}")
-        words = said.message if isinstance(said, InstrecError) else str(said) or type(said).__name__
-        return replace(self, end=words, failed=True)
+        if isinstance(result, Summary):
+            return replace(self, end=f"until {clock(result.time)}: {result.in_words}")
+        reason = result.message if isinstance(result, InstrecError) else str(result) or type(result).__name__
+        return replace(self, end=reason, failed=True)
 
     def late(self, now: float) -> float:
         """By how many seconds an update is overdue; 0 if it is not."""
@@ -147,11 +147,11 @@ class WatchedSource:
         if update is None:
             return "no sound yet"
         if late:
-            return f"nothing new for {late:.0f} s: is the machine very busy?"
+            return f"no update for {late:.0f} s: is the machine very busy?"
         return reason(update) if update.no_signal or update.state is State.DEVICE_LOST else ""
 
     def age(self, late: float = 0.0) -> float | None:
-        """Of the newest sound, s; None where nothing is heard."""
+        """Age of the newest sound, s; None if there is none."""
         update = self.update
         if update is None or self.end is not None or self.paused:
             return None
@@ -159,16 +159,16 @@ class WatchedSource:
 
     @property
     def level_db(self) -> float:
-        """Of the newest hop, dBFS; the floor where nothing is heard."""
+        """Level of the newest hop, dBFS; the floor if there is none."""
         update = self.update
         return FLOOR_DB if update is None or self.end is not None else update.level_db
 
     @property
     def sounding(self) -> tuple[tuple[str, Decision], ...]:
         """What sounds, on or held, the surest first."""
-        if self.picture is None or self.picture.update is None or self.end is not None:
+        if self.state is None or self.state.update is None or self.end is not None:
             return ()
-        found = [(DISPLAY_NAMES[name], self.picture.decision(name)) for name in self.picture.sounding()]
+        found = [(DISPLAY_NAMES[name], self.state.decision(name)) for name in self.state.sounding()]
         return tuple(sorted(found, key=lambda each: -each[1].probability))
 
 
@@ -210,7 +210,7 @@ class ListView:
         return bool(words) and not any(word in name.casefold() for name in names for word in words)
 
     def arranged(self, sources: Mapping[str, WatchedSource], previous: Iterable[str], now: float) -> list[str]:
-        """The names shown, from the top row down; `previous`: as they stood before."""
+        """The names shown, from the top row down; `previous`: the order before."""
         match self.order:
             case Order.TROUBLE:
                 rank = {name: WORST_FIRST.index(each.health(each.late(now))) for name, each in sources.items()}

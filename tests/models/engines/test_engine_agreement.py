@@ -49,7 +49,7 @@ def test_shorter_spans_as_the_plainest_engine(engine, opened, frames):
     assert difference <= PROBABILITY_TOLERANCE[parse_engine(engine)[1]]
 
 
-def test_what_it_is_reminded_of_counts_as_heard(engine, opened):
+def test_cached_embeddings_give_the_same_logits(engine, opened):
     bundle, running = opened
     if not isinstance(running, CachingEngine):
         pytest.skip("it hears windows whole")

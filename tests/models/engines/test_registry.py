@@ -68,7 +68,7 @@ def test_a_view_need_not_be_contiguous(tiny):
     np.testing.assert_allclose(open_engine(tiny, "onnx").logits(log_mel[None])[0], tiny_logits(log_mel), atol=1e-5)
 
 
-def test_an_engine_says_what_it_is(tiny):
+def test_engines_have_names_in_the_order_of_the_registry(tiny):
     assert open_engine(tiny, "onnx").name.startswith("onnxruntime ")
     assert ENGINES[0] == "auto"
     assert [name for name, *_ in available() if ":" not in name] == list(ENGINES[1:])

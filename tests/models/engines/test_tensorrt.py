@@ -73,7 +73,7 @@ def test_any_batch_and_length(runtime, tiny, shape):
     np.testing.assert_allclose(logits, np.reshape([tiny_logits(one) for one in log_mel], (-1, 20)), atol=1e-5)
 
 
-def test_it_says_what_it_is(runtime, tiny):
+def test_its_name_has_version_gpu_and_precision(runtime, tiny):
     assert open_engine(tiny, "tensorrt").name == "tensorrt 11.4 Fake GPU fp16"
     assert open_engine(tiny, "tensorrt:fp32").name == "tensorrt 11.4 Fake GPU"
 
@@ -84,7 +84,7 @@ def test_a_wrong_input_is_one_line(runtime, tiny, shape):
         open_engine(tiny, "tensorrt").logits(windows(*shape))
 
 
-def test_a_shape_that_comes_often_is_recorded_and_every_answer_is_its_own(runtime, tiny):
+def test_a_frequent_shape_is_recorded_and_its_results_stay_correct(runtime, tiny):
     engine = open_engine(tiny, "tensorrt:fp32")
     for at in range(9):
         for frames in (1000, 250):
@@ -103,7 +103,7 @@ def test_only_so_many_shapes_are_recorded(runtime, tiny):
     assert runtime.calls.count("cudaGraphInstantiate") == 4
 
 
-def test_what_cannot_be_recorded_runs_as_before(runtime, tiny):
+def test_a_shape_that_cannot_be_recorded_runs_without_a_graph(runtime, tiny):
     runtime.trt.capturable = False
     engine = open_engine(tiny, "tensorrt:fp32")
     for _ in range(8):

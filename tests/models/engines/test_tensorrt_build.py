@@ -169,7 +169,7 @@ def test_an_altered_engine_never_reaches_tensorrt(trt, tiny, caplog):
     assert len(trt.builds) == 2
 
 
-def test_the_log_says_what_tensorrt_says_but_the_terminal_does_not(trt, tiny, caplog, capfd):
+def test_messages_of_tensorrt_go_to_the_log_and_not_to_the_terminal(trt, tiny, caplog, capfd):
     with caplog.at_level(logging.DEBUG):
         tensorrt.open_engine(tiny, 1, "fp16")
     assert ("DEBUG", "info: a fine engine") in [(r.levelname, r.getMessage()) for r in caplog.records]
@@ -183,7 +183,7 @@ def test_a_failed_build_is_one_line(trt, tiny):
     assert trt.cache.kept() == []
 
 
-def test_on_a_terminal_a_line_shows_how_far_it_is(trt, tiny, monkeypatch, capsys):
+def test_a_terminal_shows_the_progress(trt, tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     tensorrt.open_engine(tiny, 1, "fp16")
     shown = capsys.readouterr().err

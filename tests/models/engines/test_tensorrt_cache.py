@@ -40,7 +40,7 @@ def kept(cache):
     return cache.store(KEY, ENGINE)
 
 
-def test_what_is_kept_comes_back(cache, kept):
+def test_a_stored_engine_is_loaded_again(cache, kept):
     assert cache.load(KEY) == ENGINE
     assert kept.parent == cache.folder
     assert EngineCache(cache.folder / "nowhere").load(KEY) is None
@@ -64,7 +64,7 @@ def test_models_of_any_name_are_kept_in_the_folder(cache):
 
 
 @posix
-def test_it_is_for_its_owner_s_eyes(cache):
+def test_only_the_owner_can_read_it(cache):
     before = os.umask(0)
     try:
         path = cache.store(KEY, ENGINE)
@@ -136,7 +136,7 @@ def test_links_are_refused(cache, kept, tmp_path):
 
 
 @posix
-def test_what_is_no_file_is_not_waited_for(cache, kept, caplog):
+def test_a_pipe_in_place_of_an_engine_is_refused_without_waiting(cache, kept, caplog):
     kept.unlink()
     os.mkfifo(kept, 0o600)
     assert cache.load(KEY) is None
@@ -154,7 +154,7 @@ def test_an_interrupted_write_leaves_what_was_there(cache, kept, monkeypatch):
     assert list(cache.folder.iterdir()) == [kept]
 
 
-def test_a_full_disk_is_no_end(cache, kept, monkeypatch, caplog):
+def test_a_full_disk_does_not_end_the_run(cache, kept, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -173,7 +173,7 @@ def test_a_lock_that_cannot_be_made_is_one_line(cache, kept):
         pass
 
 
-def test_what_goes_wrong_while_it_is_alone_is_not_the_folder_s_fault(cache):
+def test_an_error_under_the_lock_is_not_reported_as_the_folders(cache):
     with pytest.raises(OSError, match="of the build"), cache.build_lock():
         raise OSError(5, "of the build")
 

@@ -134,7 +134,7 @@ def test_one_thread_opens_it_and_others_use_it(server, passt):
     np.testing.assert_allclose([answers[k] for k in range(6)], expected, atol=1e-4)
 
 
-def test_the_server_hears_windows_of_many_at_once(server, passt):
+def test_the_server_batches_windows_of_many_clients(server, passt):
     if not isinstance(server, Triton):
         pytest.skip("only NVIDIA's server batches")
     engines = [open_engine(passt, on(server)) for _ in range(4)]
@@ -210,7 +210,7 @@ def test_a_model_that_is_taken_away(alone, passt, tmp_path):
     line_of(caught)
 
 
-def test_nobody_there(passt):
+def test_no_server_is_one_line(passt):
     """Said at once."""
     port = free_port()
     with pytest.raises(ModelError, match=rf"answers at 127\.0\.0\.1:{port}: Connection refused — .* 8001") as caught:
@@ -221,7 +221,7 @@ def test_nobody_there(passt):
 @pytest.mark.parametrize(
     "address", ["localhost", "http://a:8001", "a:0", "a:70000", ":8001", "a b:1", "ä:x", "", "@:1"]
 )
-def test_what_is_no_address(passt, address):
+def test_an_invalid_address_is_refused(passt, address):
     with pytest.raises((UsageError, ModelError), match=r"not the address of a server|needs the address"):
         open_engine(passt, f"triton@{address}")
 

@@ -43,7 +43,7 @@ def _umask():
     return mask
 
 
-def test_what_triton_reads_of_it(tiny, tmp_path):
+def test_triton_parses_the_configuration(tiny, tmp_path):
     text_format = pytest.importorskip("google.protobuf.text_format")
     grammar = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="pip install 'instrec-live[triton]'")
     write_repository([tiny], tmp_path / "r")
@@ -71,7 +71,7 @@ def test_what_triton_reads_of_it(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("name", DEFAULT_MODELS)
-def test_the_networks_have_the_faces_that_it_says(name, tmp_path):
+def test_inputs_and_outputs_match_the_configuration(name, tmp_path):
     """Every input that must be given, and the output, of both variants; Triton's ONNX Runtime looks."""
     import onnxruntime
 
@@ -133,7 +133,7 @@ def test_a_network_that_gives_no_logits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../tiny", "a/b", "", ".", "ti ny", 'a"', "tïny"])
-def test_a_name_that_is_no_folder_s(tmp_path, name):
+def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path, name):
     with pytest.raises(ModelError, match="is not a valid name"):
         write_repository([write_tiny(tmp_path / "b", name)], tmp_path / "r")
     assert not (tmp_path / "r").exists()

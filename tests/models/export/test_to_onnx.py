@@ -167,7 +167,7 @@ def test_a_checkpoint_with_a_size_that_no_network_has(tmp_path):
 
 
 @pytest.mark.parametrize("read", [to_onnx.load_checkpoint, read_state_dict])
-def test_an_empty_file_is_no_checkpoint(tmp_path, read):
+def test_an_empty_file_is_refused_as_a_checkpoint(tmp_path, read):
     """Of which torch says nothing at all."""
     (tmp_path / "c.pt").write_bytes(b"")
     with pytest.raises(ModelError, match=r"c\.pt: not a readable checkpoint: EOFError$"):

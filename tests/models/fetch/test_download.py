@@ -142,7 +142,7 @@ def test_a_partial_file_that_is_whole_or_too_long(server: FileServer, to: Path, 
     assert fetch(server, to).read_bytes() == CONTENT
 
 
-def test_a_truncated_body_is_noticed_and_kept(server: FileServer, to: Path) -> None:
+def test_a_truncated_body_is_detected_and_kept(server: FileServer, to: Path) -> None:
     server.cut_at = 2_000_000
     with pytest.raises(InputFileError, match=r"was interrupted; 2 MB are kept"):
         fetch(server, to)
@@ -154,7 +154,7 @@ def test_a_truncated_body_is_noticed_and_kept(server: FileServer, to: Path) -> N
     assert fetch(server, to).read_bytes() == CONTENT
 
 
-def test_a_truncated_body_of_unknown_length_is_noticed(server: FileServer, to: Path) -> None:
+def test_a_truncated_body_of_unknown_length_is_detected(server: FileServer, to: Path) -> None:
     server.announce, server.cut_at = False, 2_000_000
     with pytest.raises(InputFileError, match="was published"):
         fetch(server, to)

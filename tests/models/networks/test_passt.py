@@ -102,7 +102,7 @@ def test_gradients_reach_every_parameter_but_the_unused_head():
 
 
 @pytest.mark.parametrize("name", ["passt", "ms_crnn"])
-def test_on_their_foundation_networks_begin_with_what_it_knows(name):
+def test_networks_start_from_the_results_of_their_foundation(name):
     network = build(name).eval()
     log_mel = torch.randn(2, 128, 480)
     with torch.inference_mode():

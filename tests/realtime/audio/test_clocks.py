@@ -87,7 +87,7 @@ def test_a_clock_that_jumps_makes_no_age_negative_and_skips_nothing(ahead: float
     assert not any(u.gap for u in got)
 
 
-def test_a_clock_that_stands_while_the_machine_sleeps(jumping: Jumping) -> None:
+def test_a_clock_that_stops_while_the_machine_sleeps(jumping: Jumping) -> None:
     """As Linux's does: what the microphone gives afterwards follows what it gave before."""
     ring, source = RingBuffer(32_000 * 4), Microphone(1.0)
     taken = Capture(MonoReader(source), ring, None)

@@ -100,7 +100,7 @@ def test_what_is_not_one_device_is_one_line_that_lists_what_there_is(wanted, par
         assert part in line
 
 
-def test_no_default_is_no_reason_to_listen_to_just_any(portaudio):
+def test_without_a_default_no_other_microphone_is_opened(portaudio):
     portaudio.default.hostapi = 0
     portaudio.query_hostapis = lambda: [{**api, "default_input_device": -1} for api in APIS]
     with pytest.raises(AudioDeviceError, match="no default microphone"):
@@ -143,7 +143,7 @@ def test_rescanning_restarts_portaudio(portaudio):
         ("haiku", "package manager"),
     ],
 )
-def test_without_portaudio_the_line_says_how_to_get_it(platform, hint, monkeypatch):
+def test_without_portaudio_the_error_says_how_to_install_it(platform, hint, monkeypatch):
     missing(OSError("PortAudio library not found"), monkeypatch)
     monkeypatch.setattr(devices.sys, "platform", platform)
     with pytest.raises(AudioDeviceError, match=r"PortAudio.*is not installed") as error:

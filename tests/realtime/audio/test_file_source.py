@@ -117,7 +117,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("worthless", [np.nan, np.inf, -np.inf, 3e38])
-def test_what_is_no_sound_is_zeroed_and_counted(worthless, tmp_path):
+def test_invalid_samples_are_zeroed_and_counted(worthless, tmp_path):
     samples = chord(32_000, 2)
     samples[[5, 700, 63_999], [0, 1, 0]] = worthless
     source = FileSource(write(tmp_path / "a.wav", samples, 32_000, subtype="FLOAT"))
@@ -186,7 +186,7 @@ def test_a_wrong_file_is_one_clear_line(name, tmp_path, capfd):
     assert capfd.readouterr().err == ""  # nor does a C library add lines of its own
 
 
-def test_what_is_no_file_is_one_clear_line(tmp_path):
+def test_a_path_that_is_not_a_file_is_one_clear_line(tmp_path):
     os.mkfifo(tmp_path / "fifo.wav")
     for path, reason in [
         (tmp_path / "missing.wav", "does not exist"),

@@ -51,7 +51,7 @@ class Torn(ArraySource):
         return block
 
 
-def test_a_gap_stands_at_the_sample_before_which_sound_is_missing() -> None:
+def test_a_gap_is_at_the_sample_before_which_sound_is_missing() -> None:
     intake = MonoReader(Torn(music(2, 44_100), (0, 44_100), rate=44_100, blocks=4_410))
     list(intake)
     assert intake.gaps.count == 1  # what is missing before the beginning is no gap
@@ -105,7 +105,7 @@ def test_it_is_written() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_it_is_on_the_screen_in_words(width: int) -> None:
+def test_the_screen_shows_the_gap_in_words(width: int) -> None:
     def line(**changes: object) -> str:
         picture = ScreenState(info()).after(update(40, state=State.OK, **changes))
         return "".join(text for _, text in status_runs(picture, width, UNICODE))

@@ -123,7 +123,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_sound_is_refused_by_name(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_other_content_is_refused_with_its_kind(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data, reason = REFUSED[name]
     if name == "pictures only":
         data = _film()

@@ -109,7 +109,7 @@ def test_what_is_played_is_what_is_recorded(virtual_microphone, tmp_path):
 
 @pytest.mark.timing
 @pytest.mark.parametrize("accident", ["unplug", "freeze"])
-def test_a_microphone_that_is_gone_is_noticed_within_a_second(accident, virtual_microphone, tmp_path):
+def test_a_lost_microphone_is_detected_within_a_second(accident, virtual_microphone, tmp_path):
     child = record(virtual_microphone, NAME, str(tmp_path / "heard.npy"), 20)
     assert child.stdout is not None
     child.stdout.readline()
@@ -181,7 +181,7 @@ def ramp(start: int, frames: int, channels: int = 2) -> np.ndarray:
     return np.arange(start, start + frames * channels, dtype=np.float32).reshape(frames, channels)
 
 
-def test_sound_comes_out_as_it_came_in(portaudio):
+def test_sound_is_not_changed(portaudio):
     source = MicrophoneSource()
     assert (source.label, source.rate, source.channels, source.live) == ("[0] mic", 16_000, 2, True)
     assert portaudio.how["blocksize"] == 1_600
@@ -217,7 +217,7 @@ def test_a_reader_that_is_too_late_loses_the_oldest_and_it_is_counted(portaudio)
     assert source.xruns == 1
 
 
-def test_catching_up_comes_in_half_seconds(portaudio):
+def test_a_late_reader_skips_in_half_seconds(portaudio):
     source = MicrophoneSource()
     for block in range(20):
         portaudio.deliver(ramp(block * 3_200, 1_600))
@@ -242,7 +242,7 @@ def test_a_device_that_never_called_is_not_called_lost(portaudio, monkeypatch):
     assert "lost" not in str(error.value)
 
 
-def test_a_driver_that_says_the_device_is_gone_is_believed_once_its_sound_is_read(portaudio, monkeypatch):
+def test_a_device_reported_as_gone_is_lost_after_its_last_sound(portaudio, monkeypatch):
     monkeypatch.setattr(microphone, "LOST_AFTER", FOREVER)
     source = MicrophoneSource()
     portaudio.deliver(ramp(0, 1_600))
@@ -298,7 +298,7 @@ def test_the_driver_can_be_asked_again_once_all_that_hung_have_come_back(portaud
     assert not devices._hanging
 
 
-def test_a_driver_that_says_at_once_that_there_is_no_sound_is_not_asked_in_a_rush(portaudio):
+def test_a_stream_that_finishes_before_any_sound_is_an_error(portaudio):
     source = MicrophoneSource()
     portaudio.how["finished_callback"]()
     with pytest.raises(AudioDeviceError, match="delivers no sound"):

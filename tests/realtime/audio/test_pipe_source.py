@@ -73,7 +73,7 @@ def test_every_format_cut_anywhere_is_the_sound_that_libsndfile_wrote(fmt, chann
 
 @pytest.mark.parametrize("fmt", SAMPLE_BYTES)
 @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
-def test_a_wav_tells_its_own_format_and_its_trailer_is_not_sound(fmt, container):
+def test_the_format_is_read_from_the_wav_and_its_trailer_is_not_sound(fmt, container):
     samples = sound(900, 3)
     data = encode(samples, fmt, container) + b"LIST" + bytes(400)
     source = PipeSource(Dribble(data, [7, 100]), 44_100, 1, "s16le")
@@ -116,7 +116,7 @@ def test_what_is_claimed_by_programs_that_do_not_know_ends_no_stream(size, known
         (bytes(100_000), "--format"),
     ],
 )
-def test_what_is_no_sound_is_one_clear_line(data, reason):
+def test_input_that_is_not_sound_is_one_clear_line(data, reason):
     with pytest.raises(InputFileError, match=reason) as error:
         PipeSource(io.BytesIO(data))
     assert str(error.value).isprintable()
@@ -147,7 +147,7 @@ def test_a_terminal_is_a_usage_error():
     os.close(controller)
 
 
-def test_what_is_no_sound_is_zeroed_and_counted():
+def test_invalid_samples_are_zeroed_and_counted():
     samples = np.array([0.5, np.nan, -np.inf, 1e30, 0.25], "<f4")
     source = PipeSource(io.BytesIO(samples.tobytes()), 8_000, 1, "f32le")
     assert read_all(source)[:, 0].tolist() == [0.5, 0, 0, 0, 0.25]

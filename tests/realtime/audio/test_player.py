@@ -107,7 +107,7 @@ def test_what_is_played_is_the_file_at_the_second_of_the_clock(playing, path):
     np.testing.assert_allclose(heard[round(0.3 * RATE) :][:RATE], np.stack([sound[:RATE]] * 2, 1), atol=1e-6)
 
 
-def test_held_it_stands_once_the_device_is_empty(playing):
+def test_paused_the_clock_stops_once_the_device_is_empty(playing):
     it, driver = playing
     it.run()
     driver.play(0.5)
@@ -122,7 +122,7 @@ def test_held_it_stands_once_the_device_is_empty(playing):
     assert it.audible
 
 
-def test_sent_elsewhere_it_is_there_at_once(playing, path):
+def test_a_seek_takes_effect_at_once(playing, path):
     it, driver = playing
     it.run()
     driver.play(0.5)
@@ -138,7 +138,7 @@ def test_sent_elsewhere_it_is_there_at_once(playing, path):
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])
-def test_at_another_speed_the_clock_goes_as_the_tape_does(speed, playing):
+def test_the_clock_follows_the_speed(speed, playing):
     it, driver = playing
     it.run()
     driver.play(1.0)
@@ -169,7 +169,7 @@ def test_after_the_end_the_wall_clock_continues(playing):
     assert it.position == pytest.approx(1.3)
 
 
-def test_a_driver_that_asks_no_more_is_noticed_and_the_wall_clock_continues(playing, caplog):
+def test_a_driver_that_stalls_is_detected_and_the_wall_clock_continues(playing, caplog):
     it, driver = playing
     it.run()
     driver.play(1.0)
@@ -203,7 +203,7 @@ def test_a_program_that_stood_still_has_not_lost_its_loudspeakers(playing, caplo
     assert not caplog.records
 
 
-def test_a_tape_gives_what_was_on_it() -> None:
+def test_a_tape_gives_all_samples_at_any_speed() -> None:
     sound = music(2, 44_100)[:, None]
     for speed, rate in ((1.0, 48_000), (2.0, 44_100), (0.25, 44_100)):
         tape = Tape(44_100, rate, 1, 3.0, speed)
@@ -386,7 +386,7 @@ def test_the_program_hurries_through_a_file(path, tmp_path):
 
 
 @pytest.mark.timing
-def test_the_program_plays_what_it_hears(path, tmp_path):
+def test_the_program_plays_the_file(path, tmp_path):
     if reason := why_not():
         pytest.skip(reason)
     virtual = VirtualMicrophone()

@@ -83,7 +83,7 @@ def test_flush_begins_a_new_sound():
     assert np.array_equal(first, second)
 
 
-def test_the_sound_comes_out_within_30_ms():
+def test_the_delay_is_at_most_30_ms():
     resampler = Resampler(48_000)
     out = sum(len(resampler.push(block)) for block in np.array_split(noise(48_000), 100))
     assert 32_000 - out < 0.03 * 32_000

@@ -167,7 +167,7 @@ def test_a_waiting_reader_wakes_at_the_write():
     assert woken == [True]
 
 
-def test_close_lets_a_waiting_reader_go_and_keeps_what_was_written():
+def test_close_wakes_a_waiting_reader_and_keeps_the_samples():
     ring = RingBuffer(100)
     ring.write(np.arange(3, dtype=np.float32))
     assert ring.closed is False
@@ -184,7 +184,7 @@ def test_wait_gives_up_in_time():
     assert time.monotonic() - began >= 0.05
 
 
-def test_for_what_is_there_nobody_waits():
+def test_reading_available_samples_does_not_wait():
     ring = RingBuffer(10)
     ring.write(np.ones(3, np.float32))
     assert ring.wait(3, timeout=FOREVER) is True

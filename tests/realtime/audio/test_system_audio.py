@@ -67,7 +67,7 @@ def test_several_are_a_choice() -> None:
     ("platform", "words"), [("linux", "pulseaudio-utils"), ("darwin", "BlackHole"), ("win32", "Stereo Mix")]
 )
 @pytest.mark.parametrize("found", [[], listed(("Microphone", "x"))])
-def test_where_there_is_none_it_says_how_to_get_one(
+def test_without_a_loopback_device_the_error_says_how_to_install_one(
     platform: str, words: str, found: list[InputDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
@@ -76,7 +76,7 @@ def test_where_there_is_none_it_says_how_to_get_one(
         choose("system", found)
 
 
-def test_where_the_tools_are_installed_it_says_that_no_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_tools_but_no_server_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(AudioDeviceError, match="— pactl finds no running PulseAudio or PipeWire"):

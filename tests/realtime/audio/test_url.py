@@ -175,14 +175,14 @@ def test_a_server_that_stalls_is_given_up(server: Server) -> None:
         (lambda handler: handler.give(b"#EXTM3U\nagain.m3u\n", "audio/x-mpegurl"), "playlists lead"),
     ],
 )
-def test_what_is_no_sound_is_one_clear_line(answer: Answer, said: str, server: Server) -> None:
+def test_input_that_is_not_sound_is_one_clear_line(answer: Answer, said: str, server: Server) -> None:
     server.answer = answer
     with pytest.raises(InputFileError, match=said) as error:
         open_url(server.at("a.wav"))
     assert str(error.value).isprintable()
 
 
-def test_nobody_listens_there() -> None:
+def test_an_address_without_a_server_is_one_line() -> None:
     server = Server()
     address = server.at("a.wav")
     server.server_close()
@@ -209,7 +209,7 @@ def test_a_redirection_to_the_disk_is_refused(server: Server) -> None:
         open_url(server.at("a.wav"))
 
 
-def test_a_radio_says_what_it_plays(server: Server) -> None:
+def test_titles_of_a_radio_become_labels(server: Server) -> None:
     titles = {0: "Anna - One", 2: "Anna - One", 3: "Bert – Zwei\x1b[2J"}
     server.answer = lambda handler: handler.radio(encoded("MP3"), titles)
     source = open_url(server.at("radio"))

@@ -227,7 +227,7 @@ def test_signals_end_it_with_everything_written(place: Path, number: int, code: 
     assert (summary["type"], summary["ended"]) == ("summary", "stopped")
 
 
-def test_realtime_takes_its_time_and_strictness_is_content(place: Path) -> None:
+def test_realtime_lasts_as_long_as_the_sound(place: Path) -> None:
     started = time.monotonic()
     done = run(place, "--file", "good.wav", "--duration", "1.5", "--json", "--strict")
     assert done.returncode == 0, done.stderr
@@ -238,7 +238,7 @@ def test_realtime_takes_its_time_and_strictness_is_content(place: Path) -> None:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["tag", "--help"], ["watch", "--help"]], ids=" ".join)
-def test_help_comes_quickly(argv: list[str]) -> None:
+def test_help_is_fast(argv: list[str]) -> None:
     times = []
     for _ in range(3):
         started = time.monotonic()

@@ -57,7 +57,7 @@ def test_delays_are_measured_from_the_event() -> None:
     assert result["strict"]["recall"] == pytest.approx(6.5 / 8.0, abs=1e-3)
 
 
-def test_an_entry_noticed_too_late_does_not_count() -> None:
+def test_an_entry_detected_too_late_does_not_count() -> None:
     result = score(EVENTS, shown_from([Event("piano", 4.5, 5.0), EVENTS[1]]), 10.0)
     assert result["by_entry"][0]["detection_s"] == 3.5
     assert result["entries_in_time"] == 1

@@ -51,7 +51,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return here, json.loads(result.stdout)
 
 
-def test_says_how_good_it_is(learned: tuple[Path, dict]) -> None:
+def test_it_reports_its_accuracy(learned: tuple[Path, dict]) -> None:
     here, figures = learned
     assert list(figures) == ["fire_siren", "rattle"]
     for each in figures.values():
@@ -67,7 +67,7 @@ def test_says_how_good_it_is(learned: tuple[Path, dict]) -> None:
     assert "held out file by file" in card
 
 
-def test_runs_beside_the_twenty_and_alone(learned: tuple[Path, dict]) -> None:
+def test_it_runs_with_the_twenty_and_alone(learned: tuple[Path, dict]) -> None:
     """In the data, in the lines for people, in all outputs."""
     here, _ = learned
     quiet = 0.003 * np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
@@ -96,7 +96,7 @@ def test_runs_beside_the_twenty_and_alone(learned: tuple[Path, dict]) -> None:
         assert (here / "again.svg").read_text() == (here / "run.svg").read_text()
 
 
-def test_thresholds_and_choice_know_the_new_names(learned: tuple[Path, dict]) -> None:
+def test_thresholds_and_only_accept_the_new_names(learned: tuple[Path, dict]) -> None:
     here, _ = learned
     (here / "own.json").write_text('{"fire siren": 0.99}')
     command = [*RUN, "--no-config", "--file", "take.wav", "--pace", "max", "--no-ui", "--json", "--engine", "onnx",

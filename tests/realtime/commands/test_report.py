@@ -57,7 +57,7 @@ def test_a_run_as_powershell_writes_it(encoding: str, tmp_path: Path) -> None:
     assert run([str(tmp_path / "cut.jsonl"), "-o", str(tmp_path / "cut.vtt")]) == 0
 
 
-def test_it_comes_out_as_it_would_have_at_once(tmp_path: Path) -> None:
+def test_the_report_equals_the_output_of_the_run(tmp_path: Path) -> None:
     write_tiny(tmp_path / "one", "one")
     soundfile.write(tmp_path / "good.wav", music(6.2), 32_000)
     outputs = [word for kind in KINDS for word in ("-o", f"live.{kind}")]
@@ -129,7 +129,7 @@ NO_RUNS = {
 
 
 @pytest.mark.parametrize("content", NO_RUNS.values(), ids=NO_RUNS)
-def test_what_is_no_run_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_run_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(InputFileError, match="is not a run of instrec-live") as caught:
         run([str(tmp_path / "a.jsonl"), "-q"])

@@ -62,7 +62,7 @@ def watched(place: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_each_source_is_analysed_to_its_end_whatever_becomes_of_the_others(watched) -> None:
+def test_each_source_is_analysed_to_its_end_when_others_fail(watched) -> None:
     records = by_channel(watched.stdout)
     for name, seconds in (("left.wav", 2.2), ("b", 3.2), ("pipe", 1.6)):
         head, *updates, summary = records[name]
@@ -75,7 +75,7 @@ def test_each_source_is_analysed_to_its_end_whatever_becomes_of_the_others(watch
         assert times[1] - times[0] == pytest.approx(0.5)
 
 
-def test_what_cannot_be_heard_is_one_line_and_one_record(watched) -> None:
+def test_a_source_that_cannot_be_read_is_one_line_and_one_record(watched) -> None:
     assert watched.returncode == 4
     for name, words in (("none", "nowhere.wav does not exist"), ("c", "text.wav")):
         (record,) = by_channel(watched.stdout)[name]
@@ -113,7 +113,7 @@ def test_a_report_of_one_of_the_sources(watched, place: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_told_to_stop_it_ends_with_everything_written(place: Path, number: int, code: int, tmp_path: Path) -> None:
+def test_sigterm_ends_it_with_everything_written(place: Path, number: int, code: int, tmp_path: Path) -> None:
     soundfile.write(place / "long.wav", music(20, 16_000), 16_000)
     out = tmp_path / "out.jsonl"
     sources = ["a=long.wav", "b=long.wav", "--no-ui", "-o", str(out)]

@@ -36,7 +36,7 @@ def control(virtual: VirtualMicrophone, *words: str) -> str:
 
 
 @pytest.mark.timing
-def test_one_goes_and_comes_back_while_the_other_continues(two_microphones: VirtualMicrophone, tmp_path: Path) -> None:
+def test_one_is_lost_and_found_while_the_other_continues(two_microphones: VirtualMicrophone, tmp_path: Path) -> None:
     control(two_microphones, "load-module", *_SINK)
     write_tiny(tmp_path / "tiny", "tiny")
     command = [sys.executable, "-m", "instrec_live.realtime", "watch", "--no-config", "--models", "./tiny", "--json"]

@@ -33,7 +33,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def test_a_file_is_found_and_the_command_line_overrules_it(config: Path) -> None:
+def test_a_file_is_found_and_the_command_line_overrides_it(config: Path) -> None:
     assert parse([]).hop == 0.5
     config.write_text(
         'hop = 0.25\nmodels = ["passt", "cbam_cnn"]\nweights = [2, 1]\nno-ui = true\n[thresholds]\npiano = 0.6\n'

@@ -65,7 +65,7 @@ def messages_of(server: PortServer) -> list:
     return got
 
 
-def test_osc_tells_probabilities_always_and_activity_on_change(
+def test_osc_sends_probabilities_always_and_activity_on_change(
     osc: tuple[str, list[Message]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a label that no file keeps goes into one
@@ -89,7 +89,7 @@ def test_osc_tells_probabilities_always_and_activity_on_change(
     }  # fmt: skip
 
 
-def test_osc_tells_all_again_after_a_jump(osc: tuple[str, list[Message]]) -> None:
+def test_osc_sends_all_again_after_a_jump(osc: tuple[str, list[Message]]) -> None:
     address, got = osc
     session = session_of(an_update(0.5, "piano"), an_update(9.0, "piano", jumped=True))
     session.add("osc", Osc(address))
@@ -158,7 +158,7 @@ def test_the_page_has_these_numbers() -> None:
     ]
 
 
-def test_a_midi_receiver_that_goes_is_a_notice(midi: tuple[str, PortServer], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_midi_receiver_is_one_notice(midi: tuple[str, PortServer], caplog: pytest.LogCaptureFixture) -> None:
     address, server = midi
     updates = [an_update(0.5 * i, *(["piano"] if i % 2 else []), p=(i % 2) * 0.5) for i in range(1, 200)]
     session = session_of(*updates)

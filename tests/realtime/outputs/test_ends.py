@@ -71,7 +71,7 @@ def test_nor_is_a_line_on_stdout_cut(tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
-def test_what_is_no_file_of_a_disk_is_not_read_to_be_cut(tmp_path: Path) -> None:
+def test_a_device_as_output_is_not_read_back(tmp_path: Path) -> None:
     """/dev/full can be read without end, and a pipe for ever."""
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)

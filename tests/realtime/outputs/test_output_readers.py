@@ -276,7 +276,7 @@ def test_after_a_seek_backwards_the_cues_are_in_order_again(tmp_path: Path) -> N
 @given(
     journeys(), st.lists(st.tuples(st.integers(0, 50), st.text(st.characters(codec="utf-8"), min_size=1)), max_size=3)
 )
-def test_whatever_happens_every_reader_is_content(
+def test_every_reader_accepts_any_run(
     tmp_path_factory: pytest.TempPathFactory, updates: tuple[Update, ...], labels: list[tuple[int, str]]
 ) -> None:
     from instrec_live.realtime.errors import printable

@@ -130,7 +130,7 @@ def test_the_summary_counts_active_time() -> None:
     assert session.finish().active_seconds == {"piano": 1.0}
 
 
-def test_the_outputs_are_told_of_pauses_and_of_seeks_while_paused() -> None:
+def test_outputs_get_pauses_and_seeks_while_paused() -> None:
     told: list[tuple[bool, float, bool]] = []
 
     class Told(JsonLines):
@@ -283,7 +283,7 @@ def test_a_jump_is_not_counted_as_active_time() -> None:
     assert session.finish().active_seconds == {"piano": 1.5}
 
 
-def test_what_goes_wrong_is_reported_once_to_who_asks() -> None:
+def test_a_failure_is_reported_once() -> None:
     session = session_of(an_update(0.5), an_update(1.0))
     session.add("full.jsonl", JsonLines(Full(), {"type": "header"}))
     play(session)

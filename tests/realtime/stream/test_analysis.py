@@ -102,7 +102,7 @@ def test_silence_costs_nothing_and_shows_nothing() -> None:
     assert len(tagger.lengths) == heard
 
 
-def test_an_offset_keeps_no_silence_from_being_one() -> None:
+def test_silence_with_an_offset_is_silence() -> None:
     tagger = FakeTagger()
     got = updates(np.concatenate([music(2), np.zeros(96_000, np.float32)]) + np.float32(0.1), tagger=tagger)
     assert [u.state for u in got] == [State.WARMING] * 5 + [State.QUIET] * 5
@@ -110,7 +110,7 @@ def test_an_offset_keeps_no_silence_from_being_one() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_rest_is_as_long_as_it_is_however_many_hops_come_at_once(late: bool) -> None:
+def test_the_length_of_a_rest_does_not_depend_on_skipped_hops(late: bool) -> None:
     analysis = Analysis(FakeTagger(), 16_000, THRESHOLDS, -60.0, INSTANT)
     sound = np.concatenate([music(2), np.zeros(32_000, np.float32)])
     if late:
@@ -121,7 +121,7 @@ def test_a_rest_is_as_long_as_it_is_however_many_hops_come_at_once(late: bool) -
     assert analysis.process(sound[80_000:]).state is State.QUIET
 
 
-def test_a_network_that_gives_no_numbers_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_without_finite_output_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(FakeTagger):
         broken = ("passt",)
 

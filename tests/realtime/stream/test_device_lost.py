@@ -124,7 +124,7 @@ def test_a_part_of_the_name_is_not_the_name(portaudio):
     finish(it, portaudio)
 
 
-def test_one_that_comes_back_mute_is_not_back(portaudio, monkeypatch):
+def test_a_device_that_returns_without_sound_is_still_lost(portaudio, monkeypatch):
     monkeypatch.setattr("instrec_live.realtime.stream.device_recovery.START_WITHIN", 0.3)
     it = StreamThread()
     unplug(it, portaudio)
@@ -166,7 +166,7 @@ def test_one_that_never_gave_any_sound_is_an_error(portaudio, monkeypatch):
     assert portaudio.tried == ["one"]
 
 
-def test_what_it_is_to_do_is_checked():
+def test_on_loss_is_checked():
     with pytest.raises(UsageError, match="wait or exit, not cry"):
         Stream(on_loss="cry")
 
@@ -190,7 +190,7 @@ def test_closing_ends_the_wait(moment, portaudio, monkeypatch):
     assert not devices._hanging
 
 
-def test_a_driver_that_hangs_in_the_search_holds_nothing_up(portaudio, monkeypatch):
+def test_a_driver_that_hangs_while_reconnecting_blocks_nothing(portaudio, monkeypatch):
     monkeypatch.setattr(devices, "_hanging", set())
     release, hanging = threading.Event(), threading.Event()
 
@@ -260,7 +260,7 @@ def test_a_duration_counts_the_time_without_sound(portaudio):
     assert not portaudio.open
 
 
-def test_what_is_recorded_keeps_the_stream_s_time(portaudio):
+def test_a_recording_keeps_the_streams_time(portaudio):
     heard: list[int] = []
     it = StreamThread()
     it.stream.tap(lambda samples: heard.append(len(samples)))
@@ -287,7 +287,7 @@ def test_silence_lags_behind_until_its_end_is_known():
     assert max(handed) == 320_000
 
 
-def test_a_defect_in_the_search_is_no_silence(stream_thread, portaudio):
+def test_a_defect_while_reconnecting_is_raised(stream_thread, portaudio):
     unplug(stream_thread, portaudio)
     portaudio._initialize = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
     stream_thread.thread.join()
@@ -322,7 +322,7 @@ def searched(
     return it, clock, len(rings)
 
 
-def test_an_attempt_comes_after_every_pause_and_only_then():
+def test_there_is_one_attempt_after_every_pause():
     log: list[str] = []
 
     def attempt() -> None:
@@ -335,7 +335,7 @@ def test_an_attempt_comes_after_every_pause_and_only_then():
     assert it.defect is None
 
 
-def test_nobody_looks_for_what_is_found():
+def test_there_are_no_attempts_once_it_is_found():
     log: list[str] = []
     it, clock, _ = searched(lambda: log.append("attempt"), lambda: len(log) < 3)
     assert (len(log), len(clock.waited), it.defect) == (3, 4, None)
@@ -373,7 +373,7 @@ def mics(*names: str, api: str = "Core Audio") -> list[InputDevice]:
     return [InputDevice(index, name, 2, 48_000, False, api) for index, name in enumerate(names)]
 
 
-def test_of_two_with_one_name_the_place_tells_and_one_alone_may_be_the_other():
+def test_two_microphones_with_one_name_are_distinguished_by_their_place():
     before = mics("USB Mic", "Built-in", "USB Mic")
     twins = namesakes(before[2], before)
     assert [each.index for each in twins] == [0, 2]
@@ -393,7 +393,7 @@ def test_the_number_of_an_alsa_card_is_not_its_name():
         found_again(before[0], twins, mics("Scarlett 2i2 USB: Audio (hw:1,1)", api="ALSA"))
 
 
-def test_the_journal_says_when_it_was_lost_and_found(tmp_path):
+def test_the_outputs_have_when_it_was_lost_and_found(tmp_path):
     away = [an_update(2.0, state=State.DEVICE_LOST)] * 3
     session = session_of(an_update(1.0), an_update(2.0, "piano"), *away, an_update(9.5, "piano", jumped=True))
     with open(tmp_path / "x.jsonl", "w") as file:
@@ -417,7 +417,7 @@ STEPS = st.lists(st.sampled_from(["unplug", "plug", "mute", "two", "one", "pause
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(STEPS)
-def test_whatever_happens_it_can_be_closed(steps):
+def test_it_can_be_closed_in_every_state(steps):
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake = FakePortAudio()
         use(fake, monkeypatch)
@@ -517,7 +517,7 @@ def virtual_microphone() -> Iterator[VirtualMicrophone]:
     # Two seconds after it is frozen the driver is given up, until it answers again.
     [(NAME, "unplug", "plug", 1), (NAME, "freeze", "thaw", 3), ("system", "unplug", "plug", 1)],
 )
-def test_a_real_one_goes_and_comes_back(device, lose, restore, seconds, virtual_microphone, tmp_path):
+def test_a_real_one_is_lost_and_found(device, lose, restore, seconds, virtual_microphone, tmp_path):
     program = Program(virtual_microphone, tmp_path, "--device", device, "--record", "all.wav")
     try:
         program.until("update", count=4)

@@ -46,7 +46,7 @@ def test_the_log_has_it_once(microphone: MicrophoneSource, caplog: pytest.LogCap
     assert microphone.label in caplog.text
 
 
-def test_on_the_screen_it_is_words() -> None:
+def test_the_screen_shows_it_in_words() -> None:
     muted = update(40, state=State.QUIET, level_db=FLOOR_DB, peak_db=FLOOR_DB, no_signal=True)
     assert "muted" in reason(muted)
     assert "muted" not in reason(update(40, state=State.QUIET, level_db=-70.0))

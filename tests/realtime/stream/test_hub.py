@@ -213,7 +213,7 @@ def test_a_consumer_who_is_slow_costs_windows_not_memory() -> None:
 
 
 @pytest.mark.timing
-def test_a_pipe_to_which_nobody_writes_delays_nobody(tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_delays_no_other_source(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     hub = Hub(

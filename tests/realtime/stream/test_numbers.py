@@ -89,7 +89,7 @@ def test_the_networks_that_ship_on_all_of_it_one_after_the_other(place: Path) ->
     assert summary["bad_samples"] == len(two)
 
 
-def test_an_offset_is_no_instrument_and_hides_none() -> None:
+def test_an_offset_neither_shows_nor_hides_an_instrument() -> None:
     """A cheap microphone's: half of full scale, under the demo's playing and under nothing."""
     demo = Path(__file__).parents[3] / "realtime" / "demo" / "demo.ogg"
     samples, rate = soundfile.read(demo, dtype="float32", always_2d=True, frames=12 * 44_100)

@@ -57,7 +57,7 @@ def test_boundaries_fit_the_sound(hop: float) -> None:
         assert abs(segment.offset - stop) <= max(hop, 0.5)
 
 
-def test_a_moment_is_no_segment_and_a_breath_no_end() -> None:
+def test_short_bursts_and_short_pauses_are_ignored() -> None:
     _, segments = heard(ArraySource(bursts((6.0, 6.6), (12.0, 20.0), (20.4, 30.0))))
     assert len(segments) == 1
 
@@ -80,7 +80,7 @@ def test_all_else_is_as_in_a_causal_run() -> None:
         assert other.state is State.QUIET or one.state is not State.QUIET
 
 
-def test_what_was_heard_before_a_fault_is_decided_before_it_is_raised() -> None:
+def test_sound_before_a_fault_is_decided_before_it_is_raised() -> None:
     source = ArraySource(music(60), error=AudioDeviceError("lost"), error_at=round(50.3 * 32_000))
     got: list[float] = []
     with pytest.raises(AudioDeviceError, match="lost"):

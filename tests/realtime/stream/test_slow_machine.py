@@ -25,7 +25,7 @@ class Busy(FakeTagger):
 
 
 @pytest.mark.timing
-def test_when_the_load_ends_it_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_load_ends_it_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_MINUTE", 1.5)  # the past that counts
     monkeypatch.setattr("instrec_live.realtime.stream.stream.warm_up", lambda *_: None)
     listening = Stream(source=ArraySource(music(5.0), blocks=800), hop=0.1, tagger=Busy(1.8))  # type: ignore[arg-type]

@@ -188,7 +188,7 @@ def test_after_silence_the_past_is_forgotten() -> None:
     assert active.all()
 
 
-def test_after_silence_it_is_as_smooth_as_before_it() -> None:
+def test_smoothing_is_the_same_after_silence() -> None:
     fresh, used = (Smoother(np.full(20, 0.5), Smoothing(min_off_seconds=0.0)) for _ in range(2))
     used.step({"": np.full(20, 7.0)}, 2.0)
     used.silence(("",), 0.5)

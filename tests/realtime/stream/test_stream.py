@@ -70,7 +70,7 @@ def test_number_and_times_of_updates(samples: int, hop: float) -> None:
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_what_can_wait_is_analysed_in_batches_though_nobody_knows_its_length(live: bool) -> None:
+def test_at_pace_max_hops_are_analysed_in_batches_even_without_a_length(live: bool) -> None:
     """As an MP3 that does not tell; the next of a pipe may be long in coming."""
     sizes: list[int] = []
 
@@ -121,7 +121,7 @@ def test_close_from_another_thread_ends_the_iteration(pace: str) -> None:
     listening.close()  # again, harmless
 
 
-def test_close_while_nothing_comes() -> None:
+def test_close_while_no_sound_arrives() -> None:
     """A microphone that is silent at the driver: the iteration must not wait for it."""
 
     class Mute(ArraySource):

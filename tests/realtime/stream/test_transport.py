@@ -90,7 +90,7 @@ def listen(path: Path, **options: Any) -> Stream:
     second=st.floats(0.0, SECONDS - 0.02),
     after=st.integers(0, 3),
 )
-def test_what_comes_after_a_seek_is_what_comes_from_there(
+def test_updates_after_a_seek_equal_those_from_there(
     name: str, first: float, second: float, after: int, folder: Path
 ) -> None:
     """Nothing of the sound before leaks: windows, hysteresis, resampler, decoder all start again."""
@@ -128,7 +128,7 @@ def test_warming_counts_up_again_after_a_seek(folder: Path, monkeypatch: pytest.
     assert [u.jumped for u in got] == [k == 4 for k in range(len(got))]
 
 
-def test_held_nothing_comes_and_nothing_ages(folder: Path) -> None:
+def test_while_paused_there_are_no_updates_and_ages_do_not_grow(folder: Path) -> None:
     stream = listen(folder / "a.wav", hop=0.25)
     got: list[Update] = []
     thread = threading.Thread(target=lambda: got.extend(stream))
@@ -158,7 +158,7 @@ def test_held_nothing_comes_and_nothing_ages(folder: Path) -> None:
     assert (later.time - before.time) / 0.25 == pytest.approx(1 + later.skipped - before.skipped)
 
 
-def test_it_stands_while_it_is_sent_elsewhere(folder: Path) -> None:
+def test_a_seek_while_paused_stays_paused(folder: Path) -> None:
     stream = listen(folder / "a.wav")
     transport = stream.transport
     assert transport is not None
@@ -228,7 +228,7 @@ def test_without_that_the_end_is_the_end(folder: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("wanted", "time", "updates"), [(-5.0, 0.0, 12), (float("-inf"), 0.0, 12), (99.0, SECONDS - 0.01, 1)]
 )
-def test_it_is_held_within_the_file(
+def test_a_seek_is_limited_to_the_file(
     wanted: float, time: float, updates: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("instrec_live.realtime.stream.stream.WallClock", StepClock)
@@ -254,7 +254,7 @@ def test_the_part_of_a_file_that_was_asked_for_is_where_it_ends(folder: Path, mo
     assert [u.time for u in step(stream, {})] == pytest.approx([1.5, 2.0, 2.5, 3.0])
 
 
-def test_a_length_that_no_header_tells_is_found_at_once(folder: Path) -> None:
+def test_a_length_missing_in_the_header_is_found_at_once(folder: Path) -> None:
     stream = listen(folder / "endless.mp3", stay=True)
     assert stream.transport is not None
     assert stream.transport.duration == pytest.approx(6.0, abs=0.1)
@@ -292,7 +292,7 @@ def test_only_a_file_in_real_time_has_a_speed_or_is_played(options: dict[str, An
 
 @settings(max_examples=settings().max_examples // 20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
-def test_whatever_is_done_it_neither_hangs_nor_loses_its_way(seed: int, folder: Path) -> None:
+def test_random_commands_neither_hang_nor_lose_the_position(seed: int, folder: Path) -> None:
     """Commands from two threads at once, at any moment; the listener's times stay in range and contiguous."""
     stream = listen(folder / "same.wav", hop=0.1, speed=4.0, stay=True)
     transport = stream.transport
@@ -342,7 +342,7 @@ def test_whatever_is_done_it_neither_hangs_nor_loses_its_way(seed: int, folder: 
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_closing_it_while_it_stands(ended: bool, folder: Path) -> None:
+def test_closing_it_while_paused(ended: bool, folder: Path) -> None:
     stream = listen(folder / "a.wav", start=5.9 if ended else 0.0, stay=True)
     assert stream.transport is not None
     if not ended:

@@ -36,16 +36,16 @@ def test_the_screen_is_header_status_heading_twenty_rows_and_keys():
     play(body)
 
 
-def test_a_sounding_row_says_so_without_colour():
+def test_an_active_row_is_marked_without_colour():
     async def body(app, pilot, stream):
         strips = {strip.text[3:12].strip(): strip for strip in app.stream_view.rows.strips}
         for name in ("piano", "flute"):
-            sounds = name in app.picture.active
+            sounds = name in app.state.active
             style = next(segment.style for segment in strips[name] if name in segment.text)
             assert bool(style.bold) == sounds
             assert ("▸" in strips[name].text) == sounds
-        assert {"piano"} <= app.picture.active
-        assert "flute" not in app.picture.active
+        assert {"piano"} <= app.state.active
+        assert "flute" not in app.state.active
 
     play(body)
 
@@ -57,7 +57,7 @@ def test_space_freezes_the_picture_and_not_the_stream():
         assert before[1].rstrip().endswith("FROZEN")
         await send_update(app, pilot, update(90))
         assert lines(app)[:23] == before[:23]
-        assert app.picture.update.time == update(90).time
+        assert app.state.update.time == update(90).time
         await pilot.press("space")
         await settled(app, pilot, lambda: "00:00:45" in lines(app)[0])
         assert lines(app)[1].rstrip().endswith("OK")
@@ -79,7 +79,7 @@ def test_s_sorts_by_score_then_by_entry_then_as_it_was():
     play(body)
 
 
-def test_a_network_that_gives_no_numbers_is_shown_so():
+def test_a_network_without_finite_output_is_marked():
     without = update(60)
     heard = {model: p for model, p in without.by_model.items() if model != "cbam_cnn"}
 
@@ -145,9 +145,9 @@ def test_question_mark_opens_the_help_and_closes_it():
 def test_0_lets_the_peaks_down():
     async def body(app, pilot, stream):
         await send_update(app, pilot, update(62, probabilities=update(0).probabilities))
-        assert (app.picture.peaks[0] > app.picture.probabilities).any()
+        assert (app.state.peaks[0] > app.state.probabilities).any()
         await pilot.press("0")
-        assert (app.picture.peaks[0] == app.picture.probabilities).all()
+        assert (app.state.peaks[0] == app.state.probabilities).all()
 
     play(body)
 
@@ -173,7 +173,7 @@ def test_keys_that_quit(key, code):
     assert play(body).return_code == code
 
 
-def test_a_long_silence_of_the_stream_is_said(monkeypatch):
+def test_missing_updates_are_shown(monkeypatch):
     monkeypatch.setattr(screen_state, "PATIENCE", 0.0)
 
     async def body(app, pilot, stream):
@@ -203,7 +203,7 @@ def test_it_leaves_at_the_end_where_that_is_wanted():
                 if not app.is_running:
                     break
         assert app.return_code == 0
-        assert app.picture.ended
+        assert app.state.ended
 
     asyncio.run(go())
 
@@ -237,14 +237,14 @@ def test_the_palette_offers_what_the_help_page_does_not():
     play(body)
 
 
-def test_updates_that_come_all_at_once_are_all_in_the_picture():
+def test_updates_that_arrive_together_are_all_shown():
     async def body(app, pilot, stream):
         back = replace(update(10), jumped=True)
         for each in (update(61), back, update(11), update(12)):
             app.post_message(NewUpdate(each))
-        await settled(app, pilot, lambda: app.picture.update.time == update(12).time)
-        assert app.picture.times.tolist() == [update(number).time for number in (10, 11, 12)]
-        assert len(app.picture.mel) == 3 * 50
+        await settled(app, pilot, lambda: app.state.update.time == update(12).time)
+        assert app.state.times.tolist() == [update(number).time for number in (10, 11, 12)]
+        assert len(app.state.mel) == 3 * 50
 
     play(body)
 
@@ -306,7 +306,7 @@ def test_a_storm_of_sizes():
 
 
 @pytest.mark.parametrize("size", [(31, 24), (80, 6), (5, 2)])
-def test_a_terminal_that_is_too_small_says_so_and_recovers(size):
+def test_a_terminal_that_is_too_small_shows_a_message_and_recovers(size):
     async def body(app, pilot, stream):
         await pilot.resize_terminal(*size)
         await pilot.pause()

@@ -120,4 +120,4 @@ def test_a_screen_that_fails_does_not_end_the_listening(capsys: pytest.CaptureFi
     with pytest.raises(InternalError, match="the screen failed: RuntimeError: broken"):
         until_quit(app)
     assert len(heard) == 5
-    assert "still listening, without it" in capsys.readouterr().err
+    assert "continuing without it" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_a_peak_never_covers_the_lit_part(value, peak, width):
 
 
 @given(st.lists(st.floats(0, 1, width=32) | st.just(math.nan), max_size=130), parts, glyph_sets)
-def test_a_sparkline_has_a_sign_a_value_and_blanks_for_the_unheard(values, threshold, glyphs):
+def test_a_sparkline_has_one_sign_for_each_value_and_blanks_for_gaps(values, threshold, glyphs):
     drawn = text(sparkline(np.array(values, np.float32), threshold, glyphs))
     assert len(drawn) == len(values)
     assert [sign == " " for sign in drawn] == [math.isnan(value) for value in values]
@@ -99,7 +99,7 @@ def test_a_dot_for_each_network_at_its_own_threshold():
     assert dots([(0.5, 0.5), (0.3, 0.2), (0.6, 0.7)], UNICODE) == [("dot", "●"), ("dot", "●"), ("ring", "○")]
 
 
-def test_a_network_without_an_answer_has_a_sign_of_its_own():
+def test_a_network_without_a_result_has_its_own_sign():
     for glyphs in (UNICODE, PLAIN, ASCII):
         ((part, sign),) = dots([(None, 0.5)], glyphs)
         assert part == "gone"
@@ -192,7 +192,7 @@ cells_of = st.lists(st.floats(0, 1, width=32), max_size=80).map(lambda values: n
 
 
 @given(cells_of, st.floats(0.05, 0.95), glyph_sets)
-def test_a_heat_map_has_a_cell_a_value_and_says_the_threshold_without_colour(values, threshold, glyphs):
+def test_a_heat_map_has_one_cell_for_each_value_and_marks_the_threshold(values, threshold, glyphs):
     runs = heat(values, threshold, glyphs)
     cells = [(part, sign) for part, text in runs for sign in text]
     assert len(cells) == len(values)
@@ -202,7 +202,7 @@ def test_a_heat_map_has_a_cell_a_value_and_says_the_threshold_without_colour(val
 
 
 @given(st.integers(0, 7000), st.integers(1, 150), st.integers(1, BANDS))
-def test_the_newest_log_mel_frame_stands_at_the_right_and_the_unheard_is_blank(frames, width, bands):
+def test_the_newest_log_mel_frame_is_at_the_right_and_gaps_are_blank(frames, width, bands):
     mel = np.zeros((frames, BANDS), np.float32)
     cells = mel_cells(mel, width, bands)
     assert cells.shape == (bands, width)

@@ -44,7 +44,7 @@ def play(body, size=(80, 24), file=False, refusal=None, **options):
         stream.transport, stream.refusal = FakeTransport() if file else None, refusal
         app = Told(stream, glyphs=UNICODE, **options)
         async with app.run_test(size=size, notifications=True) as pilot:
-            await settled(app, pilot, lambda: app.picture.update is not None)
+            await settled(app, pilot, lambda: app.state.update is not None)
             await body(app, pilot, stream)
 
     asyncio.run(go())
@@ -214,7 +214,7 @@ def test_l_writes_a_label_at_the_moment_of_asking():
     play(body, size=(80, 40))
 
 
-def test_r_records_and_says_so():
+def test_r_records_and_shows_a_message():
     async def body(app, pilot, stream):
         await pilot.press("r")
         await pilot.pause()
@@ -257,7 +257,7 @@ async def listed(app, pilot):
     raise AssertionError("no list of devices came")
 
 
-def test_d_lists_the_microphones_and_goes_on_with_another():
+def test_d_lists_the_microphones_and_switches_to_another():
     async def body(app, pilot, stream):
         await pilot.press("d")
         await listed(app, pilot)
@@ -310,7 +310,7 @@ def test_a_microphone_that_cannot_be_opened_is_a_notice_and_the_old_one_stays():
     play(body, look=lambda: MICROPHONES, refusal=AudioDeviceError("it is held by another program"))
 
 
-def test_no_portaudio_is_said_on_the_list():
+def test_the_list_of_microphones_shows_a_missing_portaudio():
     def look():
         raise AudioDeviceError("PortAudio is not installed")
 
@@ -454,7 +454,7 @@ def test_space_pauses_a_file_plays_it_and_at_its_end_plays_it_again():
     play(body, file=True)
 
 
-def test_what_a_key_cannot_do_now_it_says():
+def test_a_key_without_effect_says_why():
     async def body(app, pilot, stream):
         for key, words in {
             "p": "only a file that is played can be paused, sought in or sped up",
@@ -479,7 +479,7 @@ def test_seeking_and_speed_while_a_file_is_paused():
         await pilot.press("space", "right")
         await pilot.pause()
         assert said(app)[-1] == "at 00:30; space resumes from here"
-        assert app.picture.update is None
+        assert app.state.update is None
         assert ".93" not in row_of(app, "piano")
         await pilot.press("greater_than_sign")
         await pilot.pause()
@@ -499,7 +499,7 @@ class Kept:
         self.thresholds = dict(thresholds)
 
 
-def test_w_keeps_the_thresholds_that_were_moved_after_asking():
+def test_w_saves_changed_thresholds_after_asking():
     kept = Kept()
 
     async def body(app, pilot, stream):
@@ -546,7 +546,7 @@ def test_a_key_in_one_write_with_enter_is_for_the_screen():
     play(body)
 
 
-def test_on_a_small_screen_what_sounds_comes_first():
+def test_a_small_screen_shows_active_instruments_first():
     async def body(app, pilot, stream):
         shown = lines(app)[2:9]
         sounding = [name for name in INSTRUMENTS if name in update(60).active]
@@ -559,7 +559,7 @@ def test_on_a_small_screen_what_sounds_comes_first():
     play(body, size=(60, 10))
 
 
-def test_instruments_beside_the_20_and_the_kind_of_sound():
+def test_other_instruments_and_the_kind_of_sound_are_shown():
     async def body(app, pilot, stream):
         await send_update(app, pilot, update(61, kind="music", also={"harp": 0.62, "french_horn": 0.7}))
         assert lines(app)[23].rstrip().endswith("also: French horn .70 harp .62")
@@ -568,12 +568,12 @@ def test_instruments_beside_the_20_and_the_kind_of_sound():
     play(body, size=(120, 24))
 
 
-def test_a_line_up_has_rows_of_its_own_and_no_others():
+def test_only_selected_instruments_have_rows():
     async def go():
         stream = FakeStream([update(60)], info(hop=3600.0, instruments=("piano", "voice")), hold=True)
         app = Told(stream, glyphs=UNICODE)
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await settled(app, pilot, lambda: app.picture.update is not None)
+            await settled(app, pilot, lambda: app.state.update is not None)
             assert app.stream_view.rows.order == ("piano", "voice")
             assert "2 of 20" in lines(app)[0]
             await pilot.press("slash", *"violin", "enter")

@@ -35,7 +35,7 @@ def heard(number: int = 60):
     )
 
 
-def test_the_state_knows_them() -> None:
+def test_the_state_has_learned_instruments() -> None:
     state = ScreenState(facts())
     assert state.bars(0.0).shape == (1, 22)
     state = state.after(heard())

@@ -20,7 +20,7 @@ def screen(count=82, theme="dark", glyphs=UNICODE, facts=None, transport=None, *
     stream.transport = transport
     app = InstrecApp(stream, theme=theme, glyphs=glyphs)
     for number in range(count - 1):
-        app.picture = app.picture.after(update(number))
+        app.state = app.state.after(update(number))
     app.last = last
     return app
 
@@ -29,7 +29,7 @@ async def arrived(pilot):
     for _ in range(100):
         await pilot.pause(0.02)
         app = pilot.app
-        if app.picture.update is app.last and not app.drawing and math.isinf(app.since):
+        if app.state.update is app.last and not app.drawing and math.isinf(app.since):
             break
     await pilot.pause()
 

@@ -19,11 +19,11 @@ from instrec_live.realtime.tui.state import PEAK_FALL, SETTLED, ScreenState, Sor
 from instrec_live.realtime.tui.stream_view import SIDE
 
 
-def picture_of(updates, **facts):
-    picture = ScreenState(info(**facts))
+def screen_state_of(updates, **facts):
+    screen_state = ScreenState(info(**facts))
     for each in updates:
-        picture = picture.after(each)
-    return picture
+        screen_state = screen_state.after(each)
+    return screen_state
 
 
 def only(name, value, time, **changes):
@@ -35,43 +35,43 @@ def only(name, value, time, **changes):
 
 
 def test_a_picture_is_not_changed_by_the_next():
-    first = picture_of([only("piano", 0.9, 0.5)])
+    first = screen_state_of([only("piano", 0.9, 0.5)])
     first.after(only("piano", 0.1, 1.0))
     assert first.probabilities.max() == np.float32(0.9)
     assert len(first.times) == 1
 
 
 def test_peaks_hold_and_fall_by_the_sample_clock():
-    picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.0, 3.0)])
-    assert picture.peaks[0][INSTRUMENTS.index("piano")] == pytest.approx(0.9 - 2 * PEAK_FALL)
+    screen_state = screen_state_of([only("piano", 0.9, 1.0), only("piano", 0.0, 3.0)])
+    assert screen_state.peaks[0][INSTRUMENTS.index("piano")] == pytest.approx(0.9 - 2 * PEAK_FALL)
 
 
 def test_cleared_peaks_are_the_present_values():
-    picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.2, 1.5)]).without_peaks()
-    assert np.array_equal(picture.peaks[0], picture.probabilities)
+    screen_state = screen_state_of([only("piano", 0.9, 1.0), only("piano", 0.2, 1.5)]).without_peaks()
+    assert np.array_equal(screen_state.peaks[0], screen_state.probabilities)
 
 
 def test_only_the_last_minute_is_kept():
-    picture = picture_of(update(number) for number in range(400))
-    assert picture.times[-1] - picture.times[0] <= 60
-    assert len(picture.times) == 120
+    screen_state = screen_state_of(update(number) for number in range(400))
+    assert screen_state.times[-1] - screen_state.times[0] <= 60
+    assert len(screen_state.times) == 120
 
 
-def test_the_newest_column_is_now_and_the_unheard_is_blank():
-    spark = picture_of([only("piano", 0.9, 0.5)]).columns(20)[INSTRUMENTS.index("piano")]
+def test_the_newest_column_is_now_and_gaps_are_blank():
+    spark = screen_state_of([only("piano", 0.9, 0.5)]).columns(20)[INSTRUMENTS.index("piano")]
     assert spark[-1] == np.float32(0.9)
     assert np.isnan(spark[:-1]).all()
 
 
 def test_a_column_between_slow_updates_repeats_the_one_before():
-    picture = picture_of([only("piano", 0.9, 2.0), only("piano", 0.3, 6.0)])
-    spark = picture.columns(60)[INSTRUMENTS.index("piano")]
+    screen_state = screen_state_of([only("piano", 0.9, 2.0), only("piano", 0.3, 6.0)])
+    spark = screen_state.columns(60)[INSTRUMENTS.index("piano")]
     assert spark[-5:].tolist() == pytest.approx([0.9, 0.9, 0.9, 0.9, 0.3])
 
 
 @given(st.integers(1, 130), st.integers(1, 150), st.sampled_from([0.1, 0.25, 0.5, 1.0, 3.0]))
 def test_every_column_after_the_first_sound_is_a_number(width, count, hop):
-    columns = picture_of(replace(update(n), time=(n + 1) * hop) for n in range(count)).columns(width)
+    columns = screen_state_of(replace(update(n), time=(n + 1) * hop) for n in range(count)).columns(width)
     assert columns.shape == (20, width)
     heard = ~np.isnan(columns[0])
     assert heard[-1]
@@ -79,7 +79,7 @@ def test_every_column_after_the_first_sound_is_a_number(width, count, hop):
 
 
 def test_old_columns_wander_left_without_changing():
-    pictures = [picture_of(update(n) for n in range(count)) for count in range(30, 60)]
+    pictures = [screen_state_of(update(n) for n in range(count)) for count in range(30, 60)]
     for before, after in pairwise(pictures):
         one, other = before.columns(20), after.columns(20)
         moved = other if after.times[-1] // 3 == before.times[-1] // 3 else np.roll(other, 1, axis=1)
@@ -88,17 +88,17 @@ def test_old_columns_wander_left_without_changing():
 
 
 def test_entries_and_exits_newest_first():
-    picture = picture_of([only("piano", 0.9, 1.0), only("piano", 0.9, 2.0), only("piano", 0.1, 3.0)])
-    assert picture.events == (SoundEvent("piano", 1.0, 3.0),)
+    screen_state = screen_state_of([only("piano", 0.9, 1.0), only("piano", 0.9, 2.0), only("piano", 0.1, 3.0)])
+    assert screen_state.events == (SoundEvent("piano", 1.0, 3.0),)
 
 
 def test_orders():
     heard = [only("voice", 0.9, 1.0), only("piano", 0.9, 2.0), only("cello", 0.8, 3.0)]
-    picture = picture_of(heard)
-    assert picture.order(Sorting.FIXED) == INSTRUMENTS
-    assert picture.order(Sorting.SCORE)[0] == "cello"
-    assert picture.order(Sorting.RECENT)[:3] == ("cello", "piano", "voice")
-    assert all(sorted(picture.order(sorting)) == sorted(INSTRUMENTS) for sorting in Sorting)
+    screen_state = screen_state_of(heard)
+    assert screen_state.order(Sorting.FIXED) == INSTRUMENTS
+    assert screen_state.order(Sorting.SCORE)[0] == "cello"
+    assert screen_state.order(Sorting.RECENT)[:3] == ("cello", "piano", "voice")
+    assert all(sorted(screen_state.order(sorting)) == sorted(INSTRUMENTS) for sorting in Sorting)
 
 
 def test_close_scores_do_not_dance():
@@ -106,15 +106,15 @@ def test_close_scores_do_not_dance():
     one.probabilities[INSTRUMENTS.index("voice")] = 0.80
     other = replace(only("piano", 0.80, 1.5))
     other.probabilities[INSTRUMENTS.index("voice")] = 0.81
-    first = picture_of([one])
+    first = screen_state_of([one])
     order = first.order(Sorting.SCORE)
     assert first.after(other).order(Sorting.SCORE, order) == order
 
 
 def test_the_skipped_share_is_of_the_last_minute():
     heard = [replace(update(n), time=0.5 + n, skipped=n) for n in range(100)]  # every second window is skipped
-    assert picture_of(heard).skipped_share() == pytest.approx(0.5)
-    assert picture_of([update(0)]).skipped_share() == 0
+    assert screen_state_of(heard).skipped_share() == pytest.approx(0.5)
+    assert screen_state_of([update(0)]).skipped_share() == 0
 
 
 @pytest.mark.parametrize(
@@ -129,43 +129,43 @@ def test_the_skipped_share_is_of_the_last_minute():
     ],
 )
 def test_the_state_word(state, word):
-    picture = picture_of([update(0, state=state, filled_s=6.0)])
-    assert state_run(picture)[1] == word
-    assert state_run(picture, frozen=True)[1] == "FROZEN"
-    assert state_run(replace(picture, ended=True))[1] == "ENDED"
-    assert state_run(picture, late=7.2)[1] == "NO UPDATE 7 s"
+    screen_state = screen_state_of([update(0, state=state, filled_s=6.0)])
+    assert state_run(screen_state)[1] == word
+    assert state_run(screen_state, frozen=True)[1] == "FROZEN"
+    assert state_run(replace(screen_state, ended=True))[1] == "ENDED"
+    assert state_run(screen_state, late=7.2)[1] == "NO UPDATE 7 s"
 
 
 @pytest.mark.parametrize(("state", "word"), [(State.OK, "LIVE"), (State.QUIET, "LIVE"), (State.DEVICE_LOST, "LOST")])
 def test_a_lost_microphone_is_not_called_live(state, word):
-    runs = header_runs(picture_of([update(0, state=state)], live=True), 80, UNICODE)
+    runs = header_runs(screen_state_of([update(0, state=state)], live=True), 80, UNICODE)
     assert f"{UNICODE.dot} {word}" in [text for _, text in runs]
 
 
 @given(st.integers(40, 300), st.sampled_from(list(State)), st.integers(0, 10**6), st.sampled_from([UNICODE, ASCII]))
-def test_the_two_lines_fit_whatever_the_numbers(width, state, number, glyphs):
+def test_the_two_lines_fit_any_numbers(width, state, number, glyphs):
     facts = {"source": "a\x1b[31m名前 " * 9, "duration": 71.5, "live": False, "pace": "max"}
     busy = update(9, state=state, xruns=number, skipped=number, bad_samples=number, inference_s=12.3, age_s=99.0)
-    picture = picture_of([busy], **facts)
-    assert length(status_runs(picture, width, glyphs)) == width
-    assert length(header_runs(picture, width, glyphs)) == width
-    assert state_run(picture)[1] in "".join(text for _, text in status_runs(picture, width, glyphs))
-    assert all(text.isprintable() for _, text in header_runs(picture, width, glyphs))
+    screen_state = screen_state_of([busy], **facts)
+    assert length(status_runs(screen_state, width, glyphs)) == width
+    assert length(header_runs(screen_state, width, glyphs)) == width
+    assert state_run(screen_state)[1] in "".join(text for _, text in status_runs(screen_state, width, glyphs))
+    assert all(text.isprintable() for _, text in header_runs(screen_state, width, glyphs))
 
 
 def test_bars_move_to_the_new_value_and_arrive():
-    picture = picture_of([only("piano", 0.6, 0.5)]).after(only("piano", 0.9, 1.0))
-    way = [picture.bars(since)[0, INSTRUMENTS.index("piano")] for since in (0.0, 0.1, 0.2, 0.4, SETTLED)]
+    screen_state = screen_state_of([only("piano", 0.6, 0.5)]).after(only("piano", 0.9, 1.0))
+    way = [screen_state.bars(since)[0, INSTRUMENTS.index("piano")] for since in (0.0, 0.1, 0.2, 0.4, SETTLED)]
     assert way[0] == pytest.approx(0.6)
     assert way == sorted(way)
     assert way[-1] == np.float32(0.9)
-    onward = picture.after(only("piano", 0.5, 1.5), since=0.1)  # an update that comes while they still move
+    onward = screen_state.after(only("piano", 0.5, 1.5), since=0.1)  # an update that comes while they still move
     assert onward.bars(0.0)[0, INSTRUMENTS.index("piano")] == way[1]
 
 
 def test_a_bar_crosses_a_threshold_at_once():
     on_at = info().thresholds["piano"]
-    rising = picture_of([only("piano", 0.2, 0.5)]).after(only("piano", 0.9, 1.0))
+    rising = screen_state_of([only("piano", 0.2, 0.5)]).after(only("piano", 0.9, 1.0))
     falling = rising.after(only("piano", 0.2, 1.5))
     assert rising.bars(0.0)[0, INSTRUMENTS.index("piano")] == np.float32(on_at)
     assert 0.2 < falling.bars(0.0)[0, INSTRUMENTS.index("piano")] < on_at
@@ -173,25 +173,25 @@ def test_a_bar_crosses_a_threshold_at_once():
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=6), st.floats(0, 2))
 def test_bars_never_leave_the_values_they_move_between(values, since):
-    picture = picture_of([])
+    screen_state = screen_state_of([])
     for number, value in enumerate(values):
-        bar, goal = picture.bars(0.0)[0], np.float32(value)
-        picture = picture.after(only("piano", value, 0.5 * (number + 1)), since)
-        place = picture.bars(since)[0, INSTRUMENTS.index("piano")]
-        start = picture.origin[0, INSTRUMENTS.index("piano")]
+        bar, goal = screen_state.bars(0.0)[0], np.float32(value)
+        screen_state = screen_state.after(only("piano", value, 0.5 * (number + 1)), since)
+        place = screen_state.bars(since)[0, INSTRUMENTS.index("piano")]
+        start = screen_state.origin[0, INSTRUMENTS.index("piano")]
         assert min(start, goal) - 1e-6 <= place <= max(start, goal) + 1e-6
         assert bar.shape == (20,)
 
 
 def test_the_level_meter_moves_too():
-    picture = picture_of([update(0, level_db=-60.0)]).after(update(1, level_db=-10.0))
-    assert picture.level_db(0.0) == -60.0
-    assert -60.0 < picture.level_db(0.1) < -10.0
-    assert picture.level_db(9.0) == -10.0
+    screen_state = screen_state_of([update(0, level_db=-60.0)]).after(update(1, level_db=-10.0))
+    assert screen_state.level_db(0.0) == -60.0
+    assert -60.0 < screen_state.level_db(0.1) < -10.0
+    assert screen_state.level_db(9.0) == -10.0
 
 
 def test_a_jump_forgets_the_last_minute_and_closes_what_sounded():
-    before = picture_of([only("piano", 0.9, 40.0), only("piano", 0.9, 40.5)])
+    before = screen_state_of([only("piano", 0.9, 40.0), only("piano", 0.9, 40.5)])
     back = before.after(only("voice", 0.9, 10.5, jumped=True))
     assert back.times.tolist() == [10.5]
     assert back.peaks[0][INSTRUMENTS.index("piano")] == 0
@@ -201,33 +201,33 @@ def test_a_jump_forgets_the_last_minute_and_closes_what_sounded():
 
 
 def test_a_network_alone_has_its_own_numbers_thresholds_and_last_minute():
-    picture = picture_of(update(number) for number in range(40))
-    voice = picture.voice_of("ms_crnn")
-    assert np.array_equal(picture.of(voice), update(39).by_model["ms_crnn"])
-    assert picture.threshold("piano", voice) == 0.5
-    assert picture.columns(20, voice)[0, -1] == max(update(n).by_model["ms_crnn"][0] for n in (36, 37, 38, 39))
+    screen_state = screen_state_of(update(number) for number in range(40))
+    predictor = screen_state.predictor_of("ms_crnn")
+    assert np.array_equal(screen_state.of(predictor), update(39).by_model["ms_crnn"])
+    assert screen_state.threshold("piano", predictor) == 0.5
+    assert screen_state.columns(20, predictor)[0, -1] == max(update(n).by_model["ms_crnn"][0] for n in (36, 37, 38, 39))
 
 
 def test_the_log_mel_of_the_last_minute_is_kept_in_a_quarter_of_the_bands():
-    picture = picture_of(update(number) for number in range(130))
-    assert picture.mel.shape == (6000, 32)
-    assert picture.mel[-1, 0] == pytest.approx(update(129).mel[:4, -1].mean(), abs=1e-6)
-    assert picture_of([update(0, mel=None)]).mel.shape == (0, 32)
+    screen_state = screen_state_of(update(number) for number in range(130))
+    assert screen_state.mel.shape == (6000, 32)
+    assert screen_state.mel[-1, 0] == pytest.approx(update(129).mel[:4, -1].mean(), abs=1e-6)
+    assert screen_state_of([update(0, mel=None)]).mel.shape == (0, 32)
 
 
 def test_a_device_that_is_lost_for_long_costs_no_memory():
     lost = [replace(update(9), state=State.DEVICE_LOST, active=(), mel=None, age_s=float(age)) for age in range(500)]
-    picture = picture_of([*(update(number) for number in range(10)), *lost])
-    assert picture.update is lost[-1]
-    assert picture.times.tolist() == [update(number).time for number in range(10)]
-    assert len(picture.trail) == len(picture.skips) == 10
+    screen_state = screen_state_of([*(update(number) for number in range(10)), *lost])
+    assert screen_state.update is lost[-1]
+    assert screen_state.times.tolist() == [update(number).time for number in range(10)]
+    assert len(screen_state.trail) == len(screen_state.skips) == 10
 
 
 def test_rows_that_were_hidden_come_back_in_the_order_of_the_instruments():
-    rows = Rows(picture_of([only("piano", 0.0, 1.0)]), UNICODE)
+    rows = Rows(screen_state_of([only("piano", 0.0, 1.0)]), UNICODE)
     rows.order = ("piano", "bass")
     rows.redraw = lambda: None
-    rows.show(rows.picture, View(sorting=Sorting.SCORE))
+    rows.show(rows.screen_state, View(sorting=Sorting.SCORE))
     assert rows.order == ("piano", "bass", *(name for name in INSTRUMENTS if name not in ("piano", "bass")))
 
 

@@ -83,7 +83,7 @@ def test_more_than_two_channels_become_one(tmp_path: Path) -> None:
     assert soundfile.info(table.paths[0]).channels == 1
 
 
-def test_rows_say_what_is_known(tmp_path: Path) -> None:
+def test_rows_have_labels_and_masks(tmp_path: Path) -> None:
     source = recording(tmp_path / "take.wav")
     main([str(source), "--labels", "piano, mallet percussion", "--absent", "drums", "--seconds", "1", "--split", "test",
           "--to", str(tmp_path / "clips")])  # fmt: skip
@@ -188,7 +188,7 @@ def test_a_killed_run_is_made_good_by_the_next(tmp_path: Path, monkeypatch: pyte
     assert files(to) == {"table.csv", *(f"audio/{path.name}" for path in table.paths)}
 
 
-def test_a_table_with_columns_of_its_own_is_not_robbed_of_them(tmp_path: Path) -> None:
+def test_additional_columns_of_a_table_are_not_lost(tmp_path: Path) -> None:
     to = tmp_path / "clips"
     cut([recording(tmp_path / "take.wav")], to, Slices(1, 1), PIANO)
     lines = (to / "table.csv").read_text().splitlines()
@@ -251,7 +251,7 @@ def test_recordings_of_a_group_are_one(tmp_path: Path) -> None:
     assert set(read_table(tmp_path / "c" / "table.csv").group.tolist()) == {"cut album"}
 
 
-def test_some_of_a_family_can_be_said(tmp_path: Path) -> None:
+def test_a_label_can_be_a_family(tmp_path: Path) -> None:
     source = recording(tmp_path / "a.wav", 4.0)
     labels = ("--labels", "piano,some brass", "--absent", "all")
     main([str(source), *labels, "--seconds", "2", "--to", str(tmp_path / "c")])

@@ -48,7 +48,7 @@ def test_an_altered_clip_is_decoded_again(tmp_path: Path) -> None:
     assert not DecodedClips(paths, tmp_path / "cache", load, quiet=True)[1].any()
 
 
-def test_what_cannot_be_kept_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_does_not_fit_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path)
     with pytest.raises(InputFileError, match="gone"):
         DecodedClips([*paths, tmp_path / "gone.wav"], tmp_path / "cache", load, quiet=True)

@@ -74,7 +74,7 @@ def make(request: pytest.FixtureRequest):
     return MAKERS[request.param]
 
 
-def test_what_is_in_comes_out(tmp_path: Path, to: Path, make) -> None:
+def test_unpacking_gives_the_packed_files(tmp_path: Path, to: Path, make) -> None:
     told = []
     assert unpack(make(tmp_path / "a", FILES), to, progress=lambda *at: told.append(at)) == to
     assert contents(to) == {name.removeprefix("set/"): content for name, content in FILES.items()}

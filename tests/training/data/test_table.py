@@ -243,7 +243,7 @@ def test_a_merged_table_serves_either_protocol(openmic: Path, synthetic: Path, t
     assert_same(open_data(f"table:{tmp_path / 'all.csv'}", "paper"), open_all(specs, "paper"))
 
 
-def test_the_merge_says_what_is_in_it(openmic: Path, synthetic: Path, tmp_path: Path, capsys) -> None:
+def test_the_merge_prints_a_summary(openmic: Path, synthetic: Path, tmp_path: Path, capsys) -> None:
     to = tmp_path / "all.csv"
     merge(["--data", f"openmic-subset:{openmic}", "--data", f"table:{synthetic}", "--to", str(to)])
     said = {line.split("  ")[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}

@@ -171,7 +171,7 @@ def test_top1_is_of_solos_alone() -> None:
     np.testing.assert_array_equal(metrics.top1(truth, p, alone, np.eye(60)[[0, 2, 5]]), [1.0, 0.0, np.nan])
 
 
-def test_a_score_that_is_no_number_is_refused_where_it_counts() -> None:
+def test_a_score_that_is_not_finite_is_refused_in_labelled_cells() -> None:
     truth, p, mask = clips(0)
     p[np.nonzero(mask)[0][0], np.nonzero(mask)[1][0]] = np.nan
     for figure in (metrics.average_precision, metrics.roc_auc, metrics.micro_average_precision, metrics.reliability):
@@ -199,7 +199,7 @@ def test_recordings_are_drawn_whole() -> None:
     assert (weights != resamples(group, 500, seed=2)).any()
 
 
-def test_the_interval_of_a_mean_is_what_statistics_says() -> None:
+def test_the_interval_of_a_mean_has_the_expected_width() -> None:
     """Brier of a constant probability is a mean: its interval is 1.96 standard errors to either side."""
     rng = np.random.default_rng(0)
     truth = np.zeros((400, 20), np.float32)

@@ -35,7 +35,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert len({loader().batch(step).log_mel.shape[2] for step in range(8)}) > 1
 
 
-def test_a_batchs_length_tells_nothing_of_its_rows():
+def test_the_length_of_a_batch_is_independent_of_its_rows():
     first = []
 
     class Dice(Bands):

@@ -50,7 +50,7 @@ def test_windows_are_of_known_voices_and_a_distractor_is_one_of_them() -> None:
         draw(*bank(("piano", "violin")), 10)
 
 
-def test_what_tells_them_apart_is_found_in_sources_it_was_not_fitted_on() -> None:
+def test_the_fit_generalises_to_other_sources() -> None:
     rng = np.random.default_rng(0)
     truth = np.zeros((600, len(FITTED)), bool)
     truth[np.arange(300), rng.integers(0, 2, 300)] = True  # bassoon or French horn

@@ -178,7 +178,7 @@ def test_the_losses_of_the_parts_of_a_batch_are_that_of_the_whole(loss: str) -> 
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_in_parts_goes_on_and_counts_each_batch_once(tmp_path: Path) -> None:
+def test_a_run_with_accumulation_counts_each_batch_once(tmp_path: Path) -> None:
     train(RECIPE, small(), loader(RECIPE), tmp_path, accumulate=2)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6]
@@ -319,7 +319,7 @@ def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: py
     assert equal(resumed, network_of(load_checkpoint(tmp_path / "whole" / "weights.pt")))
 
 
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     class Broken(Bands):
         def example(self, index, rng, frames):
             good = super().example(index, rng, frames)
@@ -502,7 +502,7 @@ def test_dropout_of_shared_channels_is_that_of_the_whole_batch() -> None:
 
 
 @pytest.mark.parametrize("world", [1, 4, 8, 512])
-def test_a_batch_of_which_nothing_is_known_adds_nothing(world: int) -> None:
+def test_an_unlabelled_batch_contributes_nothing(world: int) -> None:
     class Many(ProcessGroup):
         def sum(self, value):
             return value
@@ -594,7 +594,7 @@ def test_the_level_does_not_matter_within_what_the_bridge_makes_up_for() -> None
     assert (heard[0] - heard[3]).mean() > 2  # what is all but silent stays so
 
 
-def test_the_mel_bridge_hears_what_yamnet_hears() -> None:
+def test_the_mel_adapter_gives_yamnets_log_mel() -> None:
     """Our 128 Kaldi mels, bridged, against YAMNet's own front end computed here from its definition."""
     import soxr
 

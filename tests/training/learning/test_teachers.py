@@ -50,7 +50,7 @@ def test_bundles_share_what_mn04_leaves_by_their_weights() -> None:
         (("bassoon",), True, 0.015, 0.015, 0.015),  # none of the 20
     ],
 )
-def test_what_is_known_overrules_the_teachers(labels, complete, violin, flute, guitar) -> None:
+def test_labels_override_the_teachers(labels, complete, violin, flute, guitar) -> None:
     said = np.zeros((2, 20), np.float32)
     said[:, VIOLIN], said[:, FLUTE], said[:, GUITAR] = 0.1, 0.7, 0.2
     got = with_what_is_known(said, Track(0, 4, "distractor" if "bassoon" in labels else "x", "x", labels, complete))

@@ -102,7 +102,7 @@ def test_the_band_continues_above_the_cutoff() -> None:
     assert np.std(excess) > 0.5  # not always the same
 
 
-def test_what_is_added_comes_and_goes_with_the_sound() -> None:
+def test_the_added_band_follows_the_level_of_the_sound() -> None:
     sound = np.concatenate([np.zeros(SAMPLE_RATE // 2, np.float32), buzz(220, 0.5, 7400)])
     got = extend_bandwidth(sound, 7520, np.random.default_rng(0))
     added = got - sound
@@ -188,7 +188,7 @@ def test_responses_are_gains_and_bands_end_where_they_say() -> None:
         assert response.gain(np.array([low_pass[0] * 2]))[0] < 0.01
 
 
-def test_filtering_does_what_the_response_says() -> None:
+def test_filtering_follows_the_response() -> None:
     sound = buzz(220, 1, 15_000)
     dull = filtered(sound, Response(low_pass=(4000, 60)))
     np.testing.assert_allclose(dull, filtered(dull, Response()), atol=1e-6)

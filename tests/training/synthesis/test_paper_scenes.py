@@ -104,7 +104,7 @@ def test_a_plan_is_its_seeds() -> None:
 
 def test_a_family_without_notes_is_named() -> None:
     notes = unheard(5, tuple(f for f in FAMILIES if f != "synth_lead"))
-    with pytest.raises(InputFileError, match=r"no notes of synth_lead — do without: --families bass,brass,.*,vocal"):
+    with pytest.raises(InputFileError, match=r"no notes of synth_lead — leave them out: --families bass,.*,vocal"):
         plan(notes)
     families = [f for f in FAMILIES if f != "synth_lead"]
     mixtures = plan(notes, per_k=3, families=families)
@@ -264,7 +264,7 @@ def test_a_full_disk_is_reported_with_its_place(nsynth: Path, tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_run_left_is_no_hindrance(nsynth: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_do_no_harm(nsynth: Path, tmp_path: Path) -> None:
     (tmp_path / ".mix.partial" / "audio").mkdir(parents=True)
     (tmp_path / ".mix.partial" / "audio" / "mix_99999.wav").write_bytes(b"half")
     main(["--nsynth", str(nsynth), "--to", str(tmp_path / "mix"), "--per-k", "1", "--max-k", "1", "--subset"])

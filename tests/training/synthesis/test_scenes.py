@@ -117,7 +117,7 @@ def test_what_is_drowned_by_a_song_may_be_in_it_too() -> None:
     assert (known, unknown) == (1, 0)
 
 
-def test_a_song_tells_nothing_of_the_others(phrases: Phrases) -> None:
+def test_in_a_song_unlabelled_instruments_are_masked(phrases: Phrases) -> None:
     voice, rng = INSTRUMENTS.index("voice"), np.random.default_rng(1)
     scenes = [Scenes(phrases).scene(rng, 300).annotation for _ in range(200)]
     songs = [scene for scene in scenes if scene.labels[voice]]

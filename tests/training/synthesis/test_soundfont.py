@@ -245,7 +245,7 @@ def test_a_wrong_option_is_named(tiny: Path, tmp_path: Path, options: list[str],
     assert not (tmp_path / "sounds").exists()
 
 
-def test_the_licence_must_be_said(tiny: Path, tmp_path: Path, capsys) -> None:
+def test_a_licence_is_required(tiny: Path, tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main([str(tiny), "--to", str(tmp_path / "sounds")])
     assert caught.value.code == 2

@@ -79,7 +79,7 @@ def plan(
     empty = [family for family, pool in pools.items() if not len(pool)]
     if empty:
         full = ",".join(family for family in families if family not in empty)
-        raise InputFileError(f"{notes.folder}: no notes of {', '.join(empty)}", f"do without: --families {full}")
+        raise InputFileError(f"{notes.folder}: no notes of {', '.join(empty)}", f"leave them out: --families {full}")
     if not 1 <= max_k <= len(families):
         raise UsageError(f"--max-k must be 1 to {len(families)}, the number of families, not {max_k}")
     tagged = [family for family in families if family in TAGS]
@@ -226,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--corrected", action="store_true", help="without the artefacts and wrong labels of the paper's"
     )
-    parser.add_argument("--subset", action="store_true", help="the folder holds a part of the published notes")
+    parser.add_argument("--subset", action="store_true", help="accept fewer notes than were published")
     args = parser.parse_args(argv)
     if args.per_k < 1:
         raise UsageError(f"--per-k must be at least 1, not {args.per_k}")

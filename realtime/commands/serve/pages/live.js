@@ -50,7 +50,7 @@ export class Source {
     return this.head?.instruments ?? [];
   }
 
-  /** The instruments beside the 20 that are likely now, with their probabilities. */
+  /** The likely instruments that are not among the 20, with their probabilities. */
   get beside() {
     return this.standing ? [] : Object.entries(this.update?.also ?? {}).sort((a, b) => b[1] - a[1]);
   }

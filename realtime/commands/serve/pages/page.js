@@ -130,7 +130,7 @@ function buildRows(source) {
 }
 
 const SIGNS = { on: "●", held: "○", leaving: "↓", off: "" };
-const WORDS = { on: "sounds", held: "held: below the mark that switches it on", leaving: "being let go", off: "silent" };
+const WORDS = { on: "sounds", held: "held: below the mark that switches it on", leaving: "about to be switched off", off: "silent" };
 
 function drawRows(source) {
   for (const [name, parts] of rows) {
@@ -157,7 +157,7 @@ function drawDots(source, name, element) {
     return { model, p, sign: p === undefined ? "–" : sure ? "●" : "○" };
   });
   setText(element, says.map(({ sign }) => sign).join(""));
-  const words = says.map(({ model, p }) => `${model} ${p === undefined ? "gives no answer" : percentOf(p)}`).join(", ");
+  const words = says.map(({ model, p }) => `${model} ${p === undefined ? "no result" : percentOf(p)}`).join(", ");
   if (element.title !== words) {
     element.title = words;
     element.setAttribute("aria-label", words);
@@ -206,7 +206,7 @@ function drawNow(source, state) {
   }
 }
 
-/** What the sound is beside the 20 instruments: its kind, and others that are likely. */
+/** The kind of sound, and likely instruments that are not among the 20. */
 function drawBeside(source) {
   setText(by("kind"), source.standing ? "" : (source.update?.kind ?? ""));
   const others = source.beside.map(([name, p]) => `${source.label(name)} ${percentOf(p)}`).join(", ");

@@ -326,7 +326,7 @@ def test_an_engine_that_is_not_installed_is_listed_with_its_reason(place: Path) 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_told_to_stop_it_takes_its_child_along(place: Path) -> None:
+def test_sigterm_ends_its_child_too(place: Path) -> None:
     command = [*RUN, "--engine", "onnx"]
     with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True) as program:
         assert program.stderr is not None

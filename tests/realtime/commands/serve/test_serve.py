@@ -89,7 +89,7 @@ def test_an_update_is_as_in_a_file_of_json_lines() -> None:
     assert record == update_record(update(31, state=State.QUIET, level_db=-70.0))
 
 
-def test_a_pause_is_told_also_to_who_comes_late() -> None:
+def test_a_late_viewer_gets_the_pause() -> None:
     broadcast, source = begun(updates=3)
     viewer = Viewer(broadcast)
     viewer.read()
@@ -101,7 +101,7 @@ def test_a_pause_is_told_also_to_who_comes_late() -> None:
     assert kinds(Viewer(broadcast).read()) == ["header", "history", "update"]
 
 
-def test_a_seek_while_paused_is_told_and_nothing_of_the_old_place_is_shown() -> None:
+def test_a_seek_while_paused_is_sent_and_old_results_are_cleared() -> None:
     broadcast, source = begun(updates=3)
     viewer = Viewer(broadcast)
     viewer.read()
@@ -111,7 +111,7 @@ def test_a_seek_while_paused_is_told_and_nothing_of_the_old_place_is_shown() -> 
     assert kinds(Viewer(broadcast).read()) == ["header", "history", "paused"]
 
 
-def test_how_an_active_instrument_is_drawn_is_told() -> None:
+def test_updates_have_the_state_of_active_instruments() -> None:
     broadcast, source = begun()
     viewer = Viewer(broadcast)
     (header, *_) = records(viewer.read())
@@ -123,7 +123,7 @@ def test_how_an_active_instrument_is_drawn_is_told() -> None:
     assert all(header["off_thresholds"][name] < header["thresholds"][name] for name in INSTRUMENTS)
 
 
-def test_who_comes_late_gets_the_last_ten_minutes() -> None:
+def test_a_late_viewer_gets_the_last_ten_minutes() -> None:
     broadcast, _ = begun(updates=1300)
     header, history, newest = records(Viewer(broadcast).read())
     assert header["names"]["mallet_percussion"] == "mallet percussion"
@@ -146,7 +146,7 @@ def test_a_short_hop_shares_columns_and_a_long_one_has_its_own() -> None:
     assert History(2.0).step == 2.0
 
 
-def test_a_jump_back_takes_away_what_comes_after_it() -> None:
+def test_a_jump_back_removes_later_history() -> None:
     broadcast, source = begun(updates=60)
     source.write(replace(update(10), jumped=True))
     _, history, newest = records(Viewer(broadcast).read())
@@ -173,7 +173,7 @@ def test_a_viewer_who_fell_behind_skips_to_the_newest() -> None:
     assert kinds(quick.read()) == ["thresholds"]
 
 
-def test_a_viewer_who_comes_back_continues_where_it_was() -> None:
+def test_a_viewer_that_reconnects_resumes() -> None:
     broadcast, source = begun(updates=3)
     first = Viewer(broadcast)
     first.read()
@@ -209,7 +209,7 @@ def test_many_sources_and_one_of_them() -> None:
     assert kinds(Viewer(broadcast).read()) == ["sources", "header", "history", "update", "summary", "error"]
 
 
-def test_strangers_are_not_told_why_a_source_failed() -> None:
+def test_viewers_do_not_see_the_text_of_an_error() -> None:
     broadcast = Broadcast(["a"], discreet=True)
     broadcast.fail("a", "/home/me/secret.wav does not exist")
     assert records(Viewer(broadcast).read())[-1] == {"type": "error", "channel": "a", "error": "the source failed"}

@@ -51,7 +51,7 @@ def test_half_open_connections_leave_room_and_are_closed(monkeypatch: pytest.Mon
         assert all(closed(attacker) for attacker in late)  # and the others end by themselves
 
 
-def test_a_request_that_comes_letter_by_letter_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_sent_byte_by_byte_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LimitedProtocol, "head_seconds", 0.3)
     with serving() as server, server.connect() as drip:
         drip.settimeout(0.01)
@@ -149,7 +149,7 @@ def flood(source: Callable[[int], None], server: Running) -> None:
         assert number < 20_000
 
 
-def test_a_viewer_who_reads_nothing_delays_nobody_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_viewer_that_reads_nothing_delays_no_other_and_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LimitedProtocol, "write_seconds", 0.2)
     broadcast = Broadcast()
     source = broadcast.add(None, head())

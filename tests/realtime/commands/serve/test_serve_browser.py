@@ -257,7 +257,7 @@ def test_the_end_and_a_way_back_stay_visible(browser: Any, run: tuple[Running, S
         page.wait_for_function(state, arg="ENDED")
 
 
-def test_it_comes_back_when_the_program_does(browser: Any, run: tuple[Running, Source]) -> None:
+def test_the_page_reconnects_when_the_program_returns(browser: Any, run: tuple[Running, Source]) -> None:
     server, _ = run
     with opened(browser, server) as page, opened(browser, server, "/overlay") as overlay:
         now(page, "drums")
@@ -280,7 +280,7 @@ def test_it_comes_back_when_the_program_does(browser: Any, run: tuple[Running, S
             web.stop()
 
 
-def test_a_token_goes_with_every_link(browser: Any) -> None:
+def test_every_link_has_the_token(browser: Any) -> None:
     broadcast = Broadcast()
     broadcast.add(None, head(hop=3600.0)).write(update(59))
     with serving(broadcast, Guard(token="s" * 32)) as server, opened(browser, server, f"/?token={'s' * 32}") as page:

@@ -126,7 +126,7 @@ def written(job: Job, task: FileTask | MergeTask, folder: Path) -> tuple[Record,
 @pytest.mark.slow
 @settings(deadline=None, max_examples=6, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a try takes seconds
 @given(hop=st.sampled_from([0.77, 2.0, 5.0]), borders=st.sets(st.integers(1, 11), max_size=4))
-def test_wherever_a_file_is_cut_its_record_and_what_is_written_beside_are_the_same(
+def test_record_and_files_do_not_depend_on_where_a_file_is_split(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, hop: float, borders: set[int]
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / f"cut_{hop}"
@@ -201,7 +201,7 @@ HEARD = ChunkResult(None, (), {}, None)
 
 
 @given(st.data())
-def test_whatever_dies_every_file_has_one_record(data: st.DataObject) -> None:
+def test_every_file_has_one_record_when_processes_die(data: st.DataObject) -> None:
     rng = random.Random(data.draw(st.integers()))
     items = [Item(f"{n}", Path(f"{n}"), Path(f"{n}")) for n in range(rng.randrange(1, 8))]
     plan, busy, records, dead = Plan(items, tries=3), [], [], Counter[str]()
@@ -225,7 +225,7 @@ def test_whatever_dies_every_file_has_one_record(data: st.DataObject) -> None:
     assert sorted(record.name for record in records) == sorted(each.name for each in items)
     for record in records:
         assert (record.error is None) == (dead[record.name] < 3)
-        assert record.error in (None, "makes the process that reads it die (signal 9)")
+        assert record.error in (None, "crashes the process that reads it (signal 9)")
 
 
 def test_a_file_is_offered_to_those_who_would_have_to_wait() -> None:

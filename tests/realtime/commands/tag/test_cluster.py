@@ -113,13 +113,13 @@ def test_machines_that_lack_the_program_or_the_files_are_one_line(
         Cluster(Job(AnalysisConfig(("./one",), "onnx", threads=99)), nodes[0], 1, place)
 
 
-def test_a_ray_of_its_own_has_room_for_the_threads_of_a_process(place: Path) -> None:
+def test_a_local_ray_has_processors_for_the_threads(place: Path) -> None:
     done = run(place, "archive/text.wav", "archive/deep/1.wav", "-q", "--ray", "--threads", str(cores() + 1))
     assert done.returncode == 4, done.stderr
     assert done.stdout.count("archive/deep/1.wav") == 20
 
 
-def test_a_ray_of_its_own_prints_the_same_and_ctrl_c_ends_it(place: Path) -> None:
+def test_a_local_ray_prints_the_same_and_ctrl_c_ends_it(place: Path) -> None:
     process = subprocess.Popen(
         [*TAG, "archive", "--ray", "--jobs", "2"],
         cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -163,7 +163,7 @@ def test_a_port_where_no_ray_listens_is_reported_at_once(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("address", ["archive", "ray://host:10001", "http://x", "host:port", "-"])
-def test_what_is_no_address_is_one_line(address: str) -> None:
+def test_an_invalid_address_is_one_line(address: str) -> None:
     with pytest.raises(UsageError, match="not an address of a cluster"):
         parse_tag(["--ray", address, "-o", "r.csv"])
 

@@ -300,7 +300,7 @@ def test_results_of_another_job_are_not_mixed(place: Path) -> None:
         ({"engine": "other"}, "different engine"),
     ],
 )
-def test_whatever_the_results_depend_on_must_be_the_same(other: dict, words: str, tmp_path: Path) -> None:
+def test_a_run_is_resumed_only_with_the_same_parameters(other: dict, words: str, tmp_path: Path) -> None:
     facts = {"version": "0.1", "hop": 0.5, "models": {"one": "abc"}, "labels": None, "engine": "some"}
     first = ResultsFile(tmp_path / "r.csv", facts, force=False)
     first.add(Record("a.wav", None, None, (), "is broken"))
@@ -314,7 +314,7 @@ def test_whatever_the_results_depend_on_must_be_the_same(other: dict, words: str
     same.close([])
 
 
-def test_an_altered_row_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_altered_row_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
     first.add(Record("a.wav", 12.0, 0.0, (), "breaks off"))
     first.close(["a.wav"])
@@ -566,7 +566,7 @@ def test_a_process_that_dies_costs_its_file_only(place: Path, tmp_path: Path) ->
         records = {record.name: record for record in pool.records(find([tmp_path]).items)}
     assert {name: record.error for name, record in records.items()} == {
         "a.wav": None,
-        "deadly.wav": "makes the process that reads it die (signal 9)",
+        "deadly.wav": "crashes the process that reads it (signal 9)",
         "unlucky.wav": None,
         "z.wav": None,
     }
@@ -638,7 +638,7 @@ def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
-def test_so_they_are_of_a_file_whose_name_is_no_text(place: Path, tmp_path: Path) -> None:
+def test_labels_that_cannot_be_written_for_a_name_that_is_not_text_are_an_error(place: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff" + 248 * b"a" + b".wav")  # too long for its labels
     shutil.copy(place / "archive" / "b.wav", tmp_path / name)
     (item,) = find([tmp_path]).items

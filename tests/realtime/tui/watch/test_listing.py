@@ -28,7 +28,7 @@ def text(runs):
     return "".join(text for _, text in runs)
 
 
-def test_what_a_source_is_before_it_says_anything():
+def test_a_source_is_opening_before_its_first_update():
     row = row_of(WatchedSource("news"), 0.0, selected=True)
     assert (row.word[1], row.why, row.age, row.level) == ("OPENING", "no sound yet", "", 0.0)
 
@@ -61,7 +61,7 @@ def test_an_update_that_does_not_come_is_missed_after_two_seconds_beyond_the_hop
     assert row_of(source, 102.9, selected=False).word[1] == "OK"
     late = row_of(source, 104.0, selected=False)
     assert late.word == ("state-bad", "NO UPDATE")
-    assert late.why.startswith("nothing new for 3 s")
+    assert late.why.startswith("no update for 3 s")
     assert late.age == "3.5s"
     assert source.health(source.late(104.0)) is Health.LATE
 
@@ -158,7 +158,7 @@ def sources(**each):
     return {name: replace(source, name=name) for name, source in each.items()}
 
 
-def test_trouble_comes_first_where_that_is_wanted():
+def test_sorting_by_problems():
     every = sources(
         a=heard(), b=heard().over(summary()), c=heard(state=State.CATCHING_UP), d=WatchedSource("d"),
         e=heard(state=State.DEVICE_LOST), f=heard().over(InputFileError("no")),
@@ -182,13 +182,13 @@ def test_words_that_fit_no_name_show_all():
 def test_a_log_mel_is_kept_of_none_but_the_one_that_is_looked_at():
     source = heard()
     assert update(60).mel is not None
-    assert source.picture.mel.shape == (0, 32)
-    looked_at = source.picture.after(update(61))
+    assert source.state.mel.shape == (0, 32)
+    looked_at = source.state.after(update(61))
     assert len(looked_at.mel) == 50
-    assert source.closed(looked_at).picture.mel.shape == (0, 32)
+    assert source.closed(looked_at).state.mel.shape == (0, 32)
     assert math.isfinite(source.closed(looked_at).came)
 
 
-def test_a_stream_that_says_something_else_of_itself_is_believed():
+def test_changed_stream_info_is_used():
     stream = SimpleNamespace(info=info(source="other"), transport=None)
-    assert heard().after(update(61), stream, 101.0).picture.info.source == "other"
+    assert heard().after(update(61), stream, 101.0).state.info.source == "other"

@@ -89,7 +89,7 @@ def test_the_list_is_two_lines_titles_a_row_each_and_keys():
     play(body)
 
 
-def test_a_source_that_dies_says_why_and_the_rest_go_on():
+def test_a_failed_source_shows_why_and_the_others_continue():
     async def body(app, pilot, hub):
         await say(app, pilot, hub, "talk", GONE)
         await say(app, pilot, hub, "news", update(61, age_s=1.2))
@@ -115,12 +115,12 @@ def test_a_source_is_opened_and_left_again():
         assert "esc list" in lines(app)[23]
         await say(app, pilot, hub, "jazz", update(61))
         assert "00:00:31" in lines(app)[0]
-        assert len(app.picture.mel) == 50
+        assert len(app.state.mel) == 50
         await say(app, pilot, hub, "news", update(70))
         assert "00:00:31" in lines(app)[0]
         await press(pilot, "escape")
         assert lines(app)[4].startswith("▌ jazz")
-        assert app.sources["jazz"].picture.update.time == update(61).time
+        assert app.sources["jazz"].state.update.time == update(61).time
 
     play(body)
 
@@ -151,7 +151,7 @@ def test_thresholds_are_as_they_were_when_a_source_was_first_opened():
     play(body)
 
 
-def test_escape_first_lets_go_then_lists_and_the_view_is_kept():
+def test_escape_clears_the_selection_then_returns_to_the_list():
     async def body(app, pilot, hub):
         await press(pilot, "enter", "s", "2", "down", "escape")
         assert (app.opened, app.view.selected, app.view.solo) == ("news", None, "cbam_cnn")
@@ -176,7 +176,7 @@ def test_keys_of_a_stream_only_say_so_in_the_list():
     play(body)
 
 
-def test_a_source_that_has_said_nothing_is_not_opened_and_says_so():
+def test_a_source_without_updates_is_not_opened_and_a_message_says_why():
     async def body(app, pilot, hub):
         assert "OPENING     no sound yet" in row_of(app, "talk")
         assert lines(app)[1].strip() == "2 well  1 opening"
@@ -263,7 +263,7 @@ def test_only_rows_that_changed_are_drawn_again():
     play(body)
 
 
-def test_missing_updates_are_noticed_while_nothing_comes(monkeypatch):
+def test_missing_updates_are_detected_without_events(monkeypatch):
     monkeypatch.setattr(screen_state, "PATIENCE", 0.0)
 
     async def body(app, pilot, hub):
@@ -309,7 +309,7 @@ def test_an_error_of_the_source_that_is_open_is_shown_there():
     play(body)
 
 
-def test_what_goes_wrong_with_an_output_is_said_with_the_name():
+def test_a_failed_output_is_reported_with_the_sources_name():
     async def body(app, pilot, hub):
         hub.streams["jazz"].news = ["disk full"]
         await say(app, pilot, hub, "jazz", update(61))
@@ -435,7 +435,7 @@ def test_a_real_hub():
         assert "ENDED" in row_of(app, "short")
         await until(app, pilot, lambda: app.sources["long"].update is not None)
         await press(pilot, "home", "enter")
-        await until(app, pilot, lambda: len(app.picture.mel) > 0 or app.picture.ended)
+        await until(app, pilot, lambda: len(app.state.mel) > 0 or app.state.ended)
         assert lines(app)[0].startswith(" long")
 
     play(body, hub=hub)

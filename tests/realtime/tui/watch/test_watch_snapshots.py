@@ -45,7 +45,7 @@ async def opened(pilot):
     await arrived(pilot)
     await pilot.press("down", "enter")
     app = pilot.app
-    await until(app, pilot, lambda: app.picture is not None and not app.drawing and math.isinf(app.since))
+    await until(app, pilot, lambda: app.state is not None and not app.drawing and math.isinf(app.since))
     await pilot.pause()
 
 
