@@ -1,4 +1,4 @@
-"""An archive on a Ray cluster of two machines, one of which is killed midway, beside processes without Ray.
+"""Tags an archive on a Ray cluster of two machines, one of which is killed midway, and with processes without Ray.
 
     python benchmarks/cluster.py [--files 200] [--seconds 8] [--minutes 20]
 

@@ -1,11 +1,11 @@
-"""What listening costs, and what each way of saving work saves.
+"""Measures what listening costs, and what each optimisation saves.
 
     python benchmarks/cost.py [--seconds 20] [--repeats 3] [--models passt,cbam_cnn,ms_crnn] [--engine onnx]
 
 Plays the demo to the networks as the program does, on one thread, and counts CPU time (of this process, so that other
 load matters little), the least of some repeats. Writes benchmarks/results/cost.json:
-    savings   one after another: whole windows and log-mels anew at every hop; log-mel frames computed once; the long
-              window once a second only; no patch heard twice; 16 hops in a batch (--pace max)
+    savings   one after another: whole windows and log-mels at every hop; log-mel frames computed once; the long window
+              once a second only; patches computed once; 16 hops in a batch (--pace max)
     hops      against the time between updates
     spans     against the length of the short window
     streams   so many streams in one process, sharing the networks
@@ -56,7 +56,7 @@ def windows(sound: FloatArray, hop: float, short: float, beat: float) -> Iterato
 
 
 class WholeWindows:
-    """Hears every window as if it were the first."""
+    """Computes every window in full."""
 
     def __init__(self, tagger: Tagger, sound: FloatArray) -> None:
         self.tagger, self.sound = tagger, sound
@@ -84,7 +84,7 @@ class Framewise(WholeWindows):
 
 
 class Patchwise(Framewise):
-    """Hears no patch twice either: as the program does."""
+    """Computes each patch once, too, as the program does."""
 
     def __init__(self, tagger: Tagger, sound: FloatArray, hop: float = HOP) -> None:
         super().__init__(tagger, sound)

@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 TIMELINE = CHECKOUT / "realtime" / "demo" / "timeline.json"
 RESULT = CHECKOUT / "benchmarks" / "results" / "demo_timeline.json"
 
-WITHIN_S = 3.0  # an entry counts as noticed up to this long after its onset
+WITHIN_S = 3.0  # an entry counts as detected up to this long after its onset
 RELEASE_S = 3.0  # with tolerance, showing an instrument this long after its offset is no mistake
 TICK_S = 0.01
 LEAST_ENTRIES, LEAST_PRECISION, LEAST_RECALL = 0.8, 0.7, 0.7
@@ -42,7 +42,7 @@ class Event(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What one update says; it stands until the next one."""
+    """The active instruments of one update; they hold until the next one."""
 
     time: float
     active: frozenset[str]
@@ -53,14 +53,14 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
 
     Args:
         events: what is audible.
-        updates: in order of time. An update stands from its time until the next (the last one to the end).
+        updates: in order of time. An update holds from its time until the next (the last one to the end).
         duration: of the clip, s.
 
     Returns:
         entries: how many, how many within 3 s, and their share; each entry's delays. `early` is one that was
-            shown before it could be heard: it counts as noticed, not in the median.
+            shown before it is audible: it counts as detected, but not in the median.
         median_detection_s, median_release_s: None if there was nothing to measure. A release counts where
-            the instrument was still shown at its offset and did not come back before it was let go.
+            the instrument was still shown at its offset and did not sound again before it was hidden.
         strict, tolerant: precision and recall of shown instrument-seconds; the latter forgives 3 s.
         false_seconds: instrument -> seconds shown without being heard (tolerant), most first.
     """
@@ -78,9 +78,9 @@ def score(events: Sequence[Event], updates: Sequence[Shown], duration: float) ->
             shown[name][_tick(update.time) : _tick(until)] = True
 
     entries = [_entry(event, shown[event.instrument], truth[event.instrument]) for event in events]
-    noticed = [entry for entry in entries if entry["detection_s"] is not None]
-    fresh = [entry for entry in noticed if not entry["early"]]
-    in_time = [entry for entry in noticed if entry["detection_s"] <= WITHIN_S]
+    detected = [entry for entry in entries if entry["detection_s"] is not None]
+    fresh = [entry for entry in detected if not entry["early"]]
+    in_time = [entry for entry in detected if entry["detection_s"] <= WITHIN_S]
     false = {name: float(np.sum(shown[name] & ~truth[name] & ~forgiven[name]) * TICK_S) for name in names}
     return {
         "entries": len(entries),

@@ -1,10 +1,10 @@
-"""What the bundled networks call instruments that they have no name for.
+"""Measures what the bundled networks take other instruments for.
 
     python benchmarks/distractors.py SOUNDS
 
 SOUNDS is a folder of single-instrument sounds with a sources.csv (training/data/sounds.py). Of its distractors
-(bassoon, oboe, …), the sources that were held out of training are heard, the first 10 s of every file: whatever the
-program would call active there is wrong. Writes benchmarks/results/distractors.json.
+(bassoon, oboe, …), the sources that were held out of training are analysed, the first 10 s of every file: every
+instrument that is active there is wrong. Writes benchmarks/results/distractors.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Thousands of damaged files, pipes, settings, command lines, models and runs: does each end well, or in a clear line?
+"""Tries thousands of damaged files, pipes, settings, command lines, models and runs: does each end as documented?
 
     python benchmarks/fuzz.py [--seed 0] [--kinds files,bundles] [--times 1] [--only files:123]
 
@@ -6,8 +6,8 @@ Every input is made of its kind, its number and the seed, and is tried in a chil
 one process at a time; a fresh child follows a crash or a hang. A defect is: an exception that is not one of the
 program's own, an error of more than one line or without a documented exit code, a crash, more than 5 s (twice, the
 second time alone), more than 200 MB, a write outside the scratch folder, a process started, a pickle opened.
-Writes benchmarks/results/fuzz.json after each kind, and goes on with those that are not in it yet if the seed and the
-counts are the same. `--only` tries one input and shows all there is to say about it.
+Writes benchmarks/results/fuzz.json after each kind, and continues with those that are not in it yet if the seed and the
+counts are the same. `--only` tries one input and shows all details.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(COUNTS), help="which, with commas (all)")
     parser.add_argument("--times", type=float, default=1.0, help="the usual numbers of inputs (1)")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="try one input alone and write nothing")
-    parser.add_argument("--anew", action="store_true", help="also those kinds that are in the result already")
+    parser.add_argument("--again", action="store_true", help="also those kinds that are in the result already")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         if args.only:
@@ -147,7 +147,7 @@ def main() -> None:
         kinds = known.get("kinds", {}) if known.get("seed") == args.seed else {}
         for kind in args.kinds.split(","):
             count = round(args.times * COUNTS[kind])
-            if kind in kinds and kinds[kind]["inputs"] == count and not args.anew:
+            if kind in kinds and kinds[kind]["inputs"] == count and not args.again:
                 continue
             began = time.monotonic()
             kinds[kind] = tried(kind, args.seed, count, Path(folder))

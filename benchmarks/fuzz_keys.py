@@ -1,10 +1,10 @@
-"""Random keys against every screen: does it stand, and does the listening go on?
+"""Presses random keys on every screen: does the screen survive, and does the analysis continue?
 
     python benchmarks/fuzz_keys.py [--seeds 20] [--keys 400] [--processes 4]
 
-On each of the screens (a microphone, a file, many sources), keys come one by one and in bursts, as a slow connection
-delivers them: twice the same, Enter twice in every dialog. A defect is an exception, a screen that is gone without
-having been told to, or a stream that was closed; a screen that is not idle within Textual's 30 s is one if that happens
+On each of the screens (a microphone, a file, many sources), keys arrive one by one and in bursts, as a slow connection
+delivers them: twice the same, Enter twice in every dialog. A defect is an exception, a screen that ends without being
+asked to, or a stream that was closed; a screen that is not idle within Textual's 30 s is one if that happens
 twice. Writes benchmarks/results/fuzz_keys.json.
 """
 

@@ -35,7 +35,7 @@ def _size(true: int, rng: Generator) -> int:
 
 
 def riff(rng: Generator) -> bytes:
-    """RIFF, RIFX, RF64 or BW64 of any chunks in any order, each with a size of its own mind."""
+    """RIFF, RIFX, RF64 or BW64 of any chunks in any order, each with an arbitrary size."""
     name = (b"RIFF", b"RIFX", b"RF64", b"BW64")[int(rng.integers(4))]
     order = ">" if name == b"RIFX" else "<"
     data = rng.bytes(int(rng.integers(0, 20_000)))

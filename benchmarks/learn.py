@@ -1,4 +1,4 @@
-"""How good is `instrec-live learn`: cross-validated, live in a mixture, and for the 20 instruments beside it.
+"""Measures how good `instrec-live learn` is: cross-validated, live in a mixture, and its effect on the 20 instruments.
 
     python benchmarks/learn.py --soundfont TimGM6mb.sf2 --tabla DIR --solos DIR --bands DIR [--to DIR]
 
@@ -9,7 +9,7 @@ which no network was trained, a folder for each phrase; and tabla, the recorded 
 The live clip has what was not learned: two more phrases of each, and a tabla loop by another player, each first alone
 and then with a band (labelled clips of --bands), 10 s each, with the band alone in between. The program runs over it as
 it would live. --solos and --bands are folders of labelled clips (labels.csv); on --solos the mAP of the 20 is measured
-without the bundles and beside each. Writes benchmarks/results/learn.json.
+without the bundles and with each. Writes benchmarks/results/learn.json.
 """
 
 import argparse
@@ -136,8 +136,8 @@ def heard_live(clip: Path, events: Sequence[Event], bundle: Path) -> dict[str, d
 
 
 def of_the_twenty(clips: Table, bundles: dict[str, Path]) -> dict[str, Any]:
-    """mAP of the 20 on labelled clips, without a bundle and beside each; and on how many clips each class is active.
-    The networks hear each clip once."""
+    """mAP of the 20 on labelled clips, without a bundle and with each; and on how many clips each class is active.
+    The networks process each clip once."""
     every = Tagger.load([*DEFAULT_MODELS, *map(str, bundles.values())], engine="onnx")
     taggers = {"without": Tagger.load(engine="onnx")}
     taggers |= {name: Tagger.load([*DEFAULT_MODELS, str(path)], engine="onnx") for name, path in bundles.items()}

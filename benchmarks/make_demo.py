@@ -4,8 +4,8 @@
 
 DIR holds <class>/<source>/<file>.ogg; demo_score.py says what is played. Writes demo.ogg, timeline.json and
 CREDITS.md to realtime/demo, and the list of files that training must never see. The timeline's times are
-measured on the mixed stems (when each can be heard beside the others), not copied from the score; of an ensemble's
-recording, all its players are taken to be heard as long as it is. The samples are the same from run to run; the
+measured on the mixed stems (when each is audible among the others), not copied from the score; all players of an
+ensemble's recording count as audible while it is. The samples are the same from run to run; the
 file's bytes are not (Ogg streams carry a random serial number).
 """
 
@@ -120,7 +120,7 @@ def frame_db(samples: Audio) -> Audio:
 
 
 def audible_spans(own: Audio, others: Audio) -> list[tuple[float, float]]:
-    """Seconds in which a stem is heard beside the others; pauses of less than a second do not end a span.
+    """Seconds in which a stem is audible among the others; pauses of less than a second do not end a span.
 
     Args:
         own, others: float64 [n, 2], the stem and the sum of all other stems.

@@ -1,15 +1,15 @@
-"""Small faults put into the code, one at a time: do the tests notice each of them?
+"""Puts small faults into the code, one at a time, and checks that the tests detect each of them.
 
     python benchmarks/mutation.py [--modules ring_buffer,health] [--folder F]
 
 mutmut (https://mutmut.readthedocs.io) changes the functions of a copy of the program: another operator, another number,
-another text, None for a value, an argument left out. Each mutant meets the tests that reach its function, in a process
-of its own; one that hangs is stopped. A mutant that no test notices survives. Hypothesis tries the same examples every
-time and does not shrink them. What mutmut leaves out: annotations, properties, defaults of dataclasses, constants of
-the module.
-Writes benchmarks/results/mutation.json, with every survivor; those that cannot be noticed, because they change nothing
-that anybody could see, are explained in mutation_survivors.toml beside this file. With a folder that stays, it goes on
-where it was: what has changed since, what has survived, and what took too long, is tried again.
+another text, None for a value, an argument left out. Each mutant is run against the tests that reach its function, in a
+separate process; one that hangs is stopped. A mutant that no test detects survives. Hypothesis tries the same examples
+every time and does not shrink them. mutmut leaves out annotations, properties, defaults of dataclasses, and constants
+of the module.
+Writes benchmarks/results/mutation.json, with every survivor; those that cannot be detected, because they do not change
+the behaviour, are explained in mutation_survivors.toml next to this file. With --folder it resumes: what has changed
+since, what has survived, and what took too long, is tried again.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def function(mutant: str) -> str:
 
 
 def line_of(file: Path, was: str, name: str) -> int:
-    """Where the first line of a change stands, counted from 1; in or below the function of that name.
+    """The line number of the first line of a change, counted from 1; in or below the function of that name.
 
     Raises:
         ValueError: nowhere.
@@ -158,12 +158,12 @@ def line_of(file: Path, was: str, name: str) -> int:
 
 
 def explanations() -> list[dict[str, str]]:
-    """The survivors that somebody has explained."""
+    """The survivors that are explained."""
     return tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("survivor", []) if EXPLAINED.exists() else []
 
 
 def why(module: str, survivor: dict[str, Any], explained: list[dict[str, str]]) -> str | None:
-    """Why a survivor changes nothing, if somebody has said so."""
+    """Why a survivor changes nothing, if that is explained."""
     same = ("function", "was", "becomes")
     found = [each for each in explained if each["module"] == module and all(each[k] == survivor[k] for k in same)]
     return found[0]["why"] if found else None
@@ -174,7 +174,7 @@ def results_of(folder: Path, module: str, states: dict[str, str]) -> dict[str, A
     prefix = f"instrec_live.{module.removesuffix('.py').replace('/', '.')}."
     mine = {name: state for name, state in states.items() if name.startswith(prefix)}
     counts = Counter(mine.values())
-    noticed = sum(counts[state] for state in NOTICED)
+    detected = sum(counts[state] for state in NOTICED)
     survivors = []
     for name, state in mine.items():
         if state not in NOTICED:
@@ -184,11 +184,11 @@ def results_of(folder: Path, module: str, states: dict[str, str]) -> dict[str, A
     return {
         "tests": MODULES[module],
         "mutants": len(mine),
-        "killed": noticed - counts["timeout"],
+        "killed": detected - counts["timeout"],
         "timeouts": counts["timeout"],
         "survived": len(survivors),
         "explained": sum(survivor["why"] is not None for survivor in survivors),
-        "share": round(noticed / len(mine), 4),
+        "share": round(detected / len(mine), 4),
         "survivors": sorted(survivors, key=lambda survivor: survivor["line"]),
     }
 

@@ -1,4 +1,4 @@
-"""What instrec-live costs beside other ways to do the same, all in one run on one thread.
+"""Compares the cost of instrec-live with other ways to do the same, all in one run on one thread.
 
     python benchmarks/peers.py [--runs runs/final] [--yamnet FOLDER] [--seconds 20] [--repeats 3]
 

@@ -1,11 +1,11 @@
-"""Two radios, once for real: a dump of half an hour whose rate changes halfway, and a stream that stalls for 20 s.
+"""Measures two radios: a dump of half an hour whose rate changes halfway, and a stream that stalls for 20 s.
 
     python benchmarks/radio.py [--minutes 30] [--stall 20]    # writes benchmarks/results/radio.json
 
 The dump is chained Ogg Vorbis, the first half at 44.1 kHz and the second at 48 kHz, as a receiver writes it that
 appends one programme to the other. What is found in it is compared with what is found in one WAV of the same sound.
-The stream is MP3 from a server on loopback, at the pace of the music, with a title: after 15 s nothing comes for a
-while, and whoever connects anew gets what the station plays by then.
+The stream is MP3 from a server on loopback, at the pace of the music, with a title: after 15 s it stalls for a
+while, and a new connection gets what the station plays at that time.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def dump(minutes: float, where: Path) -> dict[str, Any]:
 
 
 class Station(BaseHTTPRequestHandler):
-    """Plays to whoever listens, from where the music is by then; stalls once."""
+    """Plays to every client, from the present position of the music; stalls once."""
 
     server: "Server"
 
@@ -84,7 +84,7 @@ class Station(BaseHTTPRequestHandler):
             while True:
                 now = station.place()
                 if station.stalls_at <= now < station.stalls_at + station.stall * station.bytes_a_second:
-                    if first < station.stalls_at:  # who was there before hears no more
+                    if first < station.stalls_at:  # earlier connections get no more data
                         station.over.wait()
                         return
                 elif place < now:

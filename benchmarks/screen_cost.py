@@ -7,7 +7,7 @@ them, so that all CPU time is the screen's own. "music": the clip's updates, wit
 the same update again and again, as in a pause. Writes benchmarks/results/screen_cost.json.
 
 With --list, the list of `instrec-live watch` in its place: 60 sources, each of which gives the clip's updates twice a
-second, at moments of its own. Writes benchmarks/results/list_cost.json.
+second, at different moments. Writes benchmarks/results/list_cost.json.
 """
 
 import argparse

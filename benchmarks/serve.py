@@ -1,13 +1,13 @@
-"""What --serve costs with many viewers of one run, and under attack.
+"""Measures what --serve costs with many viewers of one run, and under attack.
 
     python benchmarks/serve.py [--viewers 100] [--seconds 30]
 
-The program hears a long file at the pace realtime, with `--serve --json --no-ui`. Measured from outside, for so many
-seconds each: nobody watches; so many viewers do; the same, while 150 half-open connections are kept up, five viewers
-read nothing, one sends junk, and a thread asks as fast as it can with a wrong host. For each: the share of a core,
-memory, how old an update is when it is there (`age_s` of the update, and its way from stdout to the viewers), and how
-long the page takes. A busy machine makes updates fewer and older: compare `cpu_ms_an_update`. Last, "server
-alone": the demo's updates twice a second without networks, so that all of the CPU time is the web server's; with nobody
+The program analyses a long file at the pace realtime, with `--serve --json --no-ui`. Measured from outside, for
+--seconds each: without viewers; with --viewers; the same, while 150 half-open connections are kept up, five viewers
+read nothing, one sends junk, and a thread sends requests with a wrong host as fast as it can. For each: the share of a
+core, memory, how old an update is when it is there (`age_s` of the update, and its way from stdout to the viewers), and
+how long the page takes. A busy machine makes updates fewer and older: compare `cpu_ms_an_update`. Last, "server
+alone": the demo's updates twice a second without networks, so that all of the CPU time is the web server's; without
 and with the viewers. Linux only. Writes benchmarks/results/serve.json.
 """
 
@@ -72,7 +72,7 @@ class Program:
 
 @contextmanager
 def program(seconds: float, viewers: int) -> Iterator[Program]:
-    """It runs, and hears so many seconds of music."""
+    """It runs, and analyses so many seconds of music."""
     with tempfile.TemporaryDirectory() as folder:
         samples, rate = soundfile.read(DEMO, dtype="int16")
         soundfile.write(f"{folder}/long.flac", np.tile(samples, (int(seconds * rate / len(samples)) + 1, 1)), rate)
@@ -195,7 +195,7 @@ async def measure_alone(pid: int, port: int, seconds: float, number: int) -> dic
 
 
 def measure_server(seconds: float, number: int) -> list[dict[str, Any]]:
-    """The server alone, with nobody and with so many viewers."""
+    """The server alone, without and with so many viewers."""
     process = subprocess.Popen([sys.executable, __file__, "--alone"], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

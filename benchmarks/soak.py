@@ -1,15 +1,15 @@
-"""Hours of listening, watched from outside: does anything grow, is a second ever lost?
+"""Observes hours of listening from outside: does anything grow, is any sound lost?
 
     python benchmarks/soak.py max  [--hours 8]    [--sounds FOLDER]    # a pipe, as fast as it goes: about half an hour
     python benchmarks/soak.py live [--minutes 60] [--sounds FOLDER]    # a virtual microphone (PulseAudio)
 
-Runs the program as a user does, with its own networks, on music without end: of the demo clip and what is in a
+Runs the program as a user does, with its own networks, on endless music: of the demo clip and the files in a
 folder, alone and in pairs, loud and soft, with pauses (soak_sound.py). Every few seconds it looks at the process in
-/proc (vitals.py: memory, open files, threads; Linux only), and reads every update (soak_heard.py: time, age, losses).
+/proc (vitals.py: memory, open files, threads; Linux only), and reads every update (soak_updates.py: time, age, losses).
 "live" listens twice to one microphone: with lines of JSON on stdout, and with the screen on a pseudo terminal.
 
-Writes benchmarks/results/soak_max.json and soak_live.json, or what --to says, when the run is over; every minute, what
-there is so far, beside it (.part). Then pictures.py and pages.py put it into docs/reliability.md.
+Writes benchmarks/results/soak_max.json and soak_live.json, or --to, at the end of the run; every minute the
+figures so far, in a file next to it (.part). Then pictures.py and pages.py put it into docs/reliability.md.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("mode", choices=("max", "live"))
     parser.add_argument("--hours", type=float, default=8.0, help="of sound, for max (8)")
     parser.add_argument("--minutes", type=float, default=60.0, help="for live (60)")
-    parser.add_argument("--sounds", type=Path, help="a folder of recordings to play beside the demo clip")
+    parser.add_argument("--sounds", type=Path, help="a folder of recordings to play in addition to the demo clip")
     parser.add_argument("--to", type=Path, help="where the figures go (benchmarks/results/soak_….json)")
     args = parser.parse_args()
     sounds = [DEMO, *sorted(path for path in (args.sounds or DEMO).rglob("*") if path.suffix in SUFFIXES)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from soak_heard import Heard
+from soak_updates import UpdateCheck
 from vitals import WARM_UP, look_at, slope, thinned
 
 PROGRAM = [sys.executable, "-m", "instrec_live.realtime"]
@@ -30,7 +30,7 @@ class Run:
         name: of the run.
         command: its words.
         env: its environment; None for this one's.
-        stdin: what it is given there, by a thread of its own.
+        stdin: what another thread writes there.
         terminal: the other end of the terminal it runs on, for stdin and stdout.
         lines: waits for its lines of JSON; None for a process that says none.
     """
@@ -44,7 +44,7 @@ class Run:
         terminal: int | None = None,
         lines: "Callable[[Run], Iterator[str]] | None" = None,
     ) -> None:
-        self.name, self.heard = name, Heard()
+        self.name, self.heard = name, UpdateCheck()
         self._samples: list[dict[str, float]] = []
         self.began = time.monotonic()
         self.process = subprocess.Popen(
@@ -139,9 +139,9 @@ def on_a_pipe(
 
 
 def on_a_terminal(name: str, words: list[str], output: Path, seconds: float, env: Mapping[str, str]) -> Run:
-    """The program with its screen on a terminal that somebody reads, and its lines of JSON in a file.
+    """The program with its screen on a terminal that is read, and its lines of JSON in a file.
 
-    At the end of the sound the screen stays; some time after `seconds` somebody presses q.
+    At the end of the sound the screen stays; some time after `seconds`, q is pressed.
     """
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
@@ -183,7 +183,7 @@ def _drain(terminal: int) -> None:
 
 
 def _followed(path: Path, ended: Callable[[], bool]) -> Iterator[str]:
-    """The lines of a file as they are written, until whoever writes it has ended."""
+    """The lines of a file as they are written, until its writer has ended."""
     while not path.exists():
         if ended():
             return

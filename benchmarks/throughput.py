@@ -1,4 +1,4 @@
-"""What tagging a file costs: processor time for a short file and for one of an hour, and beside others.
+"""Measures what tagging costs: processor time for a short file and for one of an hour, and of other programs.
 
     python benchmarks/throughput.py        # writes benchmarks/results/throughput.json; some minutes
     python benchmarks/throughput.py --birdnet FILE.tflite --yamnet FOLDER   # and what these cost; needs ai-edge-litert

@@ -1,13 +1,13 @@
-"""How soon an entry is shown and an exit let go, on timelines made of real solo clips: for choosing the smoothing.
+"""Measures how soon entries are shown and exits hidden, on timelines made of real solo clips: to choose the smoothing.
 
     python benchmarks/timing.py CLIPS [--timelines 16] [--sweep]
 
 CLIPS is a folder of clips with a labels.csv (file, labels, absent, kind, source); only solos whose other instruments
 are known to be absent are used: cut to 4–9 s, levelled, laid one after another with overlaps and gaps. The program's
-own analysis runs over them. And over all clips as they are, in which nothing comes or goes: what is shown of them,
-and how often it changes, says how calm the screen is. Without --sweep it measures the defaults and writes
-benchmarks/results/timing.json; with it, it tries others, one parameter after another, each beside the best of those
-before it, prints what each gives and writes benchmarks/results/timing_sweep.json.
+own analysis runs over them; also over all clips as they are, in which nothing enters or exits: what is shown of them,
+and how often it changes, shows how calm the screen is. Without --sweep it measures the defaults and writes
+benchmarks/results/timing.json; with it, it tries others, one parameter after another, each with the best values of
+those before it, prints the result of each and writes benchmarks/results/timing_sweep.json.
 """
 
 import argparse
@@ -146,7 +146,7 @@ def levelled(piece: FloatArray, level_db: float) -> FloatArray:
     return np.asarray(piece * (10 ** (level_db / 20) / (np.sqrt(np.mean(piece**2)) + 1e-9)), np.float32)
 
 
-def noticed(events: Sequence[Event], shown: Sequence[Shown], within: float = 3.0) -> tuple[int, int]:
+def detected(events: Sequence[Event], shown: Sequence[Shown], within: float = 3.0) -> tuple[int, int]:
     """Of the entries over others, how many were shown within so many seconds, and how many there were."""
     entries = [event for event in events if event.onset > 0]
     hits = [any(e.onset <= s.time <= e.onset + within and e.instrument in s.active for s in shown) for e in entries]
@@ -292,7 +292,7 @@ def main() -> None:
         still = calm(tagger, loaded.thresholds, args.clips, smoothing, args.hop)
         print(f"whole clips: {still}")
         over = [over_others(alone, rng) for _ in range(args.timelines)]
-        counted = [noticed(there, run(tagger, loaded.thresholds, mix, smoothing, args.hop)) for mix, there in over]
+        counted = [detected(there, run(tagger, loaded.thresholds, mix, smoothing, args.hop)) for mix, there in over]
         hits, entries = (sum(part) for part in zip(*counted, strict=True))
         print(f"over others: {hits} of {entries} shown within 3 s")
         figures = {key: value for key, value in result.items() if key != "by_entry"} | {"calm": still}

@@ -1,4 +1,4 @@
-"""How fast does training go on a CPU, and can the cores of a machine prepare what a GPU takes?
+"""Measures how fast training is on a CPU, and whether the cores of a machine can prepare batches fast enough for a GPU.
 
     python benchmarks/training_speed.py --phrases DIR [--steps 8] [--seed 0]
 

@@ -17,7 +17,7 @@ class Vitals:
 
     Attributes:
         memory_mb: resident, MB of 10^6 bytes.
-        own_mb: that part of it which no file stands behind.
+        own_mb: the part of it that is not mapped from files.
         files: open descriptors.
         threads: of it.
         cpu_s: time of processors so far, s.

@@ -13,7 +13,7 @@ import pages
 import pytest
 import soak_sound
 import vitals
-from soak_heard import Heard
+from soak_updates import UpdateCheck
 
 if sys.platform != "linux":
     pytest.skip("/proc is Linux's", allow_module_level=True)
@@ -84,8 +84,8 @@ def lines(*updates: tuple[float, int], age: float = 0.1) -> list[dict[str, Any]]
     return [{"type": "header", "hop": 0.5}, *said]
 
 
-def heard(*updates: tuple[float, int]) -> Heard:
-    found = Heard()
+def heard(*updates: tuple[float, int]) -> UpdateCheck:
+    found = UpdateCheck()
     for line in lines(*updates):
         found.note(line, 10.0)
     return found
@@ -99,7 +99,7 @@ def test_each_update_has_its_time() -> None:
 
 
 def test_what_grows_between_time_and_arrival_is_drift() -> None:
-    found = Heard()
+    found = UpdateCheck()
     for number, line in enumerate(lines(*((0.5 * n, 0) for n in range(1, 9)))[1:]):
         found.note({"type": "header", "hop": 0.5}, 0.0)
         found.note(line | {"age_s": 0.01 * number}, line["time"] + 2.0 + 0.1 * number)

@@ -1,4 +1,4 @@
-"""What a run's lines of JSON say, line by line: are its times those of the formula, how old is what it says?"""
+"""Checks a run's lines of JSON, line by line: are its times those of the formula, and how old are its results?"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 
-class Heard:
-    """The updates of a run that was never sent elsewhere: the nth, after k skipped windows, is of time hop * (n + k).
+class UpdateCheck:
+    """The updates of a run without seeks: the nth, after k skipped windows, must have the time hop * (n + k).
 
     Attributes:
         time: of the latest update, s.
         updates: how many there were.
-        wrong: those whose time was another.
+        wrong: those with another time.
         skipped, xruns, bad_samples: as the latest update counts them.
         states: how many updates were in each state.
         summary: the last line, {} before it.
