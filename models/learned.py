@@ -1,7 +1,7 @@
 """Instruments that a user taught: a linear head on the embeddings of bundled networks, in its own folder.
 
-Such a folder has `manifest.json` (the classes, the networks whose embeddings they are told from, thresholds, how good
-they are, where they come from), `head.npz` (the numbers) and `MODEL_CARD.md`.
+Such a folder has `manifest.json` (the classes, the networks whose embeddings they use, thresholds, how good they
+are, where they come from), `head.npz` (the numbers) and `MODEL_CARD.md`.
 """
 
 import hashlib

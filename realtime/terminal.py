@@ -65,7 +65,7 @@ def stop_waiting_for_readers() -> None:
 
 
 def wait_for_end(ended: threading.Event, stop: Callable[[], None]) -> None:
-    """Wait for a thread that listens. On a signal, `stop` it, and wait until what it has heard is written.
+    """Wait for a thread that listens. On a signal, `stop` it, and wait until its results are written.
 
     Not by `join`: in Python 3.11, one that a signal interrupts takes the thread for ended.
 
@@ -73,7 +73,7 @@ def wait_for_end(ended: threading.Event, stop: Callable[[], None]) -> None:
         KeyboardInterrupt: the signal.
     """
     try:
-        while not ended.wait(1.0):  # not for ever: on Windows no signal would be heard
+        while not ended.wait(1.0):  # not for ever: on Windows no signal would be handled
             pass
     except KeyboardInterrupt:
         import logging

@@ -209,10 +209,10 @@ def main() -> None:
         raise UsageError(f"{args.to}: is a file", "--to takes a folder")
     golden = chord(10.0)
     if args.golden:
-        heard = load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE]
-        if len(heard) < 2 * SAMPLE_RATE:
+        sound = load(args.golden)[10 * SAMPLE_RATE : 20 * SAMPLE_RATE]
+        if len(sound) < 2 * SAMPLE_RATE:
             raise InputFileError(f"{args.golden}: ends before second 12", "--golden takes a sound of 12 s or more")
-        golden = log_mel(heard)
+        golden = log_mel(sound)
     torch.set_num_threads(1)  # under other load a second thread makes it slower
     names = args.models.split(",")
     specs = {_name(spec): spec for spec in [*args.valid, *args.test]}

@@ -3,7 +3,7 @@
     python -m training.published --openmic DIR --irmas DIR --to runs/published
 
 DIR is what python -m training.data get openmic (irmas) has extracted. Rows: the bundled networks and their ensemble as
-they are, which have never heard OpenMIC (zero-shot); and a head on their embeddings, fitted on OpenMIC's training part
+they are, not trained on OpenMIC (zero-shot); and a head on their embeddings, fitted on OpenMIC's training part
 by what `instrec-live learn` fits its heads with. OpenMIC: mAP over labelled test cells, and F1±, the mean of the F1 of
 presence and absence. IRMAS: micro and macro F1 over its ten instruments, at the models' own thresholds.
 """
@@ -35,7 +35,7 @@ from instrec_live.training.evaluation.metrics import counts, enough, f1, f1_both
 from instrec_live.training.staging import exclusive_file
 
 _CLIP = 10 * SAMPLE_RATE
-# System, mAP, F1±, and where the figure stands. "By others": we have not seen the paper's own table.
+# System, mAP, F1±, and where the figure is published. "By others": we have not seen the paper's own table.
 OPENMIC = (
     ("random forest on VGGish (Humphrey et al., 2018)", None, 0.784, "recomputed from its notebook's output"),
     ("PaSST-S (Koutini et al., 2022)", 0.843, None, "arXiv:2110.05069, by others"),
@@ -44,7 +44,7 @@ OPENMIC = (
     ("DyMN-L (Schmid et al., 2023)", 0.855, None, "arXiv:2310.15648, by others"),
     ("BEATs, frozen, and a probe (2024)", 0.870, None, "arXiv:2312.14005, by others"),
 )
-# System, micro F1, macro F1, and where the figures stand.
+# System, micro F1, macro F1, and where the figures are published.
 IRMAS = (
     ("Bosch et al., 2012", 0.503, 0.432, "by Han et al., who exceed it by 19.6 and 16.4 %"),
     ("Han et al., 2017", 0.602, 0.503, "arXiv:1605.09507, abstract"),

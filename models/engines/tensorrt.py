@@ -31,7 +31,7 @@ class Runner:
     """Runs one engine.
 
     A CUDA graph depends on the shapes and addresses of its recording, and on the state of the execution context it was
-    recorded from. So each recorded shape has a context of its own that is never changed; one more serves all other
+    recorded from. So each recorded shape has its own context, which is never changed; one more serves all other
     shapes. They share the memory for activations: on one stream, only one of them runs at a time.
 
     Raises:

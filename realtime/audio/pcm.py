@@ -248,7 +248,7 @@ def _checked(layout: PcmLayout) -> PcmLayout:
 
 
 def what_follows(source: ByteInput, layout: PcmLayout, is_known: Callable[[bytes], bool]) -> str:
-    """What stands where the claimed sound ends: "end", "another" sound with a header of its own, or "sound" that goes
+    """What follows the claimed sound: "end", "another" sound with a header of its own, or "sound" that goes
     on. Chunks are passed over.
 
     Args:

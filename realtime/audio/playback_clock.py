@@ -57,7 +57,7 @@ class WallClock:
 
     Args:
         patience: seconds that the sound may be behind. One that is further behind, because the machine slept, is not
-            hurried after: the clock goes on from where the sound is.
+            made up for: the clock continues from the position of the sound.
     """
 
     audible = False

@@ -154,7 +154,7 @@ def switch_device(live: Capturing, device: int | str | None, channels: int | Non
 def reopen_lost_device(live: Capturing, channels: int | None) -> Source | None:
     """One attempt to continue `live` with the device it has lost; returns its source, or None if it is not wanted.
 
-    The device is known by its name and host API, whatever its index is now; no other one is taken. It counts as found
+    The device is identified by its name and host API, not by its index; no other one is opened. It counts as found
     once it gives sound.
 
     Raises:

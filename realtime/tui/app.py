@@ -84,6 +84,6 @@ def run(
     Raises:
         UsageError: an unknown theme.
         InternalError: a defect of the screen.
-        Exception: whatever the stream raised.
+        Exception: any exception of the stream.
     """
     return until_quit(InstrecApp(stream, exit_at_end, theme, look=look, keep=keep), noise)

@@ -431,7 +431,7 @@ class Actions(App[None]):
 
     @property
     def has_sound(self) -> bool:
-        """Whether there is sound to label or record; if not, the user is told."""
+        """Whether there is sound to label or record; if not, a notice is shown."""
         return True
 
     @property

@@ -109,7 +109,7 @@ class DevicePicker(ClosesOnce, ModalScreen[InputDevice | None]):
     """Gives the microphone chosen, None for none.
 
     Args:
-        look: lists the connected devices; called in a thread of its own, since it may be slow.
+        look: lists the connected devices; called in another thread, since it may be slow.
         present: the current source, as in `StreamInfo.source`.
         mark: the sign in front of it.
     """
@@ -137,7 +137,7 @@ class DevicePicker(ClosesOnce, ModalScreen[InputDevice | None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def refresh_list(self) -> None:
-        """List the microphones; runs in a thread of its own."""
+        """List the microphones; runs in another thread."""
         try:
             found, trouble = self.look(), ""
         except AudioDeviceError as error:

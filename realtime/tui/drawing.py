@@ -137,7 +137,7 @@ def heat(values: NDArray[np.float32], threshold: float, glyphs: Glyphs) -> list[
     """One strip of a heat map: a cell a value (float32 [n], 0…1; NaN: blank).
 
     Parts: "cold-0" … "cold-4" below the threshold, the nearer the higher; "warm-0" … "warm-2" from it on, which
-    are full blocks whatever the colours. Where there are none, shades say how near the cold ones are.
+    are full blocks with any colours. Without colours, shades show how near the cold ones are.
     """
 
     def cell(value: float) -> Run:

@@ -1,7 +1,7 @@
 """Decoded audio, kept once for all epochs: reading a clip of ten seconds from a memory map takes a tenth of a
 millisecond, decoding and resampling it tens.
 
-The file holds the clips of a table one after another, int16 mono at 32 kHz, each scaled to its own peak; beside it an
+The file holds the clips of a table one after another, int16 mono at 32 kHz, each scaled to its own peak; next to it an
 index. It belongs to these clips, by name, size and time, and to the way they were read.
 """
 

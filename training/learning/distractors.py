@@ -95,7 +95,7 @@ def draw(frames: HalfArray, tracks: list[Track], count: int, seed: int = 0) -> W
             if loudness.max() >= _SILENCE and sounding.mean() >= 0.25:
                 power = np.resize(power, (patches * PATCH, power.shape[1]))  # a short sound is repeated
                 return coloured(power / np.float32(loudness[sounding].mean()), rng), source
-        raise InputFileError(f"no window in which {name} is heard", "give longer sounds")
+        raise InputFileError(f"no window in which {name} sounds", "give longer sounds")
 
     mels, truth = [], np.zeros((count, len(FITTED)), bool)
     voices, fold = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -106,11 +106,11 @@ def draw(frames: HalfArray, tracks: list[Track], count: int, seed: int = 0) -> W
         if rng.random() < SHARE:
             names[0] = str(rng.choice(distractors))
             truth[i, FITTED.index(names[0])] = True
-        heard = [voice(name, patches) for name in names]
-        gains = 10 ** rng.uniform(-0.6, 0.0, len(heard)) if len(heard) > 1 else np.ones(1)
-        total = in_a_room(np.sum([np.float32(g) * p for g, (p, _) in zip(gains, heard, strict=True)], axis=0), rng)
+        chosen = [voice(name, patches) for name in names]
+        gains = 10 ** rng.uniform(-0.6, 0.0, len(chosen)) if len(chosen) > 1 else np.ones(1)
+        total = in_a_room(np.sum([np.float32(g) * p for g, (p, _) in zip(gains, chosen, strict=True)], axis=0), rng)
         mels.append(log_of(total * np.float32(10 ** rng.uniform(1.0, 2.8))).T)
-        fold[i] = zlib.crc32(heard[0][1].encode()) % FOLDS
+        fold[i] = zlib.crc32(chosen[0][1].encode()) % FOLDS
     return Windows(mels, truth, voices, fold)
 
 

@@ -72,7 +72,7 @@ def _wandb(project: str, to: Path) -> Any:
     except ImportError as error:
         raise UsageError("wandb is not installed", "pip install wandb, or leave out --wandb") from error
     about = json.loads((to / "run.json").read_text(encoding="utf-8"))
-    key = hashlib.sha256(str(to.resolve()).encode()).hexdigest()[:16]  # a resumed run goes on there
+    key = hashlib.sha256(str(to.resolve()).encode()).hexdigest()[:16]  # a resumed run continues there
     return wandb.init(project=project, name=to.name, id=key, resume="allow", config=about, dir=str(to))
 
 

@@ -176,10 +176,10 @@ class Channel:
 
     def on_samples(self, samples: FloatArray, rng: np.random.Generator) -> FloatArray:
         """float32 [n] at 32 kHz -> float32 [n], its peak below full scale."""
-        heard = filtered(samples, self.microphone) if self.microphone else samples
-        blocks = np.square(heard[: len(heard) // 320 * 320]).reshape(-1, 320).mean(1)
+        samples = filtered(samples, self.microphone) if self.microphone else samples
+        blocks = np.square(samples[: len(samples) // 320 * 320]).reshape(-1, 320).mean(1)
         level = sounding(blocks)
-        out = heard * np.float32(10 ** (self.level / 20) / np.sqrt(level) if level > 0 else 0.0)
+        out = samples * np.float32(10 ** (self.level / 20) / np.sqrt(level) if level > 0 else 0.0)
         if np.isfinite(self.room):
             spectrum = rfft(rng.standard_normal(next_fast_len(len(out), real=True)).astype(np.float32))
             hz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))

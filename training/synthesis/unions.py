@@ -202,8 +202,8 @@ class Unions:
             if loudness.max() < _SILENCE or sounding.mean() < 0.25:
                 continue
             at = self._first[length][track] + k
-            heard = np.concatenate([answers[at] for answers in self._targets[length]]).astype(np.float32)
-            return power / np.float32(loudness[sounding].mean()), heard
+            probabilities = np.concatenate([answers[at] for answers in self._targets[length]]).astype(np.float32)
+            return power / np.float32(loudness[sounding].mean()), probabilities
         raise InputFileError(f"no window of {length} patches in which {group} is recognised", "give longer sounds")
 
 

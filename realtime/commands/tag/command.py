@@ -237,7 +237,7 @@ class _Drawn:
     def note(self, record: "Record") -> None:
         from instrec_live.realtime.commands.tag.segments import in_words
 
-        if record.error is None:  # which has a line of its own
+        if record.error is None:  # an error has its own line
             self._bar.console.print(f"{printable(record.name)}: {in_words(record)}", markup=False, highlight=False)
         self._seconds += record.duration_s or 0.0
         speed = f"{self._seconds / max(monotonic() - self._began, 1e-9):.0f} × real time"

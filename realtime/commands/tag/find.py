@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from instrec_live.models.files import as_utf8, read_regular
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
 
-# Sound that is kept elsewhere: http:// and https://, and s3:// and whatever else fsspec can reach.
+# Sound that is stored elsewhere: http:// and https://, and s3:// and all else that fsspec can reach.
 
 _CHAINED = frozenset(("zip", "tar", "libarchive", "simplecache", "filecache", "blockcache", "reference", "data"))
 

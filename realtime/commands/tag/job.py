@@ -238,7 +238,7 @@ class SplitResult:
 Task = FileTask | ChunkTask | MergeTask
 
 
-def beside(folder: Path, place: Path, suffix: str) -> Path:
+def output_path(folder: Path, place: Path, suffix: str) -> Path:
     """Path of an output about the file at `place`: below `folder`, and different for every place.
 
     Each step up is a folder `_up`, an absolute path starts in `_root`; names that begin like these get one more `_`.
@@ -256,12 +256,12 @@ def _tamed(part: str) -> str:
 
 @contextmanager
 def atomic_text(folder: Path, place: Path, suffix: str) -> Iterator[TextIO]:
-    """A text file, UTF-8, that appears once it is complete; see `beside` for its path.
+    """A text file, UTF-8, that appears once it is complete; see `output_path` for its path.
 
     Raises:
         OSError: it cannot be written.
     """
-    path = beside(folder, place, suffix)
+    path = output_path(folder, place, suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         text = TextIOWrapper(cast(BinaryIO, file), encoding="utf-8", newline="")

@@ -30,7 +30,7 @@ from instrec_live.realtime.stream.update import State, Update
 
 log = logging.getLogger(__name__)
 
-KINDS = tuple(kind for kind in KIND_ROWS if kind != "silence")  # which has a column of its own
+KINDS = tuple(kind for kind in KIND_ROWS if kind != "silence")  # silence has its own column
 
 _MOMENT = 2.0  # s; shorter runs of a kind of sound are ignored
 
@@ -416,7 +416,7 @@ class ResultsFile:
     Args:
         path: ends in .csv, .jsonl or .parquet. See `growing` for the last.
         facts: all that the results depend on, ready for JSON.
-        force: start over, whatever is there.
+        force: start over, and replace what is there.
 
     Raises:
         UsageError: the file is of another kind, was made in another way, is being written by another run, or cannot

@@ -239,6 +239,6 @@ def run(
     Raises:
         UsageError: an unknown theme.
         InternalError: a defect of the screen.
-        Exception: whatever iterating the hub raised.
+        Exception: any exception of the hub's iteration.
     """
     return until_quit(WatchApp(hub, theme, look=look, keep=keep), noise)

@@ -63,8 +63,8 @@ class Stage:
             mix += sound
         loudest = max((sounding(power) for power in powers), default=0.0)
         annotation = annotate([part.instrument for part in parts], powers, frames, loudest, known)
-        heard = Channel.draw(rng).on_samples(mix, rng)
-        return (codec(heard, rng) if rng.random() < 0.15 else heard), annotation
+        samples = Channel.draw(rng).on_samples(mix, rng)
+        return (codec(samples, rng) if rng.random() < 0.15 else samples), annotation
 
 
 def _playing(player: Player, part: Part, rng: np.random.Generator, frames: int) -> FloatArray:

@@ -2,7 +2,7 @@
 
     python -m training.data synthesizer --to DIR [--phrases 150] [--name generated] [--seed 0]
 
-It needs no input, and the sounds are free of rights (CC0): each phrase has a patch of its own. DIR may hold other
+It needs no input, and the sounds are free of rights (CC0): each phrase has its own patch. DIR may hold other
 sounds already (DIR/sources.csv), which are left unchanged.
 
 Synthesisers differ from each other more than any other instrument, and soundfonts have a few dozen sounds of them. So

@@ -51,7 +51,7 @@ export class Source {
   }
 
   /** The likely instruments that are not among the 20, with their probabilities. */
-  get beside() {
+  get others() {
     return this.standing ? [] : Object.entries(this.update?.also ?? {}).sort((a, b) => b[1] - a[1]);
   }
 
@@ -193,7 +193,7 @@ export class Source {
     }
     const { update } = this;
     if (this.paused) {
-      return { word: "PAUSED", why: `its user has paused the file at ${clock(this.paused.time)}`, look: "calm" };
+      return { word: "PAUSED", why: `the file was paused at ${clock(this.paused.time)}`, look: "calm" };
     }
     if (!update) {
       return { word: "STARTING", why: "no update yet", look: "calm" };

@@ -70,7 +70,7 @@ function drawGroup(source) {
     row.classList.toggle("leaving", state === "leaving");
   }
   group.title.hidden = source.name === null || !shown.length;
-  const others = silent ? [] : source.beside.map(([each]) => source.label(each));
+  const others = silent ? [] : source.others.map(([each]) => source.label(each));
   const more = [
     active.length > maxRows ? `and ${active.length - maxRows} more` : "",
     others.length ? `also ${others.join(", ")}` : "",

@@ -209,7 +209,7 @@ function drawNow(source, state) {
 /** The kind of sound, and likely instruments that are not among the 20. */
 function drawBeside(source) {
   setText(by("kind"), source.standing ? "" : (source.update?.kind ?? ""));
-  const others = source.beside.map(([name, p]) => `${source.label(name)} ${percentOf(p)}`).join(", ");
+  const others = source.others.map(([name, p]) => `${source.label(name)} ${percentOf(p)}`).join(", ");
   setText(by("also"), others && `also: ${others}`);
 }
 

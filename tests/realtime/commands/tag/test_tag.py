@@ -30,7 +30,7 @@ from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.commands.tag import results as results_module
 from instrec_live.realtime.commands.tag.command import parse_tag
 from instrec_live.realtime.commands.tag.find import Item, find, name_of
-from instrec_live.realtime.commands.tag.job import Job, beside
+from instrec_live.realtime.commands.tag.job import Job, output_path
 from instrec_live.realtime.commands.tag.pool import Pool, cores, cpu_quota
 from instrec_live.realtime.commands.tag.results import COLUMNS, FORMATS, Record, ResultsFile, Tag
 from instrec_live.realtime.commands.tag.segments import COLUMNS as SEGMENT_COLUMNS
@@ -505,10 +505,10 @@ PATHS = st.lists(st.sampled_from(["..", "_up", "__up", "_root", "a", "_upper"]),
 
 @given(PATHS, PATHS)
 def test_labels_stay_in_their_folder_and_apart(one: Path, other: Path) -> None:
-    target = beside(Path("tracks"), one, ".txt")
+    target = output_path(Path("tracks"), one, ".txt")
     assert target.parts[0] == "tracks"
     assert ".." not in target.parts
-    assert (target == beside(Path("tracks"), other, ".txt")) == (one == other)
+    assert (target == output_path(Path("tracks"), other, ".txt")) == (one == other)
 
 
 @given(st.binary(min_size=1).filter(lambda b: not set(b) & set(b"\0/")), st.binary(min_size=1))
