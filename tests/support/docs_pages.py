@@ -1,4 +1,4 @@
-"""The pages of the documentation, what they tell a reader to type, and typing it."""
+"""The pages of the documentation: finds the commands in them, and runs them."""
 
 import os
 import re
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from waiting import FOREVER
+
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 _BETWEEN = ("|", "&&", "||", ";")
@@ -15,7 +17,7 @@ _BEFORE = ("while", "until", "if", "do", "then", "!")  # words of the shell that
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """What stands in the page's blocks of that language."""
+    """The page's blocks of that language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
@@ -66,7 +68,7 @@ def type_in(folder: Path, line: str, env: Mapping[str, str] | None = None) -> st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=FOREVER,
         check=False,
     )
     assert done.returncode == 0, done.stderr

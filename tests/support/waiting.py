@@ -1,7 +1,7 @@
 """Waiting for something that another thread or process does.
 
 Tests measure no time: a machine may be busy. To show that something does not wait, give it a patience longer than any
-test may take (`FOREVER`), so that coming back at all is the proof; a test that hangs is ended by pytest's timeout.
+test may take (`FOREVER`), so that returning at all is the proof; a test that hangs is ended by pytest's timeout.
 """
 
 import time

@@ -11,6 +11,8 @@ import pytest
 from fake_stream import FakeStream, info, update
 from fuzz_keys import SCREENS, devices, press
 from textual import events
+from textual.command import CommandList
+from textual.pilot import Pilot
 
 from instrec_live.models.errors import InternalError
 from instrec_live.realtime.tui.app import InstrecApp
@@ -32,6 +34,12 @@ def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]
     return run
 
 
+async def until(pilot: Pilot[Any], ready: Callable[[], bool]) -> None:
+    """Wait until `ready()` holds; a test that hangs is ended by pytest's timeout."""
+    while not ready():
+        await pilot.pause(0.02)
+
+
 def started(**facts: object) -> tuple[InstrecApp, FakeStream]:
     stream = FakeStream([update(1)], info(**facts), hold=True)
     return InstrecApp(stream, look=devices), stream
@@ -44,9 +52,10 @@ async def test_two_enters_on_the_commands_do_one_thing() -> None:
     app.action_record = lambda: recorded.append(True)  # type: ignore[method-assign]
     async with app.run_test() as pilot:
         await pilot.press("ctrl+p", *"record or")
-        await pilot.pause(0.5)
+        await until(pilot, lambda: app.screen.query_one(CommandList).option_count > 0)  # the search has ended
         keys(app, "enter", "enter", "enter", "enter")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        await pilot.pause()
         assert (len(app.screen_stack), recorded) == (1, [True])
         assert not stream.closed.is_set()
 
