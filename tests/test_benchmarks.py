@@ -1,4 +1,4 @@
-"""The benchmarks follow the program: whatever they import is still there."""
+"""The benchmarks can import all that they use."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the pages tell to type is typed, page by page, from top to bottom, in a folder with a short concert in it.
+"""Runs the commands of the pages, page by page, from top to bottom, in a folder with a short concert.
 
 A line is run as it stands, unless it needs what is not there: `LEFT_OUT` says which, and why. Where a line names a
 microphone, it hears concert.wav in its place.

@@ -1,4 +1,4 @@
-"""A few hundred of the damaged inputs of benchmarks/fuzz.py; and that the fuzz notices what it is there for."""
+"""A few hundred of the damaged inputs of benchmarks/fuzz.py; and that it detects each kind of defect."""
 
 import sys
 from pathlib import Path

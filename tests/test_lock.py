@@ -1,4 +1,4 @@
-"""The locked packages are all that pyproject.toml asks of a developer; what pip-audit says of them is understood."""
+"""The locked packages are all that pyproject.toml requires of a developer; pip-audit's output is parsed."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The page on networks of one's own works: its script makes a bundle that goes live, and its new network is trained."""
+"""The page on your own networks works: its script makes a bundle that goes live, and its new network is trained."""
 
 import json
 import shutil

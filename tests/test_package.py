@@ -1,4 +1,4 @@
-"""What lands in site-packages: builds the wheel and looks inside."""
+"""Builds the wheel and checks what it installs into site-packages."""
 
 import importlib.metadata
 import shutil

@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type is understood by the program, and does what it says."""
+"""The program accepts the commands of the README, and does what the README says."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""docs/session.svg, the moving picture of the README, shows what the program says at that second of the demo."""
+"""docs/session.svg, the moving picture of the README, shows the program's results at that second of the demo."""
 
 import re
 from xml.etree import ElementTree

@@ -1,4 +1,4 @@
-"""Makes the data beside it (needs the [train] extra): `python tests/data/make.py`.
+"""Makes the files in this folder (needs the [train] extra): `python tests/data/make.py`.
 
 logmel_golden.npz: 0.7 s of sound and what hear21passt's own front end makes of it.
 tiny.onnx: a network of one matrix: the mean of the log-mel over time times a random [128, 20].

@@ -1,4 +1,4 @@
-"""Sigmoid, logit and Platt scaling stay finite and invert each other; context says what it is said to."""
+"""Sigmoid, logit and Platt scaling stay finite and invert each other; context has the documented effect."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Learning instruments from embeddings: the regression, what is said of it, and the bundle."""
+"""Learning instruments from embeddings: the regression, its figures, and the bundle."""
 
 import json
 from dataclasses import replace

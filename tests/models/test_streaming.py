@@ -1,4 +1,4 @@
-"""Following a sound: the same answers as hearing every window whole, whatever was heard before."""
+"""Streaming inference gives the same results as whole windows, whatever windows came before."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A tagger takes any sensible sound and gives finite probabilities; nonsense gets clear words."""
+"""A tagger accepts any valid sound and gives finite probabilities; invalid input is a clear error."""
 
 from itertools import chain, repeat
 

@@ -1,4 +1,4 @@
-"""What is said beside the data: on stderr and in the log file."""
+"""Messages in addition to the data: on stderr and in the log file."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What TensorRT's own Python bindings say of themselves, asked without its libraries (gigabytes) and without a GPU.
+"""The names and signatures of TensorRT's own Python bindings, without its libraries (gigabytes) and without a GPU.
 
 The bindings (the package tensorrt-cu13-bindings) want three libraries beside them. Nothing in those is called just to
 describe classes, so empty ones do, made by a C compiler. Run as a program in a process of its own: python

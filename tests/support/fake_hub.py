@@ -1,4 +1,4 @@
-"""A hub that says fixed updates: for the tests of the list of sources, and to look at it without a sound.
+"""A hub with fixed updates: for the tests of the list of sources, and to look at it without sound.
 
 python tests/support/fake_hub.py [sources]       shows the list, in real time
 """

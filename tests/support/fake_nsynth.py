@@ -1,4 +1,4 @@
-"""Archives laid out exactly as NSynth's, with notes whose spectrum tells their family."""
+"""Archives laid out exactly as NSynth's, with notes whose spectrum depends on their family."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A PortAudio whose microphones hum, come and go; and somebody who listens to one of them."""
+"""A PortAudio whose microphones hum, appear and disappear; and a stream of one of them."""
 
 import threading
 from types import SimpleNamespace

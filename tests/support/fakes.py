@@ -1,4 +1,4 @@
-"""Stand-ins with the real faces: a tagger that hears loudness per band, and a source that reads an array."""
+"""Fakes with the real interfaces: a tagger that measures loudness per band, and a source that reads an array."""
 
 import time
 from collections.abc import Mapping, Sequence

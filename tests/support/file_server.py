@@ -1,4 +1,4 @@
-"""A real HTTP server of a folder's files, on this machine alone, that misbehaves as told."""
+"""A real HTTP server of a folder's files, on this machine alone, that misbehaves on request."""
 
 import threading
 import time

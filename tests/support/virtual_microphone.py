@@ -1,4 +1,4 @@
-"""A microphone made of PulseAudio: what is played into a null sink is what a recording of it hears."""
+"""A microphone made of PulseAudio: it records what is played into a null sink."""
 
 import os
 import shutil

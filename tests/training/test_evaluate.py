@@ -1,4 +1,4 @@
-"""Evaluation from end to end: sound on disk, models, and a report that says what independent figures say."""
+"""Evaluation from end to end: sound on disk, models, and a report that agrees with independent figures."""
 
 import csv
 import json

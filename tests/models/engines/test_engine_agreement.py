@@ -1,4 +1,4 @@
-"""Every engine says the same of the bundles' golden sound, within what its precision may cost."""
+"""Every engine gives the same results for the bundles' golden input, within the tolerance of its precision."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which device a user means, and what they are told when there is none."""
+"""Which device a user means, and the error if there is none."""
 
 import builtins
 import subprocess

@@ -1,4 +1,4 @@
-"""File, pipe, `tag` and `Tagger` agree on what a sound holds and how long it is, whatever it comes in."""
+"""File, pipe, `tag` and `Tagger` agree on the instruments and the length of a sound in every format."""
 
 import io
 from pathlib import Path

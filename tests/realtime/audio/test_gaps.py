@@ -1,4 +1,4 @@
-"""Sound that was lost on the way in: which updates have heard a window with a gap in it, and where that is written."""
+"""Sound that was lost before the analysis: which updates have a gap in their windows, and where that is written."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Every kind of input through every way in: they hear the same sound, as long, and end with the same word."""
+"""Every kind of input as a file and through a pipe: the same samples, length and message."""
 
 import io
 from pathlib import Path

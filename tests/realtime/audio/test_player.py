@@ -1,4 +1,4 @@
-"""A file on the loudspeakers: what is played, and which second of it is heard; with a made-up driver and a real one."""
+"""A file on the loudspeakers: what is played, and its position; with a fake driver and a real one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the computer plays: found and named on every system, and heard where there is a sound server."""
+"""What the computer plays: found and named on every system, and read where there is a sound server."""
 
 import json
 import os

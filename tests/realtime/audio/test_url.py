@@ -1,4 +1,4 @@
-"""Files and radio at addresses: a server on loopback that tells the truth, lies, stalls, ends and comes back."""
+"""Files and radio at addresses: a server on loopback that works, lies, stalls, ends and returns."""
 
 import threading
 from collections.abc import Callable, Iterator

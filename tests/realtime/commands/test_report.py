@@ -1,4 +1,4 @@
-"""instrec-live report: an earlier run comes back as it was, and what is no run is one line."""
+"""instrec-live report: an earlier run is restored exactly, and a file that is not a run is one line."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A run that a signal ends has decided and written all that it heard, in every output."""
+"""A run that a signal ends has decided and written all of its sound, in every output."""
 
 import array
 import csv

@@ -1,4 +1,4 @@
-"""Who gets the terminal: when there is a screen, what it is drawn on, and what must not spoil it."""
+"""The terminal: when there is a screen, where it is drawn, and what must not disturb it."""
 
 import os
 import signal

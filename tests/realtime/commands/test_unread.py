@@ -1,4 +1,4 @@
-"""Output that nobody reads does not hold the program when it is told to end."""
+"""Output that is not read does not keep the program from ending."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Two real (virtual) microphones in one hub: one falls silent and comes back, the other hears on."""
+"""Two real (virtual) microphones in one hub: one is lost and found again, the other continues."""
 
 import json
 import signal

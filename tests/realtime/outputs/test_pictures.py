@@ -1,4 +1,4 @@
-"""What a run looks like afterwards: the memory of it, the timeline as PNG and SVG, the page."""
+"""Pictures of a run: its history, the timeline as PNG and SVG, the page."""
 
 import io
 import os

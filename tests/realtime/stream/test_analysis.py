@@ -1,4 +1,4 @@
-"""The windows behind each update, and what becomes of their logits."""
+"""The windows of each update, and how their logits are processed."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A microphone that is lost while somebody listens, and comes back: with a fake PortAudio, and with PulseAudio's."""
+"""A microphone that is lost during a run, and found again: with a fake PortAudio, and with PulseAudio's."""
 
 import json
 import logging

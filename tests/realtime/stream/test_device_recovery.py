@@ -1,4 +1,4 @@
-"""One microphone for another while somebody listens: with a fake PortAudio, and with PulseAudio's real one."""
+"""One microphone replaced by another during a run: with a fake PortAudio, and with PulseAudio's real one."""
 
 import json
 import subprocess

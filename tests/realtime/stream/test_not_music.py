@@ -1,4 +1,4 @@
-"""What is no music shows no instrument: silence, noise, a room, applause, and speech (which may show a voice)."""
+"""Sound that is not music shows no instrument: silence, noise, a room, applause, and speech (may show a voice)."""
 
 import json
 import shutil

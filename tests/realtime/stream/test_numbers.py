@@ -1,4 +1,4 @@
-"""Numbers that cannot lie: what is no sound goes in at the command line, and what is no number never comes out."""
+"""Invalid samples on the command line never lead to invalid numbers in the output."""
 
 import csv
 import json

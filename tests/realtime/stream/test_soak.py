@@ -1,4 +1,4 @@
-"""What watches the long runs can see growth, lost seconds and open files; the page says what it saw."""
+"""The soak test detects growth, lost seconds and open files; the page has its results."""
 
 import json
 import os

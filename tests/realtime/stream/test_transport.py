@@ -1,4 +1,4 @@
-"""A file that is held, sent elsewhere, slowed down and hurried while somebody listens."""
+"""A file that is paused, sought in, and played slower and faster during a run."""
 
 import random
 import threading

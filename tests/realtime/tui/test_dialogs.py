@@ -1,4 +1,4 @@
-"""Dialogs are answered once, whatever keys come; and what is listened to outlives a screen that fails."""
+"""Dialogs are answered once, whatever keys are pressed; the analysis continues if the screen fails."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Instruments of a learned bundle on the screen: rows like the others, where networks that know none say nothing."""
+"""Instruments of a learned bundle on the screen: rows like the others, without results of networks that lack them."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The screen as a picture, compared with one that somebody looked at: `pytest --snapshot-update` after a change."""
+"""The screen as a picture, compared with one that was reviewed: `pytest --snapshot-update` after a change."""
 
 import math
 

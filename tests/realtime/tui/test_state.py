@@ -227,7 +227,7 @@ def test_rows_that_were_hidden_come_back_in_the_order_of_the_instruments():
     rows = Rows(screen_state_of([only("piano", 0.0, 1.0)]), UNICODE)
     rows.order = ("piano", "bass")
     rows.redraw = lambda: None
-    rows.show(rows.screen_state, View(sorting=Sorting.SCORE))
+    rows.show(rows.state, View(sorting=Sorting.SCORE))
     assert rows.order == ("piano", "bass", *(name for name in INSTRUMENTS if name not in ("piano", "bass")))
 
 

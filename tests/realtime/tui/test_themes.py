@@ -1,4 +1,4 @@
-"""The two themes: enough contrast to read, and still told apart where a terminal has only 256 colours."""
+"""The two themes: enough contrast to read, and distinct colours where a terminal has only 256."""
 
 import pytest
 from rich.color import Color as RichColor

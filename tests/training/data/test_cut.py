@@ -1,4 +1,4 @@
-"""Long recordings become labelled clips: exact pieces, rows that say what is known, and nothing lost or half done."""
+"""Long recordings become labelled clips: exact pieces, rows with labels and masks, and nothing lost or half done."""
 
 import tracemalloc
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m training.data get`: from a server or a folder to an unpacked data set, or to a line that says why."""
+"""`python -m training.data get`: from a server or a folder to an unpacked data set, or to a line with the reason."""
 
 import hashlib
 import io

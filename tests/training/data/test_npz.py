@@ -1,4 +1,4 @@
-"""Arrays of strings are read without honouring what a pickle says of types and memory."""
+"""Arrays of strings are read without trusting a pickle's statements about types and memory."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""Figures: what independent implementations say, exactly nothing of masked cells, and intervals by recording."""
+"""Figures agree with independent implementations, ignore masked cells, and have intervals by recording."""
 
 import numpy as np
 import pytest

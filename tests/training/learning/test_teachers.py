@@ -1,4 +1,4 @@
-"""What teachers say together, and what is known of a sound beside it."""
+"""The teachers' combined results, and how labels override them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scenes: who is heard when is exact, masks are the law, and a seed is a promise; as mels and as sound."""
+"""Scenes: annotations are exact, masks are respected, and a seed determines the result; as mels and as sound."""
 
 import csv
 import json

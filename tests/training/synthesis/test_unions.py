@@ -1,4 +1,4 @@
-"""Mixtures learn the union of what teachers heard in each voice apart, exactly, and the same for the same seed."""
+"""Mixtures learn the union of the teachers' results for each voice, exactly, and are the same for the same seed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""--benchmark measures each engine and network in a process of its own; what crashes or hangs is a row of its table."""
+"""--benchmark measures each engine and network in a separate process; a crash or a hang is a row of its table."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A long file may be heard in parts by many processes: the same record and the same updates, to the last bit."""
+"""A long file may be divided among many processes: the same record and the same updates, to the last bit."""
 
 import functools
 import random

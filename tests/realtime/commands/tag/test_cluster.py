@@ -1,4 +1,4 @@
-"""The same table through Ray as without, whatever dies meanwhile; and one line where there is no cluster.
+"""The table is the same with Ray as without, even if processes die; one line if there is no cluster.
 
 On a cluster of two nodes on this machine, each with a processor.
 """

@@ -1,4 +1,4 @@
-"""A link that somebody else has put where the program writes is not followed; a link of the user's own stays one."""
+"""A link that another user has put where the program writes is not followed; the user's own link stays a link."""
 
 import os
 from pathlib import Path

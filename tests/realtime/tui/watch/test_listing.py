@@ -1,4 +1,4 @@
-"""A source as it stands, its row, and the order of rows: without a terminal."""
+"""The state of a source, its row, and the order of rows: without a terminal."""
 
 import math
 from dataclasses import replace

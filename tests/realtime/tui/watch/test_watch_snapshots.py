@@ -1,4 +1,4 @@
-"""The list of sources as a picture, compared with one that somebody looked at."""
+"""The list of sources as a picture, compared with one that was reviewed."""
 
 import math
 
