@@ -46,15 +46,19 @@ class Context:
         highest = np.where(logits == ordered[..., -1:], ordered[..., -2:-1], ordered[..., -1:])
         probabilities = sigmoid(logits)
         others = probabilities.sum(axis=-1, keepdims=True) - probabilities
-        fourth = np.broadcast_to(ordered[..., -4:-3], logits.shape)
-        return np.stack([logits, highest, others, fourth], axis=-1).astype(np.float32)
+        out = np.empty((*logits.shape, 4), np.float32)
+        out[..., 0], out[..., 1], out[..., 2], out[..., 3] = logits, highest, others, ordered[..., -4:-3]
+        return out
 
     def __call__(self, logits: FloatArray) -> FloatArray:
         """Logits float32 [..., 20] -> what they become, float32 [..., 20]."""
-        if self == Context():
+        if self == _UNCHANGED:
             return logits
         weights = np.array([self.own, self.highest_other, self.expected_others, self.fourth], np.float32)
         return np.asarray(self.features(logits) @ weights + np.float32(self.bias), np.float32)
+
+
+_UNCHANGED = Context()
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,15 +59,17 @@ class Sanity:
             return self._sane(block)
 
     def _sane(self, block: FloatArray) -> FloatArray:
-        size = np.abs(block)
         self.samples += block.size
-        if not (size <= LARGEST).all():  # so written, NaN is bad
-            bad = ~(size <= LARGEST)
+        # A maximum of blocks with NaN is NaN, which is not less: the usual block is done after one pass.
+        if not block.size or (peak := float((size := np.abs(block)).max())) < FULL_SCALE:
+            return block
+        if not peak <= LARGEST:
+            bad = ~(size <= LARGEST)  # so written, NaN is bad
             self.bad += int(np.count_nonzero(bad))
             block[bad] = 0.0
             size[bad] = 0.0
-        if not block.size or (peak := float(size.max())) < FULL_SCALE:
-            return block
+            if (peak := float(size.max())) < FULL_SCALE:
+                return block
         if (wanted := self._divisor_for(block, size, peak)) > self.divisor:
             if self.divisor == 1.0 and self._note is not None:
                 self._note(f"its samples reach ±{peak:g} instead of ±1: they are scaled down")
@@ -142,17 +144,17 @@ class Downmix:
             return np.ascontiguousarray(block[:, 0])
         if self._plain or not len(block):
             return block @ self._mean
-        weights = self._weigh(block)
+        weights, mix = self._weigh(block)
         before, self._weights = self._weights, weights
         if before is None or np.array_equal(before, weights):
-            return block @ weights
+            return mix
         fade = np.linspace(0.0, 1.0, len(block), dtype=np.float32)
-        return (block @ before) * (1 - fade) + (block @ weights) * fade
+        return (block @ before) * (1 - fade) + mix * fade
 
-    def _weigh(self, block: FloatArray) -> FloatArray:
-        """float32 [channels]: what each channel counts in this block."""
+    def _weigh(self, block: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What each channel counts in this block, float32 [channels], and its channels so mixed, float32 [m]."""
         decay = math.exp(-len(block) / (self._rate * _MEMORY))
-        power = self._power.after(block, decay)
+        power = self._power.after(block.T, decay)
         loudest = float(power.max())
         if loudest > _SILENT * self._rate * _MEMORY:
             self._live |= power > _DEAD * loudest
@@ -162,8 +164,9 @@ class Downmix:
         elif self._channels > 2:
             self._note_once("most of its {} channels are silent and are left out of the mix")
         count = int(np.count_nonzero(live))
-        mix = block @ (live.astype(np.float32) / np.float32(count))
-        mix_power = float(self._mix_power.after(mix[:, None], decay)[0])
+        weights = live.astype(np.float32) / np.float32(count)
+        mix = block @ weights
+        mix_power = float(self._mix_power.after(mix[None], decay)[0])
         expected = float(power[live].sum()) / count**2
         if count > 1 and expected > _SILENT * self._rate * _MEMORY / count:
             share = mix_power / expected
@@ -176,12 +179,11 @@ class Downmix:
                 self._cancelled = False
             elif self._cancelled and power[self._chosen] < 0.1 * loudest:
                 self._chosen = int(power.argmax())
-        weights = np.zeros(self._channels, np.float32)
-        if self._cancelled:
-            weights[self._chosen] = 1.0
-        else:
-            weights[live] = np.float32(1.0) / np.float32(count)
-        return weights
+        if not self._cancelled:
+            return weights, mix
+        alone = np.zeros(self._channels, np.float32)
+        alone[self._chosen] = 1.0
+        return alone, block @ alone
 
     def _note_once(self, sentence: str) -> None:
         kind = sentence[:20]
@@ -196,12 +198,12 @@ class _Power:
     def __init__(self, channels: int) -> None:
         self._count, self._sums, self._squares = 0.0, np.zeros(channels), np.zeros(channels)
 
-    def after(self, block: FloatArray, decay: float) -> DoubleArray:
-        """float32 [m, channels] -> [channels]."""
-        exact = block.astype(np.float64)
-        self._count = decay * self._count + len(block)
-        self._sums = decay * self._sums + np.ones(len(block)) @ exact
-        self._squares = decay * self._squares + [float(each @ each) for each in exact.T]
+    def after(self, channels: FloatArray, decay: float) -> DoubleArray:
+        """float32 [channels, m] -> [channels]."""
+        exact = channels.astype(np.float64, order="C")
+        self._count = decay * self._count + exact.shape[1]
+        self._sums = decay * self._sums + exact.sum(axis=1)
+        self._squares = decay * self._squares + np.einsum("ij,ij->i", exact, exact)
         return np.maximum(self._squares - self._sums**2 / self._count, 0.0)
 
 

@@ -281,19 +281,23 @@ class Capture:
 def split_hops(blocks: Iterable[FloatArray], hop: int, stopped: Callable[[], bool]) -> Iterator[FloatArray]:
     """Splits sound into hops for offline processing: float32 [hop], and the rest at the end, before an error, or once
     `stopped`."""
-    pending, done = np.empty(0, np.float32), 0
+    pending: list[FloatArray] = []
+    waiting = done = 0  # samples
     fault: InstrecError | None = None
     try:
         for block in blocks:
-            pending = np.concatenate([pending, block])
-            while len(pending) >= hop:
-                yield pending[:hop]
-                pending, done = pending[hop:], done + hop
+            pending.append(block)
+            waiting += len(block)
+            if waiting >= hop:
+                joined = np.concatenate(pending)
+                whole = waiting // hop * hop
+                yield from np.split(joined[:whole], whole // hop)
+                pending, waiting, done = [joined[whole:]], waiting - whole, done + whole
             if stopped():
                 break
     except InstrecError as error:
         fault = error
-    rest = final_hop(pending, done)
+    rest = final_hop(np.concatenate(pending) if pending else np.empty(0, np.float32), done)
     if len(rest):
         yield rest
     if fault is not None:

@@ -26,6 +26,12 @@ def test_ordinary_sound_is_its_mean() -> None:
         assert not said
 
 
+def test_the_samples_of_a_mean_are_those_of_one_product() -> None:
+    samples = np.stack([noise(), noise(seed=1)], axis=1)
+    expected = np.concatenate([block @ np.full(2, 0.5, np.float32) for block in np.split(samples, 20)])
+    np.testing.assert_array_equal(mono(samples, RATE), expected)
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 @pytest.mark.parametrize("share", [-1.0, -0.95, -0.8])
 def test_of_channels_that_cancel_out_one_is_used(share: float, offset: float) -> None:

@@ -13,6 +13,7 @@ from fakes import ArraySource, FakeInference, FakeTagger, FloatArray, music
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import StreamingLogMel
+from instrec_live.realtime.stream.capture import split_hops
 from instrec_live.realtime.stream.smoothing import Smoothing, live_thresholds, merged_thresholds
 from instrec_live.realtime.stream.stream import Stream
 from instrec_live.realtime.stream.update import State, Update
@@ -42,6 +43,23 @@ def test_block_sizes_do_not_matter(block: int, reference: list[Update]) -> None:
     got = list(stream(ArraySource(music(6.3, 44_100), 44_100, blocks=block)))
     assert len(got) == len(reference)
     assert all(map(same, got, reference))
+
+
+def test_a_long_hop_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.arange(1_000_000, dtype=np.float32)
+    joined, copied = np.concatenate, []
+
+    def counted(parts: Sequence[FloatArray], *rest: Any, **how: Any) -> FloatArray:
+        whole: FloatArray = joined(parts, *rest, **how)
+        copied.append(len(whole))
+        return whole
+
+    monkeypatch.setattr(np, "concatenate", counted)
+    hops = list(split_hops(np.split(sound, 500), 320_000, lambda: False))
+    monkeypatch.undo()
+    assert [len(hop) for hop in hops] == [320_000, 320_000, 320_000, 40_000]
+    np.testing.assert_array_equal(joined(hops), sound)
+    assert sum(copied) < 2 * len(sound)
 
 
 def test_realtime_equals_offline(reference: list[Update]) -> None:
