@@ -537,10 +537,11 @@ def segments(record: Record) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for which, words in SOUNDS.items():
-        for when, decided in (("before", "as live"), ("after", "with look-ahead")):
-            one = record[which][when]
+        decided = {"as live": record[which]["before"], "with look-ahead": record[which]["after"]}
+        decided |= {f"with look-ahead, `--hop {hop}`": other[which] for hop, other in record["other_hops"].items()}
+        for how, one in decided.items():
             lines.append(
-                f"| {words.format(record['made'].get(which))} | {decided} | {one['f1']:.2f} "
+                f"| {words.format(record['made'].get(which))} | {how} | {one['f1']:.2f} "
                 f"| {one['median_onset_error_s']:.2f} s | {one['median_offset_error_s']:.2f} s |"
             )
     return [*lines, "", f"`{record['command']}`, {record['date'][:10]}"]
@@ -565,6 +566,23 @@ def throughput(record: Record) -> list[str]:
         words, hop = peers[name]
         lines.append(f"| {words} | {hop} | {cpu:.0f} s | {3600 / cpu:.0f} |")
     return [*lines, "", f"{_source(record)}, load {record['load']:g} from other programs"]
+
+
+def formats(record: Record) -> list[str]:
+    """The same minute as ten kinds of file."""
+    lines = [
+        "| 60 s as | updates | mean and largest difference of a probability | the same instruments | segments found | "
+        "boundaries that moved | largest shift |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record["ways"]:
+        shift = "–" if row["largest_shift_s"] is None else f"{row['largest_shift_s']:.1f} s"
+        lines.append(
+            f"| {row['way']} | {row['updates']} | {row['mean_difference']:.4f}, {row['largest_difference']:.3f} | "
+            f"{'yes' if row['same_instruments'] else 'no'} | {row['segments_found']} of {row['segments_wanted']} | "
+            f"{row['boundaries_moved']} of {2 * row['segments_found']} | {shift} |"
+        )
+    return lines
 
 
 def radio(record: Record) -> list[str]:
@@ -779,7 +797,10 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     },
     "engines": {"triton": lambda: "\n".join(triton(_read("triton_cost")))},
     "own-instruments": {"learned": lambda: "\n".join(learned(_read("learn")))},
-    "inputs": {"radio": lambda: "\n".join(radio(_read("radio")))},
+    "inputs": {
+        "formats": lambda: "\n".join(formats(_read("formats"))),
+        "radio": lambda: "\n".join(radio(_read("radio"))),
+    },
     "performance": {"figures": lambda: _sections(PERFORMANCE)},
     "recognition": {"figures": lambda: _sections(RECOGNITION)},
     "reliability": {

@@ -1,6 +1,7 @@
 """How well the segments of files fit the sound: decided as live sound is, and with look-ahead.
 
     python benchmarks/segments.py CLIPS [--timelines 12] [--seed 200]     # writes benchmarks/results/segments.json
+    python benchmarks/segments.py CLIPS --hop 1                           # adds what another hop gives
     python benchmarks/segments.py CLIPS --fit [--seed 100]                # tries other parameters of `Lookahead`
 
 CLIPS as for timing.py, whose timelines these are: solos that come and go, solos over others that play on; and the demo
@@ -37,6 +38,7 @@ from instrec_live.realtime.stream.update import Update
 
 RESULT = Path(__file__).parent / "results" / "segments.json"
 COLLAR = 1.0  # s
+HOP = 0.5  # s
 CHOICES: dict[str, tuple[float, ...]] = {
     "switch_cost": (1.0, 2.0, 3.0, 4.0, 6.0),
     "long_weight": (0.1, 0.2, 0.3, 0.4, 0.6),
@@ -164,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--timelines", type=int, default=12)
-    parser.add_argument("--hop", type=float, default=0.5)
+    parser.add_argument("--hop", type=float, default=HOP)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--fit", action="store_true")
     args = parser.parse_args()
@@ -192,6 +194,14 @@ def main() -> None:
     samples, rate = soundfile.read(CHECKOUT / "realtime" / "demo" / "demo.ogg", dtype="float32", always_2d=True)
     events, _ = read_timeline()
     sets["demo"] = [heard(tagger, np.asarray(soxr.resample(samples.mean(1), rate, SAMPLE_RATE)), events, config)]
+    if args.hop != HOP:
+        record = json.loads(RESULT.read_text(encoding="utf-8"))
+        if (record["models"], record["lookahead"]) != (tagger.sha256s, asdict(Lookahead())):
+            raise SystemExit(f"{RESULT.name} is of other networks or parameters: run without --hop first")
+        record["other_hops"][f"{args.hop:g}"] = {which: figures(which, Lookahead()) for which in sets}
+        print(json.dumps(record["other_hops"], indent=1))
+        RESULT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        return
     record = {
         "command": f"python benchmarks/segments.py {args.clips.name} --seed {seed}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -201,6 +211,7 @@ def main() -> None:
         "lookahead": asdict(Lookahead()),
         "made": {which: len(each) for which, each in sets.items()},
         **{which: {"before": figures(which, None), "after": figures(which, Lookahead())} for which in sets},
+        "other_hops": {},
     }
     for which in sets:
         for when in ("before", "after"):
