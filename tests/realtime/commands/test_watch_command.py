@@ -188,12 +188,16 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a=b.wav").touch()
     words = ["x/song.wav", "news=/run/a=b", "device:0", "mic=device:Scarlett 2i2", "-", "a=b.wav", "./q=r.wav"]
+    words[5:5] = ["https://radio.example/live.mp3?bitrate=128", "jazz=http://radio.example/jazz?id=4"]
+    assert listed(words)[6].opened({"rate": 8_000}) == {"file": "http://radio.example/jazz?id=4"}
     assert listed(words) == (
         Listed("song.wav", "x/song.wav"),
         Listed("news", "/run/a=b"),
         Listed("device:0", "device:0"),
         Listed("mic", "device:Scarlett 2i2"),
         Listed("stdin", "-"),
+        Listed("live.mp3", "https://radio.example/live.mp3?bitrate=128"),
+        Listed("jazz", "http://radio.example/jazz?id=4"),
         Listed("a=b.wav", "a=b.wav"),
         Listed("q=r.wav", "./q=r.wav"),
     )
