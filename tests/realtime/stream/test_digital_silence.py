@@ -42,7 +42,7 @@ def test_the_log_has_it_once(microphone: MicrophoneSource, caplog: pytest.LogCap
     for second in range(1, 1_000):  # muted for a minute, heard for a second, and so on
         it.check(microphone, float(second), FLOOR_DB if second % 61 else -30.0)
     assert len(caplog.records) == 1
-    assert "digital silence" in caplog.text
+    assert "delivers only zeros" in caplog.text
     assert microphone.label in caplog.text
 
 
@@ -76,7 +76,7 @@ def test_a_live_microphone_of_zeros_is_listened_to_and_not_searched_for(
     finally:
         it.stream.close()
         it.thread.join(120)
-    assert sum("digital silence" in line for line in caplog.messages) == 1
+    assert sum("one delivers only zeros" in line for line in caplog.messages) == 1  # "two" may stall on a busy machine
     assert "looked for" not in caplog.text
 
 
