@@ -4,7 +4,7 @@ Live sound, files and `Tagger.tag` all go through here, block by block, so that 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -14,7 +14,9 @@ LARGEST = 2.0**32  # int32 in float's clothing ends at 2**31; what is larger is 
 FLOOR_DB = -120.0
 FULL_SCALE = 0.9999  # of ±1; int16 ends at 0.99997
 BLOCK_SECONDS = 0.1
+PROBES = 20  # places of a sound that are looked at before it is read
 _FAR_OVER = 8.0  # 18 dB over full scale: no float sound is mixed so hot
+_ODD_SCALES = 256.0  # up to here samples are percent, millivolts or the like rather than soft integers
 _MANY = 0.01  # share of a block's samples that must be far over: a click alone is no scale
 _DEAD = 1e-4  # -40 dB below the loudest channel
 _CANCELLED, _RESTORED = 0.1, 0.2  # power of the mix, as a share of what unrelated channels would give
@@ -35,11 +37,11 @@ class Sanity:
     """Zeroes invalid samples, scales down sound that exceeds ±1, and counts both.
 
     Some programs write integers as floats (±32768.0). A block of which many samples lie far beyond full scale is
-    divided by the power of two that brings its peak below 1, and so is all sound after it; a louder block raises the
+    divided by the scale of the integers that it may hold, and so is all sound after it; a louder block raises the
     divisor. The networks forgive a wrong level, but not a clipped one.
 
     Args:
-        note: called once, with a sentence, when the scale is found to be wrong; None: not called.
+        note: called with a sentence when the scale is found to be wrong, which it may be twice; None: not called.
 
     Attributes:
         samples: seen so far.
@@ -52,6 +54,8 @@ class Sanity:
         self._note = note
         self.samples = self.bad = self.clipped = 0
         self.divisor = 1.0
+        self._begun = False  # sound that is not zero has come
+        self._told = 0
 
     def __call__(self, block: FloatArray) -> FloatArray:
         """float32 [m] or [m, c] -> the same, sane; the block may be changed in place."""
@@ -60,20 +64,23 @@ class Sanity:
 
     def _sane(self, block: FloatArray) -> FloatArray:
         self.samples += block.size
+        if not block.size:
+            return block
         # A maximum of blocks with NaN is NaN, which is not less: the usual block is done after one pass.
-        if not block.size or (peak := float((size := np.abs(block)).max())) < FULL_SCALE:
+        peak = float((size := np.abs(block)).max())
+        if peak < FULL_SCALE and self.divisor == 1.0:
+            self._begun = self._begun or peak > 0
             return block
         if not peak <= LARGEST:
             bad = ~(size <= LARGEST)  # so written, NaN is bad
             self.bad += int(np.count_nonzero(bad))
             block[bad] = 0.0
             size[bad] = 0.0
-            if (peak := float(size.max())) < FULL_SCALE:
-                return block
+            peak = float(size.max())
         if (wanted := self._divisor_for(block, size, peak)) > self.divisor:
-            if self.divisor == 1.0 and self._note is not None:
-                self._note(f"its samples reach ±{peak:g} instead of ±1: they are scaled down")
-            self.divisor = wanted
+            self._tell(peak)
+            self.divisor, self.clipped = wanted, 0
+        self._begun = self._begun or peak > 0
         if self.divisor != 1.0:
             block /= np.float32(self.divisor)
             size /= np.float32(self.divisor)
@@ -82,11 +89,33 @@ class Sanity:
 
     def _divisor_for(self, block: FloatArray, size: FloatArray, peak: float) -> float:
         if self.divisor == 1.0 and peak >= 2.0 and block.size >= 64 and (block == np.rint(block)).all():
-            return max(2.0**15, 2.0 ** math.ceil(math.log2(peak)))  # whole numbers only: integers that begin softly
+            return _scale(max(_ODD_SCALES + 1, peak))  # whole numbers only: integers that begin softly
         far = _FAR_OVER if self.divisor == 1.0 else self.divisor
         if peak > far and np.count_nonzero(size > far) > _MANY * size.size:
-            return 2.0 ** math.ceil(math.log2(peak))
+            return _scale(peak)
         return self.divisor
+
+    def _tell(self, peak: float) -> None:
+        """Say that the scale is wrong, and if that was not known from the beginning on."""
+        if self._note is None or self._told == 2:
+            return
+        self._told += 1
+        further = "" if self.divisor == 1.0 else " further"
+        before = "; what came before was too loud" if self._begun else ""
+        self._note(f"its samples reach ±{peak:g} instead of ±1: they are scaled down{further}{before}")
+
+    def learn(self, blocks: Iterable[FloatArray]) -> None:
+        """Look at places of a sound before it is read, so that one divisor serves from its beginning on."""
+        note, self._note, peak = self._note, None, 0.0
+        for block in blocks:
+            sane = self(block)
+            peak = max(peak, self.divisor * float(np.abs(sane).max(initial=0.0)))
+        divisor, self.divisor = self.divisor, 1.0
+        self._note, self._begun = note, False
+        self.samples = self.bad = self.clipped = 0
+        if divisor != 1.0:
+            self._tell(peak)
+            self.divisor = divisor
 
     @property
     def verdict(self) -> str | None:
@@ -97,6 +126,17 @@ class Sanity:
         if self.clipped > 0.01 * self.samples:
             found.append(f"{_percent(self.clipped / self.samples)} of its samples are clipped")
         return "; ".join(found) or None
+
+
+def _scale(peak: float) -> float:
+    """What samples are divided by that reach `peak`: the scale of 16, 24 or 32 bits, of which a peak may be a little
+    more; a power of two where they are none of these."""
+    for scale in (2.0**15, 2.0**23, 2.0**31):
+        if _ODD_SCALES < peak <= scale:
+            return scale
+        if scale < peak <= _FAR_OVER * scale:
+            break
+    return 2.0 ** math.ceil(math.log2(peak))
 
 
 def _percent(share: float) -> str:
@@ -226,6 +266,8 @@ def mono(samples: FloatArray, rate: float, note: Callable[[str], None] | None = 
     sanity = Sanity(note)
     downmix = Downmix(samples.shape[1], rate, note=note) if samples.ndim == 2 else None
     step = max(1, round(rate * BLOCK_SECONDS))
+    places = range(0, len(samples), max(step, len(samples) // PROBES))
+    sanity.learn(samples[at : at + step].astype(np.float32) for at in places)
     out = np.empty(len(samples), np.float32)
     for at in range(0, len(samples), step):
         block = sanity(samples[at : at + step].astype(np.float32))

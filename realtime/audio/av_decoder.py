@@ -17,6 +17,7 @@ _GUESSED = frozenset(("aac", "mpegts", "mp3", "mpeg", "amr", "ac3", "eac3", "dts
 _NEAR = 60.0  # s that are decoded and passed over rather than sought in
 _PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before
 _TOLERATED = 0.5  # s that may be missing at the end: frames are longer than nothing
+_GAP = 0.1  # s between the time stamps of consecutive frames that are lost sound
 _BAD_PACKETS = 50  # consecutive ones, after which the rest is given up
 STALL_S = 10.0  # s without an answer, of an address
 
@@ -52,7 +53,6 @@ class AvDecoder:
 
     Attributes:
         tracks: sounds in the container.
-        damaged: packets that could not be decoded and were left out.
 
     Raises:
         DecodeError: there is no sound in it, or it cannot be decoded.
@@ -74,7 +74,8 @@ class AvDecoder:
         self._av = _library()
         self._file, self._format, self._track, self._seekable = file, av_format, track, seekable
         self._framed, self._at_end, self._options = framed, at_end, options
-        self.tracks = self.damaged = 0
+        self.tracks = self._damaged = 0
+        self._missing = self._first_gap = 0.0  # s
         self._open()
         first = self._first
         if first is None:
@@ -153,13 +154,14 @@ class AvDecoder:
     def _decoded(self, skip_until: float | None = None) -> Iterator[Chunk]:
         """Chunks from the container's position; after a seek, those from a second on (of the container's clock)."""
         av, bad = self._av, 0
+        due: float | None = None  # s of the container's clock at which the next frame should begin
         self._cut = True  # until an error tells otherwise, a packet that cannot be decoded is the last one, not whole
         try:
             for packet in self._container.demux(self._stream):
                 try:
                     frames = packet.decode()
                 except av.InvalidDataError as error:
-                    bad, self.damaged = bad + 1, self.damaged + 1
+                    bad, self._damaged = bad + 1, self._damaged + 1
                     if bad > _BAD_PACKETS:
                         raise
                     self._fault = _reason(error)
@@ -170,6 +172,10 @@ class AvDecoder:
                     bad = 0
                     self._fault = None
                     samples = _floats(frame)
+                    if due is not None and frame.time is not None and frame.time - due > _GAP and not self._framed:
+                        self._first_gap = self._first_gap if self._missing else self._at / self.rate
+                        self._missing += frame.time - due
+                    due = None if frame.time is None else frame.time + len(samples) / frame.sample_rate
                     if skip_until is not None and frame.time is not None:
                         skip = round((skip_until - frame.time) * frame.sample_rate)
                         if skip >= len(samples):
@@ -180,6 +186,8 @@ class AvDecoder:
                         yield Chunk(samples, frame.sample_rate)
         except EOFError:
             return
+        except IndexError:  # PyAV meets a stream that was not there at the beginning
+            self._fault, self._cut = "another sound begins inside it", False
         except (av.FFmpegError, OSError, ValueError) as error:
             self._fault, self._cut = _reason(error), False
 
@@ -235,6 +243,18 @@ class AvDecoder:
         self._container.close()
 
     @property
+    def oddities(self) -> list[str]:
+        """Sentences on what was odd about the sound so far."""
+        odd = []
+        if self._damaged:
+            odd.append(f"{self._damaged:,} of its packets are damaged and left out")
+        if self._missing:
+            odd.append(
+                f"by its time stamps {self._missing:.2f} s of sound are missing in it, from {self._first_gap:.2f} s on"
+            )
+        return odd
+
+    @property
     def title(self) -> str | None:
         """The title that the container states."""
         tags = {key.lower(): value for key, value in self._container.metadata.items()}
@@ -264,4 +284,4 @@ def _clock(text: str) -> float | None:
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return printable(text).rstrip(".")
+    return "its data are damaged" if text.startswith("Error number") else printable(text).rstrip(".")

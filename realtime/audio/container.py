@@ -143,7 +143,7 @@ def identify(source: ByteInput) -> Found | None:
                 return None
             tail = source.peek(before + tag + _HEAD)[before + tag :]
             kind = strong_kind(tail)
-            if kind in ("FLAC", "WAV", "Ogg", "AIFF", "WavPack", "Monkey's Audio", "TTA", "DSF"):
+            if kind is not None:
                 return Found(kind, before + tag)
             if tail[:3] == b"ID3" and id3_size(tail):
                 before += tag

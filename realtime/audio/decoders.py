@@ -1,15 +1,18 @@
 """Decoders of one sound: PCM here, FLAC and Ogg by libsndfile; all else is in `av_decoder`."""
 
 import ctypes
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import soundfile
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.realtime.audio.byte_input import ByteInput, FileInput
+from instrec_live.realtime.audio.byte_input import ByteInput, FileInput, SplitFile
+from instrec_live.realtime.audio.framing import AGAIN, REACH
 from instrec_live.realtime.audio.native_noise import suppress_stderr
 from instrec_live.realtime.audio.pcm import ENDLESS, PcmLayout, PcmSamples, what_follows
 
@@ -100,6 +103,9 @@ class PcmDecoder:
         self._start = self._at = source.position
         self._stop, self._claimed_stop = stop, None
         self._pending = b""
+        self._split: SplitFile | None = None  # of a pipe: up to where another one begins, whatever is claimed
+        if not isinstance(source, FileInput) and layout.kind in AGAIN:
+            self._split = SplitFile(source, partial(_found, AGAIN[layout.kind]), 0, REACH)
         self.frames = None if stop is None else (stop - self._start) // layout.frame_bytes
         self.claimed: int | None = layout.claimed  # bytes, where the claim is one
         short = layout.kind not in ("RF64", "BW64", "W64", "CAF")  # sizes of 32 bits
@@ -120,7 +126,8 @@ class PcmDecoder:
         while True:
             if isinstance(self._source, FileInput) and self._source.position != self._at:
                 self._source.seek(self._at)
-            data = self._source.some(self._room(most * size - len(self._pending)))
+            room = self._room(most * size - len(self._pending))
+            data = self._source.some(room) if self._split is None or room == 0 else self._split.read(room)
             self._at += len(data)
             self._pending += data
             whole = len(self._pending) - len(self._pending) % size
@@ -157,6 +164,11 @@ class PcmDecoder:
         """The input is its owner's."""
 
 
+def _found(pattern: re.Pattern[bytes], data: bytes, start: int) -> int | None:
+    match = pattern.search(data, start)
+    return None if match is None else match.start()
+
+
 class WithoutTail:
     """Another decoder's sound without the frames that an encoder put behind it; of a pipe, which FFmpeg does not do.
 
@@ -170,7 +182,7 @@ class WithoutTail:
         self._decoder, self._tail, self._whole = decoder, tail, whole
         self.rate, self.channels = decoder.rate, decoder.channels
         self.frames = decoder.frames
-        self.damaged = 0
+        self.oddities: list[str] = []
         self._kept: list[Chunk] = []
         self._count = self._held = 0
         self._ended = False
@@ -183,7 +195,7 @@ class WithoutTail:
             except (BreaksOff, DecodeError) as error:
                 chunk, self._error = None, error
             if chunk is None:
-                self._ended, self.damaged = True, getattr(self._decoder, "damaged", 0)
+                self._ended, self.oddities = True, getattr(self._decoder, "oddities", [])
                 if self._count == self._whole:
                     self._cut()
                 break

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instrec_live.models.conditioning import Sanity
+from instrec_live.models.conditioning import PROBES, Sanity
 from instrec_live.realtime.audio.decoders import BreaksOff, DecodeError
 from instrec_live.realtime.audio.reader import NotSound, Reader, open_file
 from instrec_live.realtime.audio.source import block_frames, why_not
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
-
-_PROBES = 20
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +124,12 @@ class FileSource:
         frames = self._reader.frames
         if not self._reader.floats or frames is None:
             return
-        for place in range(_PROBES):
-            self._reader.seek(frames * place // _PROBES)
-            self.sanity(self._reader.read(block_frames(self.rate)))
+        self.sanity.learn(self._read_at(frames * place // PROBES) for place in range(PROBES))
         self._reader.seek(self._first)
-        self.sanity.samples = self.sanity.bad = self.sanity.clipped = 0
+
+    def _read_at(self, frame: int) -> NDArray[np.float32]:
+        self._reader.seek(frame)
+        return self._reader.read(block_frames(self.rate))
 
     def read(self) -> NDArray[np.float32] | None:
         """The next 0.1 s, float32 [m, channels], or None at the end.

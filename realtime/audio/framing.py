@@ -6,6 +6,7 @@ Pure functions of bytes, or of anything that is indexed and searched like bytes 
 import mmap
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -108,13 +109,29 @@ def is_transport_stream(data: Bytes) -> bool:
     return False
 
 
-# -- MP3 ---------------------------------------------------------------------------------------------------------
+# -- sounds that follow each other -----------------------------------------------------------------------------------
 
-# What may follow another kind of sound in one file: WAV and FLAC, whose beginnings are long enough to be no chance.
+# Beginnings that are long enough to be no chance.
 _WAV = re.compile(rb"RIFF.{4}WAVE(?:fmt |JUNK|bext|LIST|fact)", re.DOTALL)
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_OGG = re.compile(rb"OggS\x00[\x02\x03\x06\x07]")
+_MP4 = re.compile(rb"\x00\x00\x00[\x10-\x80]ftyp[A-Za-z0-9 _]{4}")
+_ID3 = re.compile(rb"ID3[\x02-\x04]\x00[\x00\x40\x80\xc0][\x00-\x7f]{4}(?!PRIV)[A-Z][A-Z0-9]{2}")  # PRIV: of HLS
+_CONTAINERS = (_WAV, _FLAC, _OGG, _MP4)
+_MATROSKA = re.compile(rb"\x1a\x45\xdf\xa3[\x01-\xff].{0,40}\x42\x82.(?:matroska|webm)", re.DOTALL)
+_ASF = re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")))
 _XING = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x00-\x0f]")
-XING_REACH = 48 + 8
+REACH = 48 + 8  # bytes that must be seen together for a beginning to be found
+
+#: What uncompressed sound begins with, if it is found inside another of the same kind, whose length is not known.
+AGAIN: dict[str, re.Pattern[bytes]] = {
+    "WAV": _WAV,
+    **{name: re.compile(name.encode() + rb".{4}WAVE[A-Za-z0-9 ]{4}", re.DOTALL) for name in ("RIFX", "RF64", "BW64")},
+    "W64": re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"),
+    "AIFF": re.compile(rb"FORM.{4}AIF[FC][A-Z]{4}", re.DOTALL),
+    "AU": re.compile(rb"\.snd\x00\x00..[^\x00].{3}\x00\x00\x00[\x01-\x1b]\x00...\x00\x00\x00.", re.DOTALL),
+    "CAF": re.compile(rb"caff\x00.\x00.desc\x00{7}\x20", re.DOTALL),
+}
 
 
 def _first(data: Bytes, start: int, *patterns: re.Pattern[bytes]) -> int | None:
@@ -123,16 +140,34 @@ def _first(data: Bytes, start: int, *patterns: re.Pattern[bytes]) -> int | None:
     return min(found, default=None)
 
 
-def next_mp3(data: Bytes, start: int) -> int | None:
-    """Where another MP3 begins: the next frame that only describes what follows (Xing, Info); or a WAV or FLAC."""
-    other = _first(data, start, _WAV, _FLAC)
-    stop = len(data) if other is None else other
-    for match in _XING.finditer(data, start, stop):
+def next_sound(data: Bytes, start: int) -> int | None:
+    """Where another sound begins in a row of frames or pages: a WAV, FLAC, Ogg or MP4, the tag of an MP3, or its frame
+    that only describes what follows (Xing, Info)."""
+    other = _first(data, start, *_CONTAINERS, _ID3)
+    for match in _XING.finditer(data, start, len(data) if other is None else other):
         for before in (36, 21, 13):
             at = match.start() - before
             if at >= start and mpeg_frame(data, at) is not None:
                 return at
     return other
+
+
+def next_container(data: Bytes, start: int) -> int | None:
+    """As `next_sound`, with all containers, which takes longer, but without MP3: a film may hold tags."""
+    return _first(data, start, *_CONTAINERS, *AGAIN.values(), _MATROSKA, _ASF)
+
+
+def next_alike(head: bytes) -> Callable[[Bytes, int], int | None]:
+    """A finder, as `next_container`, that also finds another file with this beginning, of a kind without frames."""
+
+    def found(data: Bytes, start: int) -> int | None:
+        other, same = next_container(data, start), data.find(head, start)
+        return other if same < 0 else same if other is None else min(same, other)
+
+    return found
+
+
+# -- MP3 ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -219,13 +254,6 @@ def _read_xing(data: Bytes, at: int, frame: MpegFrame, mp3: Mp3) -> bool:
 
 # -- FLAC --------------------------------------------------------------------------------------------------------
 
-FLAC_REACH = 20
-
-
-def next_flac(data: Bytes, start: int) -> int | None:
-    """Where another FLAC begins, or a WAV."""
-    return _first(data, start, _FLAC, _WAV)
-
 
 def flac_samples(head: Bytes) -> tuple[int, int] | None:
     """Rate, Hz, and samples of a channel, 0 if unknown, that a FLAC's first 42 bytes claim; None if they are none."""
@@ -235,7 +263,7 @@ def flac_samples(head: Bytes) -> tuple[int, int] | None:
     return word >> 44, word & (1 << 36) - 1
 
 
-# -- Ogg ---------------------------------------------------------------------------------------------------------
+# -- ASF ---------------------------------------------------------------------------------------------------------
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -250,8 +278,12 @@ def asf_seconds(head: bytes) -> float | None:
     return seconds if seconds > 0 and not flags & 1 else None  # 1: a broadcast, of no length
 
 
-_OGG_BEGINS = re.compile(rb"OggS\x00[\x02\x03\x06\x07]")
-OGG_REACH = 27
+# -- Ogg ---------------------------------------------------------------------------------------------------------
+
+_PAGE = 27  # bytes of a page's head, before its lacing
+_NO_PACKET = 0xFFFFFFFFFFFFFFFF  # the granule of a page on which no packet ends
+_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC", b"Speex")
 
 
 def ogg_page(data: Bytes, at: int) -> int | None:
@@ -270,96 +302,115 @@ def ogg_beginning(data: Bytes, at: int = 0) -> int:
     return max(4, place - at)
 
 
-def next_ogg(data: Bytes, start: int) -> int | None:
-    """Where another Ogg begins, or a WAV."""
-    return _first(data, start, _OGG_BEGINS, _WAV)  # a FLAC may lie inside an Ogg
-
-
-@dataclass(frozen=True, slots=True)
-class Ogg:
-    """What the pages of one link of an Ogg contain.
+class OggPages:
+    """Follows the pages of one link of an Ogg: is its sound all there, in order and undamaged?
 
     Attributes:
-        plain: one stream, of Vorbis or Opus, from its first page to its last, with nothing left out.
-        missing: bytes of the last page that are not there.
-        ended: its last page is marked as the last.
-        rate, frames: of a plain one, Hz and frames in all; 0 of others.
+        rate: Hz of a first stream of Vorbis or Opus; 0 of others.
+        frames: of that stream, up to its last whole page.
     """
 
-    plain: bool
-    missing: int
-    ended: bool
-    rate: int = 0
-    frames: int = 0
-
-
-def walk_ogg(data: Bytes, start: int, stop: int) -> Ogg:
-    """Go from page to page."""
-    at, number, plain, ended, missing = start, 0, True, False, 0
-    serial = data[start + 14 : start + 18]
-    body = start + 27 + data[start + 26] if start + 27 <= len(data) else start
-    rate = before = granule = 0
-    if data[body + 1 : body + 7] == b"vorbis":
-        rate = int.from_bytes(data[body + 12 : body + 16], "little")
-    elif data[body : body + 8] == b"OpusHead":
-        rate, before = 48_000, int.from_bytes(data[body + 10 : body + 12], "little")
-    plain = rate > 0
-    while at < stop:
-        size = ogg_page(data, at)
-        if size is None:
-            missing = stop - at if data[at : at + 4] == b"OggS"[: stop - at] else 0
-            found = data.find(b"OggS\x00", at + 1)
-            plain = False
-            if missing or not 0 <= found < stop:
-                break
-            at = found
-            continue
-        if at + size > stop:
-            missing = at + size - stop
-            break
-        own = data[at + 14 : at + 18] == serial
-        plain = plain and own and int.from_bytes(data[at + 18 : at + 22], "little") == number
-        ended = ended or (own and bool(data[at + 5] & 4))
-        if own and data[at + 6 : at + 14] != b"\xff" * 8:  # on this page a packet ends
-            granule = int.from_bytes(data[at + 6 : at + 14], "little")
-        number, at = number + 1, at + size
-    if not plain or not ended or missing:
-        return Ogg(False, missing, ended)
-    return Ogg(True, 0, True, rate, max(0, granule - before))
-
-
-class PageCounter:
-    """Follows the pages of an Ogg in a pipe, to know at the end whether the last one is whole."""
-
     def __init__(self) -> None:
-        self._head, self._left = b"", 0
-        self._lost = False
+        self.rate = self.frames = 0
+        self._ahead = b""
+        self._silent: set[int] = set()  # serials of streams that are no sound
+        self._next: dict[int, int] = {}  # of each stream with sound, the number of the page that should come
+        self._ended: set[int] = set()
+        self._serial = self._skipped = 0  # of the first stream: its serial, and samples that are dropped at first
+        self._played: set[int] = set()  # streams of which sound has come, not only their heads
+        self._faults = {"missing": 0, "damaged": 0, "repeated": 0}
+        self._first_fault: float | None = None
+        self._odd = False  # junk between pages, several streams, a beginning in the middle
 
     def __call__(self, data: bytes) -> None:
         """The next bytes."""
-        at = 0
-        while at < len(data) and not self._lost:
-            if self._left:
-                passed = min(self._left, len(data) - at)
-                self._left, at = self._left - passed, at + passed
+        data, at = self._ahead + data, 0
+        while len(data) - at >= _PAGE:
+            if data[at : at + 5] != b"OggS\0":
+                self._odd = True
+                found = data.find(b"OggS\0", at + 1)
+                at = found if found >= 0 else len(data) - 4
                 continue
-            wanted = 27 if len(self._head) < 27 else 27 + self._head[26]
-            more = data[at : at + wanted - len(self._head)]
-            self._head, at = self._head + more, at + len(more)
-            if len(self._head) >= 27 and len(self._head) == 27 + self._head[26]:
-                size = ogg_page(self._head, 0)
-                self._lost = size is None
-                self._left, self._head = (size or 0) - len(self._head), b""
+            body = at + _PAGE + data[at + 26]
+            size = body - at + sum(data[at + _PAGE : body])
+            if len(data) < body or len(data) < at + size:
+                break
+            page = data[at : at + size]
+            whole = _ogg_checksum(page) == int.from_bytes(page[22:26], "little")
+            self._see(page, page[_PAGE + page[26] :], whole)
+            at += size if whole else 4
+        self._ahead = data[at:]
+
+    def _see(self, page: bytes, body: bytes, whole: bool) -> None:
+        granule, serial, number = struct.unpack_from("<QII", page, 6)
+        if serial in self._silent:
+            return
+        if not whole:
+            self._fault("damaged", 1)
+            if self._next.get(serial) == number:
+                self._next[serial] += 1
+            return
+        expected = self._next.get(serial)
+        if expected is None and page[5] & 2 and not body.startswith(_OGG_SOUND):
+            self._silent.add(serial)
+            self._odd = True
+            return
+        if expected is None:
+            self._begin(serial, body)
+        elif number < expected:
+            self._fault("repeated", 1)
+            return
+        elif number > expected and serial in self._played:
+            self._fault("missing", number - expected)
+        elif number > expected:  # a dump of a radio: its head, and what comes from then on
+            self._odd = True
+        self._next[serial] = number + 1
+        if granule not in (0, _NO_PACKET):
+            self._played.add(serial)
+            if serial == self._serial:
+                self.frames = max(0, granule - self._skipped)
+        if page[5] & 4:
+            self._ended.add(serial)
+
+    def _begin(self, serial: int, body: bytes) -> None:
+        self._odd = self._odd or bool(self._next)
+        if self._next:
+            return
+        self._serial = serial
+        if body[1:7] == b"vorbis":
+            self.rate = int.from_bytes(body[12:16], "little")
+        elif body[:8] == b"OpusHead":
+            self.rate, self._skipped = 48_000, int.from_bytes(body[10:12], "little")
+
+    def _fault(self, kind: str, count: int) -> None:
+        self._faults[kind] += count
+        if self._first_fault is None and self.rate and not self._odd:
+            self._first_fault = self.frames / self.rate
 
     @property
     def cut(self) -> bool:
         """Whether the last page is not whole."""
-        return not self._lost and (bool(self._head) or self._left > 0)
+        return bool(self._ahead) and self._ahead[:4] == b"OggS"[: len(self._ahead)]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one stream, of Vorbis or Opus, from its first page to its last, with nothing else."""
+        return self.rate > 0 and not self._odd and not self._ahead and self.fault is None
+
+    @property
+    def fault(self) -> str | None:
+        """A sentence on what is wrong with the pages up to the last whole one, or None."""
+        if any(self._faults.values()):
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in self._faults.items() if count)
+            where = "" if self._first_fault is None else f", the first at {self._first_fault:.2f} s"
+            return f"its pages are not in order ({counts}{where}): sound is lost or repeated there"
+        if set(self._next) - self._ended and not self.cut:
+            return "it has no end mark, so its end may be missing"
+        return None
 
 
-#: What may be concatenated, the bytes that identify it, and how many of them must be seen together.
-NEXT: dict[str, tuple[Callable[[Bytes, int], int | None], int]] = {
-    "MP3": (next_mp3, XING_REACH),
-    "FLAC": (next_flac, FLAC_REACH),
-    "Ogg": (next_ogg, OGG_REACH),
-}
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 of a page with its own checksum as zeros. Ogg's has zlib's polynomial, but takes each byte's highest bit
+    first and begins with 0."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_BITS)
+    return int(f"{zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF:032b}"[::-1], 2)

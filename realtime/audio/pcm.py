@@ -15,6 +15,7 @@ ENDLESS = 0x7FFF0000
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9_(][A-Za-z0-9 _.)+\-]{3}")
 _LONGEST_FORMAT = 1 << 16  # bytes
 _LONGEST_CHUNK = 1 << 30  # bytes of a chunk that is passed over in a pipe
+_FEW = 0.05  # s: what follows the sound for less than that, and is no chunk, is taken for no sound
 _W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 _W64_TAIL = bytes.fromhex("f3acd311 8cd100c0 4f8edb8a")
 _TAGS = {1: "int", 3: "float", 6: "alaw", 7: "ulaw"}  # WAVE_FORMAT_…
@@ -69,12 +70,13 @@ def raw_layout(sample_format: str, rate: int, channels: int) -> PcmLayout:
 # -- headers -----------------------------------------------------------------------------------------------------
 
 
-def read_header(source: ByteInput, kind: str) -> PcmLayout:
+def read_header(source: ByteInput, kind: str, before: PcmLayout | None = None) -> PcmLayout:
     """Read on to the first sample.
 
     Args:
-        source: at the first byte of the container.
+        source: at the first byte of the container, or at one of its chunks, see `goes_on`.
         kind: WAV, RIFX, RF64, BW64, W64, AIFF, AU or CAF.
+        before: layout of the sound before it in the same container; None: it is the first.
 
     Raises:
         NotPcm: the sound in it is compressed.
@@ -83,17 +85,25 @@ def read_header(source: ByteInput, kind: str) -> PcmLayout:
     if kind == "AU":
         return _au(source)
     if kind == "CAF":
-        return _caf(source)
+        return _caf(source, before)
     if kind == "AIFF":
-        return _aiff(source)
-    return _riff(source, kind)
+        return _aiff(source, before)
+    return _riff(source, kind, before)
 
 
-def _riff(source: ByteInput, kind: str) -> PcmLayout:
+def goes_on(head: bytes, layout: PcmLayout) -> bool:
+    """Whether bytes behind some sound begin a chunk of the same container with more of it, or with its format."""
+    if layout.kind == "W64":
+        return head[:4] in (b"data", b"fmt ") and head[4:16] == _W64_TAIL
+    names = {"AIFF": (b"SSND", b"COMM"), "CAF": (b"data", b"desc"), "AU": (), "raw PCM": ()}
+    return len(head) >= 8 and head[:4] in names.get(layout.kind, (b"data", b"fmt "))
+
+
+def _riff(source: ByteInput, kind: str, layout: PcmLayout | None) -> PcmLayout:
     big, wide = kind == "RIFX", kind == "W64"
     order = ">" if big else "<"
-    source.read(40 if wide else 12)
-    layout: PcmLayout | None = None
+    if layout is None:
+        source.read(40 if wide else 12)
     compressed = False
     long_size: int | None = None
     while True:
@@ -149,9 +159,9 @@ def _wave_format(body: bytes, order: str, kind: str) -> PcmLayout:
     return _checked(PcmLayout(kind, rate, channels, encoding, width, bits, order == ">", None))
 
 
-def _aiff(source: ByteInput) -> PcmLayout:
-    compressed = source.read(12)[8:] == b"AIFC"
-    layout: PcmLayout | None = None
+def _aiff(source: ByteInput, layout: PcmLayout | None) -> PcmLayout:
+    if layout is None:
+        source.read(12)
     while True:
         head = source.read(8)
         if len(head) < 8:
@@ -169,7 +179,7 @@ def _aiff(source: ByteInput) -> PcmLayout:
                 raise BadHeader("its format description is cut short")
             channels, _, bits = struct.unpack_from(">HIH", body)
             rate = _extended(body[8:18])
-            code = body[18:22] if compressed else b"NONE"
+            code = body[18:22] if len(body) >= 22 else b"NONE"  # as in AIFF; that in AIFC is longer
             kinds = {b"NONE": "int", b"twos": "int", b"in24": "int", b"in32": "int", b"sowt": "int", b"fl32": "float",
                      b"FL32": "float", b"fl64": "float", b"FL64": "float", b"ulaw": "ulaw", b"ULAW": "ulaw",
                      b"alaw": "alaw", b"ALAW": "alaw", b"raw ": "uint"}  # fmt: skip
@@ -205,9 +215,9 @@ def _au(source: ByteInput) -> PcmLayout:
     return _checked(PcmLayout("AU", rate, channels, encoding, width, 8 * width, big, claimed))
 
 
-def _caf(source: ByteInput) -> PcmLayout:
-    source.read(8)
-    layout: PcmLayout | None = None
+def _caf(source: ByteInput, layout: PcmLayout | None) -> PcmLayout:
+    if layout is None:
+        source.read(8)
     while True:
         head = source.read(12)
         if len(head) < 12:
@@ -248,8 +258,8 @@ def _checked(layout: PcmLayout) -> PcmLayout:
 
 
 def what_follows(source: ByteInput, layout: PcmLayout, is_known: Callable[[bytes], bool]) -> str:
-    """What follows the claimed sound: "end", "another" sound with a header of its own, or "sound" that goes
-    on. Chunks are passed over.
+    """What stands where the claimed sound ends: "sound" that goes on, or "another" with a header or a chunk of its own,
+    nothing, or what is no sound: the source then stands there. Chunks without sound are passed over.
 
     Args:
         source: behind the last byte that the header claims.
@@ -259,23 +269,19 @@ def what_follows(source: ByteInput, layout: PcmLayout, is_known: Callable[[bytes
     passed = False
     while True:
         head = source.peek(64)
-        if len(head) < 4 or (passed and not head.strip(b"\0")):
-            return "end"
-        if is_known(head):
-            return "another"
-        if not passed and not head[0] and is_known(head[1:]):  # the padding of an odd size
-            source.skip(1)
-            continue
-        size = _chunk_bytes(head, layout)
-        if size is None and not passed and not head[0] and (size := _chunk_bytes(head[1:], layout)) is not None:
-            source.skip(1)
-        left = None if source.size is None else source.size - source.position
-        if size is None or (left is not None and size > left + 1):
-            if passed:
-                return "end"
-            return "sound"
-        passed = True
-        source.skip(size)
+        for padding in range(8 if layout.kind == "W64" else 2):  # of an odd size; not all programs write it
+            rest = head[padding:]
+            if is_known(rest) or goes_on(rest, layout):
+                source.skip(padding)
+                return "another"
+            size = _chunk_bytes(rest, layout)
+            if size is not None and (source.size is None or size <= source.size - source.position - padding + 1):
+                source.skip(padding + size)
+                passed = True
+                break
+        else:
+            few = 0 if layout.claimed == 0 else round(_FEW * layout.rate) * layout.frame_bytes
+            return "another" if passed or len(source.peek(few + 1)) <= few else "sound"
 
 
 def _chunk_bytes(head: bytes, layout: PcmLayout) -> int | None:
@@ -298,13 +304,14 @@ def _chunk_bytes(head: bytes, layout: PcmLayout) -> int | None:
 
 
 def data_end(source: FileInput, layout: PcmLayout, is_known: Callable[[bytes], bool]) -> tuple[int, int | None]:
-    """Where the samples of a file end, and where another sound begins behind them.
+    """Where the samples of a file end, and where there is something else behind them.
 
     Args:
         source: at the first sample; is left anywhere.
 
     Returns:
-        The byte after the last sample, and that where another container begins or None.
+        The byte after the last sample, and that where another container or chunk with sound begins, or what is neither
+        sound nor a chunk; None: nothing does.
     """
     start, size = source.position, source.size
     claimed = layout.claimed
@@ -312,11 +319,8 @@ def data_end(source: FileInput, layout: PcmLayout, is_known: Callable[[bytes], b
         source.seek(start + claimed)
         if claimed and (claimed == size - start):
             return size, None
-        match what_follows(source, layout, is_known):
-            case "end":
-                return start + claimed, None
-            case "another":
-                return start + claimed, source.position
+        if what_follows(source, layout, is_known) == "another":
+            return start + claimed, source.position if source.position < size else None
         if layout.kind not in ("WAV", "RIFX"):
             break
         claimed += 1 << 32  # a size that did not fit into 32 bits

@@ -6,9 +6,11 @@ A file's sounds are found before any is read, so that its length is known; a pip
 import logging
 import mmap
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,15 @@ import soxr
 
 from instrec_live.models.arrays import FloatArray
 from instrec_live.realtime.audio.byte_input import ByteInput, FileInput, SeekableSegmentFile, SegmentFile, SplitFile
-from instrec_live.realtime.audio.container import AV_FORMATS, PCM_KINDS, READ, foreign, identify, strong_kind
+from instrec_live.realtime.audio.container import (
+    AV_FORMATS,
+    PCM_KINDS,
+    READ,
+    Found,
+    foreign,
+    identify,
+    strong_kind,
+)
 from instrec_live.realtime.audio.decoders import (
     BreaksOff,
     Chunk,
@@ -28,18 +38,22 @@ from instrec_live.realtime.audio.decoders import (
     WithoutTail,
 )
 from instrec_live.realtime.audio.framing import (
-    NEXT,
+    AGAIN,
+    REACH,
     Mp3,
-    PageCounter,
+    OggPages,
     asf_seconds,
     flac_samples,
     id3_size,
     mpeg_frame,
+    next_alike,
+    next_container,
+    next_sound,
     ogg_beginning,
     walk_mp3,
-    walk_ogg,
 )
-from instrec_live.realtime.audio.pcm import BadHeader, NotPcm, PcmLayout, data_end, read_header
+from instrec_live.realtime.audio.pcm import BadHeader, NotPcm, PcmLayout, data_end, goes_on, read_header
+from instrec_live.realtime.audio.pieces import PIECES, PieceFile, pass_over
 from instrec_live.realtime.audio.source import why_not
 
 Note = Callable[[str], None]
@@ -48,6 +62,9 @@ _CONVERT = f"{READ}; convert others, e.g. ffmpeg -i INPUT output.wav"
 _TOLERATED = 0.1  # s that may be missing at the end of frames: what encoders add before and after is dropped
 _PADDING = 2304  # samples: at a low rate these are longer
 _MOST_SOUNDS = 10_000  # joined in one file
+_FRAMED = frozenset(("MP3", "FLAC", "Ogg"))  # frames or pages that are followed here
+_ROWS = frozenset(("AAC", "AC-3", "DTS", "MPEG-TS", "MPEG-PS"))  # frames of which two may be the same; FFmpeg reads on
+_ALIKE = 12  # bytes that are the same at the beginning of two files of a kind without frames
 _BEFORE_INDEX = 1 << 20  # bytes of an MP4 in a pipe within which its index must begin to be read as it comes
 
 log = logging.getLogger(__name__)
@@ -162,7 +179,9 @@ class Reader:
             chunk = self._decoder.read(most)
         except BreaksOff as error:
             before = self._before / self.rate
-            if not self._finish():
+            ended = self._finish()
+            if not ended:
+                self._note(f"what begins at {before:.2f} s ends early, at {self._before / self.rate:.2f} s")
                 return True  # another one follows
             raise BreaksOff(None if error.claimed is None else before + error.claimed) from None
         except DecodeError:
@@ -172,20 +191,20 @@ class Reader:
             self._inside += len(chunk.samples)
             self._take(chunk)
             return True
-        damaged = getattr(self._decoder, "damaged", 0)
-        if damaged:
-            self._note(f"{damaged:,} of its packets are damaged and left out")
+        for sentence in getattr(self._decoder, "oddities", ()):
+            self._note(sentence)
         return not self._finish()
 
     def _finish(self) -> bool:
         """Go to the next sound; whether there is none."""
         self._flush()
         self._decoder.close()
-        self._sound = next(self._rest, None)
         self._before, self._inside = self.position + self._waiting, 0
-        if self._sound is not None:
-            self._decoder = self._sound.open()
-        return self._sound is None
+        self._sound, following = None, next(self._rest, None)
+        if following is not None:
+            self._decoder = following.open()
+            self._sound = following
+        return following is None
 
     def _take(self, chunk: Chunk) -> None:
         samples = with_channels(chunk.samples, self.channels)
@@ -295,18 +314,21 @@ class _FileReader(Reader):
 def _check(track: int | None, kind: str) -> None:
     from instrec_live.realtime.errors import UsageError
 
-    if track is not None and track > 1 and (kind in PCM_KINDS or kind in NEXT):
+    if track is not None and track > 1 and (kind in PCM_KINDS or kind in _FRAMED):
         raise UsageError(f"there is no track {track}: {kind} has 1")
 
 
 def _file_sounds(source: FileInput, path: Path, track: int | None, note: Note) -> Iterator[Sound]:
-    start, count = 0, 0
+    start: int | None = 0
+    count, layout = 0, None
     while start is not None and start < source.size:
         source.seek(start)
-        found = identify(source)
+        more = layout is not None and goes_on(source.peek(_HEAD), layout)
+        found = Found(layout.kind, 0) if more and layout is not None else identify(source)
         if found is None:
             if count:
-                note(f"{source.size - start:,} bytes at its end are not sound in a known format; they are skipped")
+                if not _is_nothing(source):
+                    note(f"{source.size - start:,} bytes at its end are not sound in a known format; they are skipped")
                 return
             yield _exotic(source, path)
             return
@@ -317,29 +339,68 @@ def _file_sounds(source: FileInput, path: Path, track: int | None, note: Note) -
         source.seek(begin)
         if found.kind in PCM_KINDS:
             try:
-                layout = read_header(source, found.kind)
+                layout = read_header(source, found.kind, layout if more else None)
             except BadHeader as error:
                 if count > 1:
                     note(f"{source.size - start:,} bytes at its end are skipped: {error}")
                     return
                 raise NotSound(f"is a damaged {found.kind} file: {error}", "is it truncated or overwritten?") from error
             except NotPcm:
-                yield _compressed(source, found.kind, begin, None, track)
-                return
+                layout = None
+                start = _container_end(source, found.kind, begin, note)
+                yield _compressed(source, found.kind, begin, start, track)
+                continue
             first = source.position
-            stop, start = data_end(source, layout, is_known)  # type: ignore[assignment]
+            stop, start = data_end(source, layout, is_known)
+            if stop == source.size and first + (layout.claimed or 0) != stop:
+                with _mapped(source) as data:
+                    if (match := AGAIN[found.kind].search(data, first)) is not None:
+                        stop = start = match.start()
             _plausible(layout.rate, layout.channels)
             yield _pcm(source, layout, first, stop, note)
-        elif found.kind in NEXT:
+            continue
+        layout = None
+        if found.kind in _FRAMED:
             with _mapped(source) as data:
-                following = NEXT[found.kind][0](data, begin + _own_bytes(found.kind, data, begin))
+                following = next_sound(data, begin + _own_bytes(found.kind, data, begin))
                 stop = source.size if following is None else following
                 alone = begin == 0 and stop == source.size and path.suffix.lower() != ".raw"
-                yield _framed(source, path if alone else None, found.kind, data, begin, stop)
-            start = following  # type: ignore[assignment]
+                yield _framed(source, path if alone else None, found.kind, data, begin, stop, note)
+            start = following
         else:
-            yield _compressed(source, found.kind, begin, None, track, note)
-            return
+            start = _container_end(source, found.kind, begin, note)
+            yield _compressed(source, found.kind, begin, start, track, note)
+
+
+def _container_end(source: FileInput, kind: str, begin: int, note: Note) -> int | None:
+    """Where another sound begins behind a container that FFmpeg reads; None: none does."""
+    source.seek(begin)
+    piece = PIECES.get(kind)
+    if piece is None:
+        head = source.peek(_ALIKE)
+        with _mapped(source) as data:
+            return _finder(kind, head)(data, begin + _ALIKE)
+    pass_over(source, piece)
+    at = source.position
+    if at >= source.size:
+        return None
+    if identify(source) is not None:
+        return at
+    if not _is_nothing(source):
+        note(f"from byte {at:,} on it is damaged, or something follows it that is not sound")
+    return None
+
+
+def _finder(kind: str, head: bytes) -> Callable[[Any, int], int | None]:
+    """What finds the sound behind one of a kind that FFmpeg reads, and whose end it does not know: see `next_sound`."""
+    return next_container if kind in _ROWS else next_alike(head)
+
+
+def _is_nothing(source: ByteInput) -> bool:
+    """Whether what is left of an input is only zeros, a tag that stands behind sound, or too short to be anything."""
+    left = source.peek(_LOOK)
+    tags = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3")
+    return len(left) < 4 or left.startswith(tags) or not any(left)
 
 
 def _mapped(source: FileInput) -> mmap.mmap:
@@ -371,7 +432,9 @@ def _pcm(source: FileInput, layout: PcmLayout, first: int, stop: int, note: Note
     return Sound(layout.kind, opened, (stop - first) // layout.frame_bytes, layout.rate)
 
 
-def _framed(source: FileInput, path: Path | None, kind: str, data: mmap.mmap, begin: int, stop: int) -> Sound:
+def _framed(
+    source: FileInput, path: Path | None, kind: str, data: mmap.mmap, begin: int, stop: int, note: Note
+) -> Sound:
     """MP3, FLAC or Ogg. An Ogg that is a whole file libsndfile reads, which is there sooner; of an MP3 it guesses the
     length and speaks on stderr, of a cut FLAC it loses the last blocks."""
     if kind == "MP3":
@@ -386,12 +449,14 @@ def _framed(source: FileInput, path: Path | None, kind: str, data: mmap.mmap, be
         row = _flac_row(data[begin : begin + 42])
         frames = row.frames
     else:
-        pages = walk_ogg(data, begin, stop)
+        pages = OggPages()
+        for at in range(begin, stop, _LOOK):
+            pages(data[at : min(stop, at + _LOOK)])
         if path is not None and pages.plain:
             # As bytes, where names are bytes: soundfile would fail to encode one that is not UTF-8.
             name: Any = path if os.name == "nt" else os.fsencode(path)
             return Sound(kind, lambda: SndfileDecoder(name, stop - begin))
-        row, frames = Row(rate=pages.rate, cut=lambda: bool(pages.missing)), pages.frames or None
+        row, frames = _ogg_row(pages, note), pages.frames if pages.plain else None
     seekable = kind != "MP3"  # in which FFmpeg would guess, and trim by a Xing frame that may be wrong
     segment = SeekableSegmentFile if seekable else SegmentFile
     return Sound(kind, lambda: row.opened(lambda: segment(source, begin, stop), kind, True, frames), frames, row.rate)
@@ -438,6 +503,15 @@ def _mp3_row(mp3: Mp3) -> Row:
     return Row(mp3.rate, None, samples / mp3.rate, mp3.padding, samples - mp3.delay)
 
 
+def _ogg_row(pages: OggPages, note: Note) -> Row:
+    def ended() -> bool:
+        if (fault := pages.fault) is not None:
+            note(fault)
+        return pages.cut
+
+    return Row(pages.rate, cut=ended)
+
+
 def _flac_row(head: bytes) -> Row:
     rate, frames = flac_samples(head) or (0, 0)
     return Row(rate, frames or None, frames / rate if frames and rate else None)
@@ -459,7 +533,15 @@ def _compressed(
         return decoder
 
     first = [note]  # told once
-    return Sound(kind, lambda: opened(first.pop() if first else None))
+    frames, rate = None, 0
+    if begin:  # the reader opens only the first of several to learn its length
+        try:
+            decoder = opened()
+            frames, rate = decoder.frames, decoder.rate
+            decoder.close()
+        except DecodeError:  # raised again where it is read
+            pass
+    return Sound(kind, lambda: opened(first.pop() if first else None), frames, rate)
 
 
 def _exotic(source: FileInput, path: Path) -> Sound:
@@ -515,66 +597,90 @@ def _pipe_sounds(source: ByteInput, raw: PcmLayout | None, track: int | None, no
         found = identify(source)
         if found is None:
             if count:
-                if any(source.peek(64)):
+                if not _is_nothing(source):
                     note("what follows its sound is not in a known format; it is skipped")
                 return
             raise _unknown_in_pipe(source)
         count += 1
         source.skip(found.before)
         if found.kind in PCM_KINDS:
-            yield from _piped_pcm(source, found.kind, track, note, count)
-        elif found.kind in NEXT:
-            yield from _piped_frames(source, found.kind)
+            source = yield from _piped_pcm(source, found.kind, track, note, count)
+        elif found.kind in _FRAMED:
+            yield from _piped_frames(source, found.kind, note)
         else:
-            yield _piped(source, found.kind, track, note)
-            return
+            yield from _piped(source, found.kind, track, note)
 
 
-def _piped_pcm(source: ByteInput, kind: str, track: int | None, note: Note, count: int) -> Iterator[Sound]:
-    recorded = _Recorded(source)
-    try:
-        layout = read_header(recorded, kind)
-    except BadHeader as error:
-        if count > 1:
-            note(f"what follows its sound is skipped: {error}")
-            return
-        raise NotSound(f"is a damaged {kind} file: {error}") from error
-    except NotPcm:
-        yield _piped(_Prefixed(recorded.taken, source), kind, track, note)
-        return
-    _plausible(layout.rate, layout.channels)
-    yield Sound(kind, lambda: PcmDecoder(source, layout, is_known, note))
+def _piped_pcm(
+    source: ByteInput, kind: str, track: int | None, note: Note, count: int
+) -> Generator[Sound, None, ByteInput]:
+    """Gives the sounds of one container, and returns the input in which what follows it comes."""
+    layout: PcmLayout | None = None
+    while layout is None or goes_on(source.peek(_HEAD), layout):
+        recorded = _Recorded(source)
+        try:
+            layout = read_header(recorded, kind, layout)
+        except BadHeader as error:
+            if count > 1 or layout is not None:
+                note(f"what follows its sound is skipped: {error}")
+                source.skip(sys.maxsize)
+                return source
+            raise NotSound(f"is a damaged {kind} file: {error}") from error
+        except NotPcm:
+            whole = _Prefixed(recorded.taken, source)
+            yield from _piped(whole, kind, track, note)
+            return whole
+        _plausible(layout.rate, layout.channels)
+        yield Sound(kind, partial(PcmDecoder, source, layout, is_known, note))
+    return source
 
 
-def _piped_frames(source: ByteInput, kind: str) -> Iterator[Sound]:
-    finder, reach = NEXT[kind]
-    head, pages = source.peek(4096), PageCounter()
+def _piped_frames(source: ByteInput, kind: str, note: Note) -> Iterator[Sound]:
+    head, pages = source.peek(4096), OggPages()
     if kind == "MP3":
         head = source.peek(id3_size(head) + 4096)
         row = _mp3_row(walk_mp3(head, 0, len(head)))
     else:
-        row = _flac_row(head) if kind == "FLAC" else Row(cut=lambda: pages.cut)
-    file = SplitFile(source, finder, _own_bytes(kind, head, 0), reach, pages if kind == "Ogg" else lambda _: None)
+        row = _flac_row(head) if kind == "FLAC" else _ogg_row(pages, note)
+    file = SplitFile(source, next_sound, _own_bytes(kind, head, 0), REACH, pages if kind == "Ogg" else lambda _: None)
     yield Sound(kind, lambda: row.opened(lambda: file, kind, False, None))
-    # What the decoder left unread, after an error, is not the beginning of another sound.
+    _drain(file)
+
+
+def _drain(file: Any) -> None:
+    """What the decoder left unread, at its end or after an error, is not the beginning of another sound."""
     while file.read():
         pass
 
 
-def _piped(source: ByteInput, kind: str, track: int | None, note: Note) -> Sound:
+def _piped(source: ByteInput, kind: str, track: int | None, note: Note) -> Iterator[Sound]:
     from instrec_live.realtime.audio.av_decoder import AvDecoder
 
+    begin, piece = source.position, PIECES.get(kind)
+    spooled = kind == "MP4" and _index_at_end(source)
+    claimed = asf_seconds(source.peek(_ASF_HEAD)) if kind == "ASF" else None
+
+    def ends() -> bool:
+        if identify(source) is not None:
+            return True
+        if not _is_nothing(source):
+            note(f"from byte {source.position - begin:,} on it is damaged, or something follows it that is not sound")
+        return False
+
+    if piece is not None:
+        file: Any = PieceFile(source, piece, ends)
+    else:
+        file = SplitFile(source, _finder(kind, source.peek(_ALIKE)), _ALIKE, REACH)
+
     def opened() -> Decoder:
-        spooled = kind == "MP4" and _index_at_end(source)
-        claimed = asf_seconds(source.peek(_ASF_HEAD)) if kind == "ASF" else None
-        file = Spool(source) if spooled else SegmentFile(source, source.position)
-        begin = source.position
+        whole = Spool(file) if spooled else file
         at_end = _packets_are_whole(kind, lambda: source.position - begin)
-        decoder = AvDecoder(lambda: file, AV_FORMATS[kind], track, spooled, claimed=claimed, at_end=at_end)
+        decoder = AvDecoder(lambda: whole, AV_FORMATS[kind], track, spooled, claimed=claimed, at_end=at_end)
         _note_tracks(decoder.tracks, track, note)
         return decoder
 
-    return Sound(kind, opened)
+    yield Sound(kind, opened)
+    _drain(file)
 
 
 def _packets_are_whole(kind: str, size: Callable[[], int]) -> Callable[[float], Exception | None] | None:
@@ -586,6 +692,8 @@ def _packets_are_whole(kind: str, size: Callable[[], int]) -> Callable[[float], 
 
 _TS_PACKETS = (188, 192, 204)  # bytes; of cameras with a time code, of broadcasts with error correction
 _ASF_HEAD = 4096  # bytes in which an ASF file says how long it plays
+_HEAD = 64  # bytes that tell what begins
+_LOOK = 1 << 16  # bytes that are looked at at once
 
 
 def _index_at_end(source: ByteInput) -> bool:
@@ -602,11 +710,11 @@ def _index_at_end(source: ByteInput) -> bool:
 
 
 class Spool(SeekableSegmentFile):
-    """All that is left of a pipe, in a temporary file."""
+    """All of one container in a pipe, in a temporary file."""
 
-    def __init__(self, source: ByteInput) -> None:
+    def __init__(self, source: PieceFile) -> None:
         self._kept = tempfile.NamedTemporaryFile(prefix="instrec-live-")  # noqa: SIM115 - closed when it is forgotten
-        while data := source.some(1 << 16):
+        while data := source.read(1 << 16):
             self._kept.write(data)
         self._kept.flush()
         super().__init__(FileInput(Path(self._kept.name)), 0)

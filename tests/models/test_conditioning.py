@@ -94,6 +94,27 @@ def test_whole_numbers_that_begin_softly_are_integers() -> None:
     assert np.abs(mono(soft, RATE)).max() < 0.001
 
 
+def test_soft_passages_are_scaled_as_well() -> None:
+    """Also those that stay within ±1 though their scale is that of integers."""
+    music = np.concatenate([noise(), noise() * 1e-5, noise()])
+    heard = mono((music * 2.0**15).astype(np.float32), RATE)
+    np.testing.assert_allclose(heard, music, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2.0**15, 2.0**23])
+def test_what_came_before_the_scale_was_known_is_reported(scale: float) -> None:
+    """Block by block, as from a pipe; a whole sound is looked at before."""
+    music = (np.concatenate([noise() * 0.9 / scale, noise()]) * scale).astype(np.float32)
+    said: list[str] = []
+    sanity = Sanity(said.append)
+    heard = np.concatenate([sanity(block.copy()) for block in np.split(music, 40)])
+    assert [sentence.endswith("scaled down; what came before was too loud") for sentence in said] == [True]
+    np.testing.assert_allclose(heard[2 * RATE :], noise(), atol=1e-6)
+    said.clear()
+    mono(music, RATE, said.append)
+    assert [sentence.endswith("scaled down") for sentence in said] == [True]
+
+
 def test_sound_that_is_merely_loud_or_has_clicks_keeps_its_scale() -> None:
     for samples in (noise() * 4, np.where(np.arange(2 * RATE) % 3_000 == 0, 500.0, noise())):
         np.testing.assert_allclose(mono(samples.astype(np.float32), RATE), samples, rtol=1e-6)

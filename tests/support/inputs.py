@@ -184,6 +184,59 @@ def junk_inside(data: bytes) -> bytes:
     return data[:place] + b"<html>" + bytes(range(1, 200)) * 5 + data[place:]
 
 
+def endless(name: str, samples: np.ndarray, rate: int) -> bytes:
+    """Sound whose header does not know how long it is."""
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, "PCM_16", format=name)
+    data = out.getvalue()
+    if name == "WAV":
+        place = data.index(b"data") + 4
+        return data[:place] + b"\xff" * 4 + data[place + 4 :]
+    return data[:8] + b"\xff" * 4 + data[12:]  # AU
+
+
+def sound_chunk_twice(container: str, name: bytes) -> bytes:
+    """A file whose last chunk is its sound, and that chunk again."""
+    data = encoded(container, "PCM_16")
+    return data + data[data.index(name) :]
+
+
+def two_formats() -> bytes:
+    """One RIFF with two sounds, of two formats."""
+    mono = np.ascontiguousarray(at(48_000)[:, :1])
+    return plain(after=fmt(1, 48_000, 16) + chunk(b"data", pcm16(mono)))
+
+
+def odd_without_padding() -> bytes:
+    """Two chunks of an odd number of bytes, without the byte that should follow them."""
+    data = (np.clip(music()[:-1, :1], -1, 1) * 127 + 128).astype(np.uint8).tobytes()
+    part = b"data" + struct.pack("<I", len(data)) + data
+    assert len(data) % 2
+    return b"RIFF\0\0\0\0WAVE" + fmt(1, RATE, 8) + part + part
+
+
+def ogg_pages(subtype: str, rate: int, *order: int) -> bytes:
+    """The pages with these numbers of an Ogg."""
+    all_pages = list(pages(encoded("OGG", subtype, rate)))
+    return b"".join(all_pages[number] for number in order)
+
+
+def damaged_page(subtype: str, rate: int, number: int) -> bytes:
+    """An Ogg with one wrong bit in one page."""
+    all_pages = list(pages(encoded("OGG", subtype, rate)))
+    page = bytearray(all_pages[number])
+    page[-1] ^= 1
+    all_pages[number] = bytes(page)
+    return b"".join(all_pages)
+
+
+def stream_with_a_gap() -> bytes:
+    """An MPEG transport stream of which a second was not received."""
+    data = muxed("mpegts", "aac")
+    packets = len(data) // 188
+    return data[: packets // 2 * 188] + data[(packets // 2 + packets // 6) * 188 :]
+
+
 def _half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -198,6 +251,7 @@ class Input:
         error: what its error says, None where it is well; the sound before is heard all the same.
         within: s by which the length may be off: encoders add some.
         suffix: of the file's name.
+        said: what is logged of it, as a file and through a pipe.
     """
 
     make: Callable[[], bytes]
@@ -205,6 +259,7 @@ class Input:
     error: str | None = None
     within: float = 0.001
     suffix: str = ".wav"
+    said: str | None = None
 
 
 FAST = "movflags=+faststart"
@@ -212,6 +267,10 @@ LONG_LIST = chunk(b"LIST", bytes(3 << 20))
 MONO = music().mean(axis=1, keepdims=True)
 OPPOSED = np.hstack([MONO, -MONO])
 ONE_OF_64 = np.hstack([np.zeros((len(MONO), 40)), MONO, np.zeros((len(MONO), 23))])
+
+
+JUNK = np.random.default_rng(1).bytes(1_411)
+VORBIS, OPUS = range(16), range(11)  # pages of the music
 
 
 def with_nan() -> np.ndarray:
@@ -294,6 +353,7 @@ INPUTS = {
     # A6: levels
     "floats-of-16-bits": Input(lambda: floats(np.rint(music() * 32768))),
     "floats-of-24-bits": Input(lambda: floats(music() * 2.0**23)),
+    "floats-between-16-bits": Input(lambda: floats(music() * 32768 * np.float32(0.99))),
     "nan": Input(lambda: floats(with_nan())),
     "offset": Input(lambda: floats(music() + 0.5)),
     "opposed-with-an-offset": Input(lambda: floats(OPPOSED + 0.3)),
@@ -340,6 +400,104 @@ INPUTS = {
     "ogg-then-wav": Input(lambda: encoded("OGG", "VORBIS") + plain(), 2 * SECONDS, suffix=".ogg"),
     "mp3-then-flac": Input(lambda: encoded("MP3") + encoded("FLAC", "PCM_16"), 2 * SECONDS, within=0.06, suffix=".mp3"),
     "wav-then-flac": Input(lambda: plain() + encoded("FLAC", "PCM_16"), 2 * SECONDS),
+    "two-adpcm": Input(lambda: encoded("WAV", "IMA_ADPCM") * 2, 2 * SECONDS, within=0.2),
+    "two-aiff": Input(lambda: encoded("AIFF", "PCM_16") * 2, 2 * SECONDS, suffix=".aiff"),
+    "two-caf": Input(lambda: encoded("CAF", "PCM_16") * 2, 2 * SECONDS, suffix=".caf"),
+    "two-voc": Input(lambda: encoded("VOC", "PCM_16") * 2, 2 * SECONDS, within=0.01, suffix=".voc"),
+    "two-m4a": Input(lambda: muxed("ipod", "aac") * 2, 2 * SECONDS, suffix=".m4a"),
+    "two-m4a-to-stream-48k": Input(
+        lambda: muxed("mp4", "aac", options=FAST) + muxed("mp4", "aac", 48_000, options=FAST),
+        2 * SECONDS,
+        within=0.01,
+        suffix=".m4a",
+    ),
+    "two-wavpack": Input(lambda: muxed("wv", "wavpack") * 2, 2 * SECONDS, suffix=".wv"),
+    "two-mkv-48k": Input(
+        lambda: muxed("matroska", "flac") + muxed("matroska", "flac", 48_000), 2 * SECONDS, within=0.01, suffix=".mkv"
+    ),
+    "two-webm": Input(lambda: muxed("webm", "libopus", 48_000) * 2, 2 * SECONDS, within=0.02, suffix=".webm"),
+    "two-wma": Input(lambda: muxed("asf", "wmav2") * 2, 2 * SECONDS, within=0.2, suffix=".wma"),
+    "flv-then-wav": Input(lambda: muxed("flv", "mp3") + plain(), 2 * SECONDS, within=0.1, suffix=".flv"),
+    "ts-then-wav": Input(lambda: muxed("mpegts", "aac") + plain(), 2 * SECONDS, within=0.1, suffix=".ts"),
+    "flac-then-ogg": Input(lambda: encoded("FLAC", "PCM_16") + encoded("OGG", "VORBIS"), 2 * SECONDS, suffix=".flac"),
+    "ogg-then-mp3": Input(lambda: encoded("OGG", "VORBIS") + encoded("MP3"), 2 * SECONDS, suffix=".ogg"),
+    "mp3-then-m4a": Input(lambda: encoded("MP3") + muxed("ipod", "aac"), 2 * SECONDS, within=0.06, suffix=".mp3"),
+    "endless-wav-then-mono-48k": Input(
+        lambda: endless("WAV", music(), RATE) + endless("WAV", at(48_000)[:, :1], 48_000), 2 * SECONDS
+    ),
+    "endless-au-then-mono-48k": Input(
+        lambda: endless("AU", music(), RATE) + endless("AU", at(48_000)[:, :1], 48_000), 2 * SECONDS, suffix=".au"
+    ),
+    "cut-wav-then-wav": Input(lambda: plain()[:100_000] + plain(), SECONDS + 0.567, said="0.00 s ends early, at 0.57"),
+    "two-data": Input(lambda: plain(after=chunk(b"data", pcm16(music()))), 2 * SECONDS),
+    "two-data-list-between": Input(
+        lambda: plain(after=chunk(b"LIST", b"INFO") + chunk(b"data", pcm16(music()))), 2 * SECONDS
+    ),
+    "two-data-first-empty": Input(lambda: wav(b"", fmt(2, RATE, 16), after=chunk(b"data", pcm16(music()))), SECONDS),
+    "two-data-formats-48k": Input(two_formats, 2 * SECONDS),
+    "two-data-odd": Input(odd_without_padding, 2 * SECONDS),
+    "two-data-rf64": Input(lambda: rf64(len(pcm16(music()))) + chunk(b"data", pcm16(music())), 2 * SECONDS),
+    "two-data-w64": Input(lambda: sound_chunk_twice("W64", b"data\xf3\xac"), 2 * SECONDS, suffix=".w64"),
+    "two-data-aiff": Input(lambda: sound_chunk_twice("AIFF", b"SSND"), 2 * SECONDS, suffix=".aiff"),
+    "two-data-caf": Input(lambda: sound_chunk_twice("CAF", b"data"), 2 * SECONDS, suffix=".caf"),
+    # what is lost, or is no sound
+    "junk-after": Input(lambda: plain() + JUNK, said="not sound in a known format|not in a known format"),
+    "junk-after-m4a": Input(
+        lambda: muxed("ipod", "aac") + JUNK, suffix=".m4a", said="something follows it that is not sound"
+    ),
+    "ogg-page-missing": Input(
+        lambda: ogg_pages("VORBIS", RATE, *VORBIS[:8], *VORBIS[9:]),
+        5.56,
+        None,
+        0.02,
+        ".ogg",
+        r"not in order \(1 missing, the first at 2\.62 s\)",
+    ),
+    "ogg-page-twice": Input(
+        lambda: ogg_pages("VORBIS", RATE, *VORBIS[:9], *VORBIS[8:]),
+        6.44,
+        None,
+        0.02,
+        ".ogg",
+        r"not in order \(1 repeated, the first at 3\.06 s\)",
+    ),
+    "ogg-page-damaged": Input(
+        lambda: damaged_page("VORBIS", RATE, 8), 5.56, None, 0.02, ".ogg", r"\(1 damaged, the first at 2\.62 s\)"
+    ),
+    "ogg-page-cut": Input(
+        lambda: ogg_pages("VORBIS", RATE, *VORBIS[:8]),
+        2.62,
+        None,
+        0.01,
+        ".ogg",
+        "no end mark, so its end may be missing",
+    ),
+    "opus-page-missing": Input(
+        lambda: ogg_pages("OPUS", 48_000, *OPUS[:5], *OPUS[6:]),
+        5.0,
+        None,
+        0.02,
+        ".opus",
+        r"not in order \(1 missing, the first at 2\.97 s\)",
+    ),
+    "opus-page-cut": Input(
+        lambda: ogg_pages("OPUS", 48_000, *OPUS[:5]),
+        2.97,
+        None,
+        0.01,
+        ".opus",
+        "no end mark, so its end may be missing",
+    ),
+    "ogg-page-cut-then-ogg": Input(
+        lambda: ogg_pages("VORBIS", RATE, *VORBIS[:8]) + encoded("OGG", "VORBIS"),
+        SECONDS + 2.62,
+        None,
+        0.01,
+        ".ogg",
+        "no end mark, so its end may be missing",
+    ),
+    "ts-gap": Input(stream_with_a_gap, 5.04, None, 0.02, ".ts", r"1\.00 s of sound are missing in it, from 3\.02 s on"),
+    "id3-then-caf": Input(lambda: b"ID3\x04\0\0\0\0\x08\0" + bytes(1024) + encoded("CAF", "PCM_16"), suffix=".caf"),
     "wav-then-mono-48k": Input(lambda: plain() + wav(pcm16(at(48_000)[:, :1]), fmt(1, 48_000, 16)), 2 * SECONDS),
 }
 

@@ -21,6 +21,7 @@ NAMES = (
     "s24-in-4-low", "opposed", "one-of-64", "floats-of-16-bits", "flac-of-unknown-length", "chained-rates",
     "claims-nothing", "offset", "opposed-with-an-offset",
     "m4a", "mp4-with-pictures", "webm", "wma", "two-wav", "wav-then-mono-48k",
+    "two-data", "two-m4a", "two-wavpack", "ogg-page-missing", "floats-between-16-bits",
 )  # fmt: skip
 
 
@@ -74,17 +75,20 @@ def test_the_four_ways_agree(name: str, tmp_path: Path, tagger: Tagger) -> None:
         ("opposed", "its channels cancel each other out"),
         ("floats-of-16-bits", "instead of ±1"),
         ("nan", "58 % of its samples are not numbers"),
+        ("ogg-page-cut", "no end mark"),
+        ("ts-gap", "1.00 s of sound are missing"),
+        ("junk-after", "not sound in a known format"),
     ],
 )
 def test_what_is_odd_is_in_the_results(
     name: str, said: str, tmp_path: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "a.wav"
+    path = tmp_path / f"a{INPUTS[name].suffix}"
     path.write_bytes(INPUTS[name].make())
     job, item = Job(AnalysisConfig(models=("cbam_cnn",))), Item("a", path, path)
     record = job.tag(item, tagger)
     assert said in (record.warning or "")
-    assert not (record.warning or "").startswith("a.wav")
+    assert not (record.warning or "").startswith("a.")
     assert (record.error, TaggedCsv().write(record).failed) == (None, False)
     monkeypatch.setattr("instrec_live.realtime.commands.tag.job.PART_SECONDS", 2.0)
     split = job.do(FileTask(item, 2), tagger)

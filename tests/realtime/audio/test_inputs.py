@@ -1,6 +1,7 @@
 """Every kind of input as a file and through a pipe: the same samples, length and message."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,30 +39,33 @@ def heard(source: Source) -> tuple[np.ndarray, str | None]:
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_file_and_pipe_give_the_same(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_file_and_pipe_give_the_same(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     given = INPUTS[name]
     data = given.make()
     path = tmp_path / f"a{given.suffix}"
     path.write_bytes(data)
     source = FileSource(path)
     in_file, error = heard(source)
+    if given.said is not None:
+        assert re.search(given.said, caplog.text)
+    caplog.clear()
     assert len(in_file) / source.rate == pytest.approx(given.seconds, abs=given.within)
     if source.duration is not None and given.error is None:
-        assert source.duration == pytest.approx(len(in_file) / source.rate, abs=0.06)
+        assert source.duration == pytest.approx(len(in_file) / source.rate, abs=max(0.06, given.within))
     piped = PipeSource(Dribble(data))
     assert (piped.rate, piped.channels) == (source.rate, source.channels)
     in_pipe, piped_error = heard(piped)
+    if given.said is not None:
+        assert re.search(given.said, caplog.text)
     assert len(in_pipe) == len(in_file)
-    known = {"floats-of-24-bits": len(in_file), "floats-of-16-bits": len(in_file)}.get(
-        name, 0
-    )  # a pipe has to learn their scale
+    known = len(in_file) if name == "floats-of-24-bits" else 0  # a pipe has to learn their scale
     np.testing.assert_allclose(in_pipe[known:], in_file[known:], atol=0.02)  # two decoders of Opus differ so much
     if given.error is None:
         assert error is None
         assert piped_error is None
     else:
-        import re
-
         assert error is not None
         assert piped_error is not None
         assert re.search(given.error, error)
@@ -73,20 +77,22 @@ NOT_ALIKE = ("opposed", "opposed-with-an-offset", "one-of-64", "nan", "junk-insi
 
 
 def test_the_samples_are_the_music(tmp_path: Path) -> None:
-    """Not only as long: of everything that holds the whole music once, at its own rate, the sound itself is right."""
+    """Not only as long: of everything that holds the whole music, once or several times, the sound itself is right."""
     for name, given in INPUTS.items():
-        if given.seconds != SECONDS or given.error or name in NOT_ALIKE:
+        if given.seconds % SECONDS or given.error or name in NOT_ALIKE:
             continue
         path = tmp_path / f"{name}{given.suffix}"
         path.write_bytes(given.make())
         source = FileSource(path)
         sound, _ = heard(source)
-        if source.rate != RATE or sound.shape[1] != 2:
+        if source.rate != RATE:
             continue
-        count = min(len(sound), len(music())) - 4_000
-        lags = range(-2_400, 2_401, 1) if given.within > 0.001 else (0,)
-        best = max(_alike(sound, music(), lag, count) for lag in (lags if len(lags) == 1 else _near(sound, count)))
-        assert best > 0.93, name
+        times = round(given.seconds / SECONDS)
+        for part in np.array_split(sound, times):
+            count = min(len(part), len(music())) - 4_000
+            exact = given.within <= 0.001 and times == 1
+            best = max(_alike(part, music(), lag, count) for lag in ((0,) if exact else _near(part, count)))
+            assert best > 0.93, name
 
 
 def _alike(a: np.ndarray, b: np.ndarray, lag: int, count: int) -> float:
@@ -167,7 +173,9 @@ def test_a_wav_of_more_than_four_gigabytes_is_analysed_to_its_end(tmp_path: Path
     np.testing.assert_allclose(sound, music(), atol=1e-4)
 
 
-SEEKABLE = [name for name, given in INPUTS.items() if given.error is None]
+# Where another sound follows, a place in it is only as exact as what the first one's container says of its length.
+INEXACT = ("two-adpcm", "two-webm", "two-wma", "flv-then-wav")
+SEEKABLE = [name for name, given in INPUTS.items() if given.error is None and name not in INEXACT]
 
 
 @pytest.mark.parametrize("name", SEEKABLE)
@@ -179,12 +187,12 @@ def test_a_seek_lands_on_the_sample(name: str, tmp_path: Path) -> None:
     source = FileSource(path)
     for second in (4.0, 1.25, 0.0, given.seconds - 1):
         source.read()
-        landed = round(source.seek(second) * source.rate)
+        landed = round(source.seek(min(second, given.seconds - 1)) * source.rate)
         block = source.read()
         assert block is not None
         wanted = whole[landed : landed + len(block)]
         # A resampler begins anew behind a seek, and Opus's decoder needs a moment.
-        resampled = name in ("chained-rates", "wav-then-mono-48k")
+        resampled = name == "chained-rates" or name.endswith("48k")
         within = 0.05 if given.suffix == ".opus" else 0.02 if resampled else 1e-3
         np.testing.assert_allclose(block[: len(wanted)], wanted, atol=within)
     source.close()
