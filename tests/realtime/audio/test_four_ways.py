@@ -92,6 +92,9 @@ def test_what_is_odd_is_in_the_results(
     assert (record.error, TaggedCsv().write(record).failed) == (None, False)
     monkeypatch.setattr("instrec_live.realtime.commands.tag.job.PART_SECONDS", 2.0)
     split = job.do(FileTask(item, 2), tagger)
+    if name in ("ogg-page-cut", "ts-gap"):  # their length is not known before they are read
+        assert split == record
+        return
     assert isinstance(split, SplitResult)
     parts = [job.do(ChunkTask(item, number, span), tagger) for number, span in enumerate(split.spans)]
     assert len(parts) == 2

@@ -117,7 +117,7 @@ def test_the_program_listens_to_its_end(name: str, place: Path) -> None:
             cwd=place,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         memory.append(int(done.stderr))
