@@ -79,7 +79,7 @@ def main() -> None:
             add(window, instruments, row["file"].split("/")[1])
 
     bases = bases_of([Bundle.load(bundled(name)) for name in DEFAULT_MODELS])
-    features, logits = Encoder(bases, ensemble=True)(np.stack(windows))
+    features, logits, _ = Encoder(bases, ensemble=True)(np.stack(windows))
     sounding = np.array([[name in each for name in INSTRUMENTS] for each in labels])
     Background(bases, features, logits, sounding, tuple(names)).save(TO)
     size = TO.stat().st_size

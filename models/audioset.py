@@ -44,6 +44,9 @@ KIND_ROWS: dict[str, tuple[int, ...]] = {
     "silence": (500,),
 }
 
+# Sound that is no music. While one of these leads music, instruments are held back.
+NOT_MUSIC: tuple[str, ...] = ("speech", "applause", "noise")
+
 OTHER_INSTRUMENT_ROWS: dict[str, tuple[int, ...]] = {
     **{name: (CLASSES + i,) for i, name in enumerate(FITTED)},
     "bagpipes": (210,),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from instrec_live.models.arrays import FloatArray
+from instrec_live.models.audioset import NOT_MUSIC
 from instrec_live.models.bundle import MALFORMED, Bundle, bundled
 from instrec_live.models.errors import ModelError
 from instrec_live.models.files import atomic_folder, read_regular
@@ -78,6 +79,8 @@ class LearnedBundle:
         weight: float32 [classes, numbers], bias: float32 [classes]: logits of a window are
             weight @ (mean embedding of its patches) + bias.
         thresholds: float32 [classes], probabilities from which a class is active; of corrections the ensemble's.
+        held_back_by: of each new class, the kinds of `NOT_MUSIC` that hold it back, as they do the 20 instruments: all
+            but those that lead in its own sounds.
         provenance: data, date, versions, licences.
         evaluation: by class, what cross-validation found.
     """
@@ -90,6 +93,7 @@ class LearnedBundle:
     weight: FloatArray
     bias: FloatArray
     thresholds: FloatArray
+    held_back_by: Mapping[str, tuple[str, ...]]
     provenance: Mapping[str, Any]
     evaluation: Mapping[str, Any]
 
@@ -148,7 +152,8 @@ class LearnedBundle:
             bases = tuple(Base(str(b["name"]), str(b["sha256"]), int(b["numbers"])) for b in manifest["bases"])
             classes = tuple(map(str, manifest["classes"]))
             thresholds = np.array(manifest["thresholds"], np.float32)
-            _check(bases, classes, weight, bias, thresholds)
+            held_back_by = {str(name): tuple(map(str, kinds)) for name, kinds in manifest["held_back_by"].items()}
+            _check(bases, classes, weight, bias, thresholds, held_back_by)
             return cls(
                 name=path.resolve().name,
                 path=path,
@@ -158,6 +163,7 @@ class LearnedBundle:
                 weight=weight,
                 bias=bias,
                 thresholds=thresholds,
+                held_back_by=held_back_by,
                 provenance=dict(manifest["provenance"]),
                 evaluation=dict(manifest["evaluation"]),
             )
@@ -169,7 +175,12 @@ class LearnedBundle:
 
 
 def _check(
-    bases: Sequence[Base], classes: Sequence[str], weight: FloatArray, bias: FloatArray, thresholds: FloatArray
+    bases: Sequence[Base],
+    classes: Sequence[str],
+    weight: FloatArray,
+    bias: FloatArray,
+    thresholds: FloatArray,
+    held_back_by: Mapping[str, Sequence[str]],
 ) -> None:
     if not 0 < len(classes) <= MOST_CLASSES or len(set(classes)) < len(classes):
         raise ValueError(f"it must have 1 to {MOST_CLASSES} different classes")
@@ -184,6 +195,10 @@ def _check(
         raise ValueError("not all of its numbers are finite")
     if not ((thresholds > 0) & (thresholds < 1)).all():
         raise ValueError("its thresholds are not between 0 and 1")
+    if held_back_by.keys() != {name for name in classes if name not in INSTRUMENTS}:
+        raise ValueError("held_back_by must have its new classes")
+    if unknown := {kind for kinds in held_back_by.values() for kind in kinds} - set(NOT_MUSIC):
+        raise ValueError(f"{min(unknown)!r} holds nothing back")
 
 
 def write_learned(
@@ -194,6 +209,7 @@ def write_learned(
     weight: FloatArray,
     bias: FloatArray,
     thresholds: FloatArray,
+    held_back_by: Mapping[str, Sequence[str]],
     provenance: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     model_card: str,
@@ -213,6 +229,7 @@ def write_learned(
         "bases": [{"name": base.name, "sha256": base.sha256, "numbers": base.numbers} for base in bases],
         "classes": list(classes),
         "thresholds": np.round(np.asarray(thresholds, np.float64), 4).tolist(),
+        "held_back_by": {name: list(kinds) for name, kinds in held_back_by.items()},
         "sha256": {"head.npz": hashlib.sha256(content).hexdigest()},
         "evaluation": dict(evaluation),
         "provenance": dict(provenance),

@@ -16,6 +16,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from instrec_live.models.arrays import BoolArray, FloatArray, IntArray
+from instrec_live.models.audioset import NOT_MUSIC
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.calibration import logit, sigmoid
 from instrec_live.models.engines.base import CachingEngine
@@ -25,7 +26,7 @@ from instrec_live.models.errors import ModelError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.learned import MOST_CORRECTED, Base, bases_of
 from instrec_live.models.logmel import PATCH, SAMPLE_RATE, log_mel
-from instrec_live.models.tagger import Tagger
+from instrec_live.models.tagger import Tagger, held_back_by
 
 SECONDS = 2  # of a window
 WINDOW = SECONDS * SAMPLE_RATE
@@ -37,6 +38,7 @@ _SHARE = 0.1  # of the background's weight, for each class
 _MOST_ALARMS = 0.01  # of the background's windows may be taken for a class
 _PRIOR = 0.25  # weight of a class against all others, where logits are calibrated
 _LOWEST, _HIGHEST = 0.2, 0.9  # thresholds
+_OWN_KIND = 0.1  # of a class's windows; a kind that leads in more of them does not hold it back
 
 
 class Encoder:
@@ -61,27 +63,32 @@ class Encoder:
             self._engines.append((engine, base.numbers))
         self._tagger = Tagger.load(engine="onnx", threads=threads) if ensemble else None
 
-    def __call__(self, windows: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Windows float32 [N, 64000] at 32 kHz -> embeddings float32 [N, numbers], and the ensemble's logits
-        float32 [N, 20], or [N, 0] if they are not wanted."""
+    def __call__(self, windows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Windows float32 [N, 64000] at 32 kHz -> embeddings float32 [N, numbers]; the ensemble's logits float32
+        [N, 20], or [N, 0] if they are not wanted; by how many logits each kind of `NOT_MUSIC` holds instruments back,
+        float32 [N, 3]."""
         mels = np.stack([log_mel(window) for window in windows])
-        parts = [
-            np.concatenate([self._embedded(engine, mels[at : at + _BATCH]) for at in range(0, len(mels), _BATCH)])
-            for engine, _ in self._engines
-        ]
-        features = np.concatenate([part[:, -n:] for part, (_, n) in zip(parts, self._engines, strict=True)], axis=1)
+        parts, others = [], []
+        for engine, numbers in self._engines:
+            batches = [self._embedded(engine, mels[at : at + _BATCH]) for at in range(0, len(mels), _BATCH)]
+            logits, embeddings = map(np.concatenate, zip(*batches, strict=True))
+            parts.append(embeddings[:, -numbers:])
+            others += [logits[:, len(INSTRUMENTS) :]] if logits.shape[1] > len(INSTRUMENTS) else []
+        features = np.concatenate(parts, axis=1)
+        back = np.zeros((len(windows), len(NOT_MUSIC)), np.float32)
+        back = held_back_by(np.mean(others, axis=0, dtype=np.float32)) if others else back
         if self._tagger is None:
-            return features, np.empty((len(windows), 0), np.float32)
+            return features, np.empty((len(windows), 0), np.float32), back
         results = (self._tagger.calibrated(mel) for mel in mels)
-        return features, np.stack([self._tagger.ensemble(calibrated) for calibrated in results])
+        return features, np.stack([self._tagger.ensemble(calibrated) for calibrated in results]), back
 
     @staticmethod
-    def _embedded(engine: CachingEngine, mels: FloatArray) -> FloatArray:
-        """log-mels [B, 128, 200] -> mean embeddings of their patches [B, width]."""
+    def _embedded(engine: CachingEngine, mels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """log-mels [B, 128, 200] -> raw logits, and mean embeddings of their patches [B, width]."""
         count = mels.shape[2] // PATCH
         whole = np.ascontiguousarray(mels[:, :, -count * PATCH :])
-        embeddings = engine.run(whole, np.empty((0, engine.width), np.float32))[1]
-        return np.asarray(embeddings.reshape(len(mels), count, -1).mean(axis=1), np.float32)
+        logits, embeddings = engine.run(whole, np.empty((0, engine.width), np.float32))
+        return logits, np.asarray(embeddings.reshape(len(mels), count, -1).mean(axis=1), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +162,8 @@ class Examples:
     """Windows of a user's recordings.
 
     Attributes:
-        features: float32 [N, numbers], logits: float32 [N, 20] or [N, 0], as `Encoder` gives them.
+        features: float32 [N, numbers], logits: float32 [N, 20] or [N, 0], back: float32 [N, 3], as `Encoder` gives
+            them.
         labels: bool [N, classes], what sounds.
         folds: int [N], 0…4: those of a recording are the same.
         mixed: bool [N], other sound was added.
@@ -163,6 +171,7 @@ class Examples:
 
     features: FloatArray
     logits: FloatArray
+    back: FloatArray
     labels: BoolArray
     folds: IntArray
     mixed: BoolArray
@@ -185,6 +194,7 @@ class Head:
     weight: FloatArray
     bias: FloatArray
     thresholds: FloatArray
+    held_back_by: Mapping[str, tuple[str, ...]]
     evaluation: Mapping[str, Mapping[str, Any]]
 
 
@@ -209,6 +219,7 @@ def learn(examples: Examples, classes: Sequence[str], background: Background) ->
     weight = np.empty((len(classes), features.shape[1]), np.float32)
     bias, thresholds = np.empty(len(classes), np.float32), np.empty(len(classes), np.float32)
     logits = np.empty_like(held_out)
+    kinds = {name: _kinds(examples, column) for column, name in enumerate(classes) if name not in INSTRUMENTS}
     for column, name in enumerate(classes):
         before = np.zeros(len(features), np.float32)
         correction = name in INSTRUMENTS
@@ -224,11 +235,21 @@ def learn(examples: Examples, classes: Sequence[str], background: Background) ->
         thresholds[column] = (
             _ensemble_threshold(name) if correction else _threshold(logits[:, column], labels[:, column], n_background)
         )
+        if not correction:  # as in `Tagger`; the background is music
+            columns = [NOT_MUSIC.index(kind) for kind in kinds[name]]
+            logits[n_background:, column] -= examples.back[:, columns].max(axis=1, initial=0.0)
     evaluation = {
         name: judged(column, classes, logits, labels, thresholds, examples.mixed, background, ensemble)
         for column, name in enumerate(classes)
     }
-    return Head(tuple(classes), weight, bias, thresholds, evaluation)
+    return Head(tuple(classes), weight, bias, thresholds, kinds, evaluation)
+
+
+def _kinds(examples: Examples, column: int) -> tuple[str, ...]:
+    """The kinds of `NOT_MUSIC` that hold a class back: those that do not lead in its own sounds."""
+    own = examples.back[examples.labels[:, column] & ~examples.mixed] > 0
+    shares = own.sum(axis=0) / max(1, len(own))
+    return tuple(kind for kind, share in zip(NOT_MUSIC, shares.tolist(), strict=True) if share <= _OWN_KIND)
 
 
 def _background_labels(background: Background, classes: Sequence[str]) -> BoolArray:

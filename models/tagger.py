@@ -10,7 +10,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.models.audioset import FITTED, KIND_ROWS, OTHER_SOUNDS, RESEMBLING
+from instrec_live.models.audioset import FITTED, KIND_ROWS, NOT_MUSIC, OTHER_SOUNDS, RESEMBLING
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle
 from instrec_live.models.calibration import Platt, logit, sigmoid
 from instrec_live.models.catalog import load_model
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 _KINDS = list(KIND_ROWS)
 LIKELY = 0.3  # the probability from which an instrument other than the 20 is named
-_MUSIC, _OTHER_KINDS = _KINDS.index("music"), [_KINDS.index(name) for name in ("speech", "applause", "noise")]
+_MUSIC, _OTHER_KINDS = _KINDS.index("music"), [_KINDS.index(name) for name in NOT_MUSIC]
 # In 313 clips of music it leads speech, applause and noise by 0.2 logits or more; speech leads it by 4, noise by 1.
 _LEAD = 0.3  # logits by which another kind must lead music before instruments are held back
 _MOST = 8.0  # logits by which they are held back at most; four times the lead beyond that
@@ -78,11 +78,17 @@ def kind_and_others(
     return kind, {name: round(p, 3) for name, p in likely if p >= LIKELY and name not in instruments}
 
 
+def held_back_by(others: FloatArray) -> FloatArray:
+    """Logits of `OTHER_SOUNDS` [..., K] -> by how many logits each kind of `NOT_MUSIC` holds instruments back, float32
+    [..., 3]."""
+    lead = others[..., _OTHER_KINDS] - others[..., _MUSIC, None]
+    return np.asarray(np.clip(4 * (lead - _LEAD), 0.0, _MOST), np.float32)
+
+
 def held_back(others: FloatArray) -> FloatArray:
     """Logits of `OTHER_SOUNDS` [K] -> by how many logits each instrument is less likely [20]: because the sound is not
     music, or because an instrument of `FITTED` that it resembles may sound instead."""
-    lead = float(others[_OTHER_KINDS].max() - others[_MUSIC])
-    every = min(max(4 * (lead - _LEAD), 0.0), _MOST)
+    every = held_back_by(others).max()
     over = np.clip(2 * (others[_FITTED] - logit(_SUSPECTED)), 0.0, _MOST_RESEMBLING)
     return np.asarray(every + (over[:, None] * _RESEMBLES).max(axis=0), np.float32)
 
@@ -256,16 +262,18 @@ class Tagger:
         for name, head in self._heads.items():
             for base in self._bases_of[name].values():
                 if base not in embeddings:
-                    embeddings[base] = self._embeddings(base, log_mel)
+                    own, embeddings[base] = self._embeddings(base, log_mel)
+                    logits.setdefault(base, own)
             logits[name] = head.logits({base: embeddings[run] for base, run in self._bases_of[name].items()})
         return self._calibrated_finite(logits)
 
-    def _embeddings(self, base: str, log_mel: FloatArray) -> FloatArray:
-        """log-mel [128, T] -> embeddings [T // 96, width] by one of the engines."""
+    def _embeddings(self, base: str, log_mel: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """log-mel [128, T] -> raw logits, and embeddings [T // 96, width], by one of the engines."""
         engine = self._members[base].engine if base in self._members else self._bases[base]
         assert isinstance(engine, CachingEngine)
         whole = log_mel[:, log_mel.shape[1] % PATCH :]
-        return engine.run(np.ascontiguousarray(whole)[None], np.empty((0, engine.width), np.float32))[1]
+        logits, embeddings = engine.run(np.ascontiguousarray(whole)[None], np.empty((0, engine.width), np.float32))
+        return logits[0], embeddings
 
     def follow(self, mel: StreamingLogMel, hop: int) -> StreamingInference:
         """The same for window after window of a growing sound, `hop` samples apart, with less work."""
@@ -292,10 +300,12 @@ class Tagger:
     def _calibrated_finite(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Logits by model -> calibrated [n], without those that are not finite."""
         out = {}
-        others = []
+        others, of_bases = [], []
         corrections = np.zeros(len(INSTRUMENTS), np.float32)
         for name, raw in logits.items():
             if name in self._bases:
+                if len(raw) > len(INSTRUMENTS) and np.isfinite(raw).all():
+                    of_bases.append(raw[len(INSTRUMENTS) :])
                 continue
             if name in self._heads:
                 if np.isfinite(raw).all():
@@ -309,8 +319,8 @@ class Tagger:
                 others += [raw[len(INSTRUMENTS) :]] if self._members[name].others else []
             else:
                 self.dropped[name] += 1
-        if others:
-            out[OTHERS] = np.mean(others, axis=0, dtype=np.float32)
+        if others or of_bases:
+            out[OTHERS] = np.mean(others or of_bases, axis=0, dtype=np.float32)
         if corrections.any():
             out[CORRECTIONS] = corrections
         return out
@@ -338,20 +348,32 @@ class Tagger:
         """
         own = len(INSTRUMENTS)
         members = []
+        others = calibrated.get(OTHERS)
         if self._ensemble is not None:
             logits = self._ensemble({name: z[:own] for name, z in calibrated.items() if name in self._members})
-            others = calibrated.get(OTHERS)
-            logits = logits if others is None else logits - held_back(others)
+            # Networks that only heads read change nothing for the 20.
+            if others is not None and any(member.others for member in self._members.values()):
+                logits = logits - held_back(others)
             if not self._heads:
                 return logits
             members = [self._extended(logits + calibrated.get(CORRECTIONS, np.float32(0)))]
-        members += [z for name, z in calibrated.items() if name in self._heads]
+        for name, z in calibrated.items():
+            if name in self._heads:
+                members.append(z if others is None else z - self._held_back(self._heads[name], others))
         if not members:
             raise ModelError("no network gave finite numbers", "run --doctor to check the models")
         stacked = np.stack(members)
         known = np.isfinite(stacked)  # of a head that gave none, its instruments count as absent
         sums = np.where(known, stacked, 0).sum(axis=0)
         return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), _ABSENT).astype(np.float32)
+
+    def _held_back(self, head: LearnedBundle, others: FloatArray) -> FloatArray:
+        """Logits of other sounds [K] -> by how many logits each instrument of a head is less likely, [n]."""
+        back = np.zeros(len(self.instruments), np.float32)
+        by_kind = dict(zip(NOT_MUSIC, held_back_by(others).tolist(), strict=True))
+        for name, kinds in head.held_back_by.items():
+            back[self.instruments.index(name)] = max((by_kind[kind] for kind in kinds), default=0.0)
+        return back
 
     def tag(
         self,

@@ -289,10 +289,10 @@ def encode(collection: Collection, encoder: "Encoder") -> tuple["Examples", dict
 
     def add(windows: Sequence[tuple["FloatArray", frozenset[str], int]], mixed: bool) -> None:
         if windows:
-            features, logits = encoder(np.stack([window for window, _, _ in windows]))
+            features, logits, back = encoder(np.stack([window for window, _, _ in windows]))
             labels = np.array([[name in sounding for name in collection.classes] for _, sounding, _ in windows], bool)
             of_fold = np.array([fold for _, _, fold in windows], np.int64)
-            parts.append(Examples(features, logits, labels, of_fold, np.full(len(windows), mixed)))
+            parts.append(Examples(features, logits, back, labels, of_fold, np.full(len(windows), mixed)))
 
     add([(window, frozenset[str](), fold) for fold, own in enumerate(accompaniment.demo) for window in own], False)
     for number, recording in enumerate(collection.recordings, start=1):
@@ -518,6 +518,7 @@ def _write(
             weight=head.weight,
             bias=head.bias,
             thresholds=head.thresholds,
+            held_back_by=head.held_back_by,
             provenance=provenance,
             evaluation=evaluation,
             model_card=card,

@@ -5,9 +5,11 @@ The declaration gives the command line with its --help, the settings file, --pri
 
 import argparse
 import os
+import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,7 +238,8 @@ def parse(argv: Sequence[str]) -> Settings:
     grammar = parser()
     both = asked(argv, parser())
     if both.unknown:
-        raise _unknown(both.unknown[0], [name for action in grammar._actions for name in action.option_strings])
+        names = [name for action in grammar._actions for name in action.option_strings]
+        raise _unknown(both.unknown[0], names, argv)
     try:
         return _checked(both.values, both.path)
     except UsageError as error:
@@ -324,8 +327,12 @@ def _check_playing(given: Namespace) -> None:
         raise UsageError(f"{asked} and --pace max exclude each other: playback cannot be that fast")
 
 
-def _unknown(word: str, options: Sequence[str]) -> UsageError:
+def _unknown(word: str, options: Sequence[str], argv: Sequence[str]) -> UsageError:
     help_hint = "instrec-live --help shows all options"
+    address = re.fullmatch(r"(?:(.*):)?([0-9]+)", word)
+    if address and ("--serve", word) in pairwise(argv):
+        host = f" --host {address[1]}" if address[1] else ""
+        return UsageError(f"--serve takes no value, not {word!r}", f"did you mean --serve{host} --port {address[2]}?")
     if word.startswith("-"):
         return UsageError(f"no such option: {word}", nearest(word.split("=")[0], options) or help_hint)
     hint = f"did you mean --file {word}?" if os.path.exists(word) else help_hint

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from instrec_live.models import INSTRUMENTS, Tagger
+from instrec_live.models.audioset import NOT_MUSIC, OTHER_SOUNDS
 from instrec_live.models.bundle import DEFAULT_MODELS, Bundle, bundled
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.learned import Base, LearnedBundle, bases_of, class_name, write_learned
@@ -21,7 +22,7 @@ from instrec_live.models.learning import (
     ridge,
 )
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
-from instrec_live.models.tagger import CORRECTIONS
+from instrec_live.models.tagger import CORRECTIONS, OTHERS
 from instrec_live.realtime.config.settings import parse
 
 RNG = np.random.default_rng(0)
@@ -50,6 +51,7 @@ def examples(classes: int, each: int = 60, logits: np.ndarray | None = None, see
     return Examples(
         (centres[which] + rng.normal(0, 1, (n, WIDTH))).astype(np.float32),
         np.empty((n, 0), np.float32) if logits is None else logits,
+        np.zeros((n, 3), np.float32),
         np.eye(classes, dtype=bool)[which],
         (np.arange(n) % 5).astype(np.int64),
         np.arange(n) % 2 == 1,
@@ -153,14 +155,17 @@ def test_a_background_of_other_networks_is_not_used(tmp_path: Path) -> None:
     assert np.allclose(again.features, ground.features, atol=0.05)
 
 
-def written(path: Path, classes: tuple[str, ...] = ("harp",), seed: int = 0) -> LearnedBundle:
-    """A head of random numbers on the bundled networks."""
+def written(
+    path: Path, classes: tuple[str, ...] = ("harp",), seed: int = 0, kinds: tuple[str, ...] = ()
+) -> LearnedBundle:
+    """A head of random numbers on the bundled networks; its classes are held back by these kinds of sound."""
     bases = bases_of([Bundle.load(bundled(name)) for name in DEFAULT_MODELS])
     rng = np.random.default_rng(seed)
     numbers = sum(base.numbers for base in bases)
     return write_learned(
         path, bases=bases, classes=classes, weight=rng.normal(0, 0.05, (len(classes), numbers)).astype(np.float32),
         bias=np.zeros(len(classes), np.float32), thresholds=np.full(len(classes), 0.5, np.float32),
+        held_back_by={name: kinds for name in classes if name not in INSTRUMENTS},
         provenance={}, evaluation={}, model_card="# test\n",
     )  # fmt: skip
 
@@ -176,6 +181,10 @@ def written(path: Path, classes: tuple[str, ...] = ("harp",), seed: int = 0) -> 
         (lambda m: m.update(schema=9), "not known to this version"),
         (lambda m: m.pop("bases"), "bases is missing|'bases'"),
         (lambda m: m["bases"][0].update(numbers=3), "do not fit"),
+        (lambda m: m.pop("held_back_by"), "'held_back_by' is missing"),
+        (lambda m: m.update(held_back_by=["harp"]), "not a valid learned bundle"),
+        (lambda m: m.update(held_back_by={"oud": []}), "must have its new classes"),
+        (lambda m: m.update(held_back_by={"harp": ["rain"]}), "'rain' holds nothing back"),
     ],
 )
 def test_an_altered_bundle_is_refused(tmp_path: Path, change, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -222,7 +231,7 @@ def test_with_the_twenty_alone_and_as_a_correction(tmp_path: Path) -> None:
     assert np.allclose(own, logits[20:], atol=1e-4)
     encoder = Encoder(head.bases)
     window = samples[: 2 * SAMPLE_RATE]
-    features, _ = encoder(window[None])
+    features, _, _ = encoder(window[None])
     assert np.allclose(alone.calibrated(log_mel(window))["mine"], head.weight @ features[0] + head.bias, atol=1e-4)
 
     written(tmp_path / "cello", ("cello",), seed=3)
@@ -239,6 +248,56 @@ def test_with_the_twenty_alone_and_as_a_correction(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--models .*cello: it only corrects.*cannot run alone") as refused:
         parse(["--no-config", "--models", str(tmp_path / "cello")])
     assert refused.value.hint == f"--models {','.join(DEFAULT_MODELS)},{tmp_path / 'cello'}"
+
+
+def test_noise_holds_a_learned_class_back_as_it_does_the_twenty(tmp_path: Path) -> None:
+    """Unless the class itself is noise; alone, beside the 20, and beside a network that knows no other sounds."""
+    noise = (0.05 * RNG.standard_normal(3 * SAMPLE_RATE)).astype(np.float32)
+    noisy = np.full(len(OTHER_SOUNDS), -3.0, np.float32)
+    noisy[OTHER_SOUNDS.index("noise")] = -2.0
+    written(tmp_path / "whistle", ("whistle",), kinds=("speech", "applause", "noise"))
+    written(tmp_path / "rain", ("rain",), kinds=("speech", "applause"))
+    learned = [tmp_path / "whistle", tmp_path / "rain"]
+    plain = Tagger.load(["cbam_cnn"], engine="onnx").tag(noise, SAMPLE_RATE)
+    for networks in ([], ["cbam_cnn"], [*DEFAULT_MODELS]):
+        tagger = Tagger.load([*networks, *learned], engine="onnx")
+        calibrated = tagger.calibrated(log_mel(noise))
+        assert calibrated[OTHERS].shape == noisy.shape
+        after = tagger.ensemble({**calibrated, OTHERS: noisy})[-2:]
+        before = np.array([calibrated["whistle"][-2], calibrated["rain"][-1]])
+        assert np.allclose(before - after, [4 * (1.0 - 0.3), 0], atol=1e-5)
+        tags = tagger.tag(noise, SAMPLE_RATE)
+        assert tags.kind is not None
+        if networks == ["cbam_cnn"]:
+            assert np.array_equal(tags.probabilities[:20], plain.probabilities)
+            assert np.array_equal(tags.hops[:, :20], plain.hops)
+
+
+def test_a_class_is_not_held_back_by_what_it_is_itself() -> None:
+    """Noise leads in a third of the second class's own windows, and in one of the first's, which is then missed."""
+    given = examples(2)
+    back = given.back.copy()
+    first, second = (np.flatnonzero(given.labels[:, column] & ~given.mixed) for column in (0, 1))
+    back[first[0], NOT_MUSIC.index("noise")] = 80.0
+    back[second[::3], NOT_MUSIC.index("noise")] = 8.0
+    head, plain = (learn(each, ("oud", "rain"), background()) for each in (replace(given, back=back), given))
+    assert head.held_back_by == {"oud": NOT_MUSIC, "rain": ("speech", "applause")}
+    assert np.array_equal(head.thresholds, plain.thresholds)
+    assert head.evaluation["rain"] == plain.evaluation["rain"]
+    assert head.evaluation["oud"]["found"] == pytest.approx(plain.evaluation["oud"]["found"] - 1 / len(first), abs=1e-4)
+
+
+def test_what_leads_in_a_window_is_told_while_learning() -> None:
+    noise = (0.5 * np.random.default_rng(3).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
+    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    chord = sum(0.1 * np.sin(2 * np.pi * hz * t) * np.exp(-2 * (t % 0.5)) for hz in (220, 277.2, 329.6))
+    encoder = Encoder(bases_of([Bundle.load(bundled("passt"))]))
+    back = encoder(np.stack([noise, chord.astype(np.float32)]))[2]
+    assert back[0].argmax() == NOT_MUSIC.index("noise")
+    assert back[0].max() > 0.3
+    assert not back[1].any()
+    nothing = Encoder(bases_of([Bundle.load(bundled("cbam_cnn"))]))(noise[None])[2]
+    assert not nothing.any()
 
 
 def test_names() -> None:

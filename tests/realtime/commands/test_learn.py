@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from instrec_live.models.audioset import NOT_MUSIC
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.learned import LearnedBundle
 from instrec_live.realtime.commands.learn import Collection, Recording, collect, encode, run
@@ -62,6 +63,7 @@ def test_it_reports_its_accuracy(learned: tuple[Path, dict]) -> None:
     bundle = LearnedBundle.load(here / "mine")
     assert bundle.new == ("fire_siren", "rattle")
     assert bundle.evaluation == figures
+    assert bundle.held_back_by == dict.fromkeys(figures, NOT_MUSIC)
     card = (here / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "fire siren" in card
     assert "held out file by file" in card
@@ -195,11 +197,16 @@ def test_a_class_too_soft_to_count_is_one_clear_line(tmp_path: Path) -> None:
         run([str(tmp_path / "sounds"), "--to", str(tmp_path / "out"), "-q"])
 
 
+def unheard(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What an `Encoder` gives beside embeddings, of music, if no class is a correction."""
+    return np.empty((len(windows), 0), np.float32), np.zeros((len(windows), 3), np.float32)
+
+
 def test_a_window_and_its_mixed_copy_are_in_one_fold(tmp_path: Path) -> None:
     sound(tmp_path / "harp" / "a.wav", 71.0)  # more than one chunk
 
-    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((len(windows), 1), np.float32), np.empty((len(windows), 0), np.float32)
+    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.zeros((len(windows), 1), np.float32), *unheard(windows)
 
     examples, seconds = encode(collect(tmp_path), encoder)  # type: ignore[arg-type]
     harp = examples.labels[:, 0]
@@ -217,12 +224,12 @@ def test_what_is_mixed_is_of_one_fold(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name / "a.wav", 0.3 * np.sin(2 * np.pi * (hz * t + 5 * t**2)), RATE)  # + 10 Hz a s
     frequencies = np.fft.rfftfreq(2 * RATE, 1 / RATE)
 
-    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         power = np.abs(np.fft.rfft(windows)) ** 2
         bands = [(frequencies > low) & (frequencies < low + 400) for low in (400, 2000)]
         begins = [power[:, band] @ (frequencies[band] - frequencies[band][0]) / power[:, band].sum(1) / 10 - 1
                   for band in bands]  # fmt: skip
-        return np.stack(begins, 1).astype(np.float32), np.empty((len(windows), 0), np.float32)
+        return np.stack(begins, 1).astype(np.float32), *unheard(windows)
 
     examples, _ = encode(collect(tmp_path), encoder)  # type: ignore[arg-type]
     both = examples.labels.all(axis=1)
@@ -235,8 +242,8 @@ def test_what_is_mixed_is_of_one_fold(tmp_path: Path) -> None:
 def test_the_demo_s_sound_is_in_no_class_and_divided_among_the_folds(tmp_path: Path) -> None:
     sound(tmp_path / "harp" / "a.wav", 20.0)
 
-    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((len(windows), 1), np.float32), np.empty((len(windows), 0), np.float32)
+    def encoder(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.zeros((len(windows), 1), np.float32), *unheard(windows)
 
     examples, _ = encode(collect(tmp_path), encoder)  # type: ignore[arg-type]
     demo = ~examples.labels.any(axis=1)

@@ -56,6 +56,9 @@ def test_weights_and_smoothing() -> None:
         (["--file", "a.wav", "--record", "a.wav", "--force"], "at the same time"),
         (["--thresholds", "nowhere.json"], "No such file"),
         (["stray"], "is not an option"),
+        (["--serve", "8123"], "did you mean --serve --port 8123?"),
+        (["--serve", "0.0.0.0:8123"], "did you mean --serve --host 0.0.0.0 --port 8123?"),
+        (["8123", "--serve"], "is not an option"),
         (["-v", "-q"], "not allowed with"),
     ],
 )
