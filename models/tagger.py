@@ -156,7 +156,10 @@ class Tagger:
         if not names:
             raise UsageError("no models", "name at least one with --models")
         if len(set(names)) < len(names):
-            raise ModelError(f"two of the models have the same name: {', '.join(names)}")
+            raise ModelError(
+                f"two of the models have the same name: {', '.join(names)}",
+                "leave one out; a learned bundle has its folder's name, another bundle its network's",
+            )
         bundles = [bundle for bundle in models if isinstance(bundle, Bundle)]
         self._heads = {head.name: head for head in models if isinstance(head, LearnedBundle)}
         new = tuple(dict.fromkeys(name for head in self._heads.values() for name in head.new))
