@@ -222,7 +222,7 @@ def test_invalid_arguments_of_load_are_refused(folders, tmp_path):
         Tagger.load(["nonesuch"])
     with pytest.raises(ModelError, match="no such model folder"):
         Tagger.load([tmp_path / "none"])
-    with pytest.raises(ModelError, match="same name: .* — leave one out; a learned bundle has its folder's name"):
+    with pytest.raises(ModelError, match=r"same name: .* — leave one out; a learned bundle has its folder's name"):
         Tagger.load([folders[0], folders[0]])
     with pytest.raises(UsageError, match="no models"):
         Tagger.load([])
