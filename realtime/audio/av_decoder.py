@@ -18,6 +18,7 @@ _NEAR = 60.0  # s that are decoded and passed over rather than sought in
 _PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before
 _TOLERATED = 0.5  # s that may be missing at the end: frames are longer than nothing
 _GAP = 0.1  # s between the time stamps of consecutive frames that are lost sound
+_PLANES = 8  # of a frame that PyAV finds: looking for more, it reads beyond their list, and may crash
 _BAD_PACKETS = 50  # consecutive ones, after which the rest is given up
 STALL_S = 10.0  # s without an answer, of an address
 
@@ -262,9 +263,16 @@ class AvDecoder:
 
 
 def _floats(frame: Any) -> FloatArray:
-    """A decoded frame as float32 [m, channels] in ±1."""
-    array: NDArray[Any] = frame.to_ndarray()
+    """A decoded frame as float32 [m, channels] in ±1.
+
+    Raises:
+        FFmpegError, ValueError: channels that cannot be brought together.
+    """
     channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels > _PLANES:
+        packed = frame.format.packed.name
+        (frame,) = _library().AudioResampler(packed, frame.layout, frame.sample_rate).resample(frame)
+    array: NDArray[Any] = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, channels)
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, np.float32)

@@ -16,6 +16,7 @@ _CHUNK_NAME = re.compile(rb"[A-Za-z0-9_(][A-Za-z0-9 _.)+\-]{3}")
 _LONGEST_FORMAT = 1 << 16  # bytes
 _LONGEST_CHUNK = 1 << 30  # bytes of a chunk that is passed over in a pipe
 _FEW = 0.05  # s: what follows the sound for less than that, and is no chunk, is taken for no sound
+_MOST = 1 << 20  # bytes of it: the header may claim any rate
 _W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 _W64_TAIL = bytes.fromhex("f3acd311 8cd100c0 4f8edb8a")
 _TAGS = {1: "int", 3: "float", 6: "alaw", 7: "ulaw"}  # WAVE_FORMAT_…
@@ -280,7 +281,7 @@ def what_follows(source: ByteInput, layout: PcmLayout, is_known: Callable[[bytes
                 passed = True
                 break
         else:
-            few = 0 if layout.claimed == 0 else round(_FEW * layout.rate) * layout.frame_bytes
+            few = 0 if layout.claimed == 0 else min(round(_FEW * layout.rate) * layout.frame_bytes, _MOST)
             return "another" if passed or len(source.peek(few + 1)) <= few else "sound"
 
 
