@@ -178,7 +178,9 @@ def program(words: list[str]) -> str:
         code = main(words)
     said = narration.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
     assert code in (0, 2, 3, 4, 5), f"exit {code}: {said[-500:]} after {words}"
-    assert "Traceback" not in said or "-vv" in " ".join(words) or words.count("-v") > 1, f"{said} after {words}"
+    assert "Traceback" not in said or "-vv" in " ".join(words) or words.count("-v") + words.count("--verbose") > 1, (
+        f"{said} after {words}"
+    )
     errors = [line for line in said.splitlines() if "error: " in line]
     assert code == 0 or len(errors) == 1, f"exit {code} with {said!r} after {words}"
     return f"exit {ExitCode(code)}: {errors[0].partition('error: ')[2].partition(' — ')[0]}" if code else "fine"
