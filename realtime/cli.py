@@ -89,6 +89,17 @@ def _signals(received: list[int]) -> Iterator[None]:
         stop_waiting_for_readers()
         raise Signalled(number)
 
+    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
+        if isinstance(ignored.exc_value, Signalled):
+            timer = threading.Timer(0.01, signal.raise_signal, [ignored.exc_value.number])
+            timer.daemon = True
+            timer.start()
+        else:
+            hook(ignored)
+
+    # Python ignores what a handler raises inside `__del__` or a callback of weakref; it only tells this hook.
+    hook = sys.unraisablehook
+    sys.unraisablehook = send_again
     # Signals that nohup ignores stay ignored.
     heeded = [each for each in ENDING_SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heeded}
@@ -97,6 +108,7 @@ def _signals(received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 def _run(settings: Settings, words: Sequence[str]) -> int:

@@ -227,6 +227,34 @@ def test_signals_end_it_with_everything_written(place: Path, number: int, code: 
     assert (summary["type"], summary["ended"]) == ("summary", "stopped")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", ["__del__", "weakref"])
+def test_a_signal_in_code_whose_exceptions_python_ignores_ends_it(number: int, moment: str) -> None:
+    program = f"""
+import signal, sys, time, types, weakref
+from instrec_live.realtime import cli
+
+class Resource:
+    def __del__(self):
+        if {moment!r} == "__del__":
+            signal.raise_signal({number})
+
+def run(argv):
+    resource = Resource()
+    if {moment!r} == "weakref":
+        reference = weakref.ref(resource, lambda gone: signal.raise_signal({number}))
+    del resource
+    time.sleep(60)
+
+sys.modules["command"] = types.SimpleNamespace(run=run)
+cli.COMMANDS["command"] = "command"
+sys.exit(cli.main(["command"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
 def test_realtime_lasts_as_long_as_the_sound(place: Path) -> None:
     started = time.monotonic()
     done = run(place, "--file", "good.wav", "--duration", "1.5", "--json", "--strict")
