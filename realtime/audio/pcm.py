@@ -19,6 +19,10 @@ _FEW = 0.05  # s: what follows the sound for less than that, and is no chunk, is
 _MOST = 1 << 20  # bytes of it: the header may claim any rate
 _W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 _W64_TAIL = bytes.fromhex("f3acd311 8cd100c0 4f8edb8a")
+# of a chunk, by container, where it is not as in WAV: bytes before its content, and names
+_HEAD = {"W64": 24, "CAF": 12}
+_SOUND = {"AIFF": b"SSND"}
+_FORMAT = {"AIFF": b"COMM", "CAF": b"desc"}
 _TAGS = {1: "int", 3: "float", 6: "alaw", 7: "ulaw"}  # WAVE_FORMAT_…
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4), 6: ("float", 4), 7: ("float", 8),
        27: ("alaw", 1)}  # fmt: skip
@@ -85,66 +89,82 @@ def read_header(source: ByteInput, kind: str, before: PcmLayout | None = None) -
     """
     if kind == "AU":
         return _au(source)
-    if kind == "CAF":
-        return _caf(source, before)
-    if kind == "AIFF":
-        return _aiff(source, before)
-    return _riff(source, kind, before)
-
-
-def goes_on(head: bytes, layout: PcmLayout) -> bool:
-    """Whether bytes behind some sound begin a chunk of the same container with more of it, or with its format."""
-    if layout.kind == "W64":
-        return head[:4] in (b"data", b"fmt ") and head[4:16] == _W64_TAIL
-    names = {"AIFF": (b"SSND", b"COMM"), "CAF": (b"data", b"desc"), "AU": (), "raw PCM": ()}
-    return len(head) >= 8 and head[:4] in names.get(layout.kind, (b"data", b"fmt "))
-
-
-def _riff(source: ByteInput, kind: str, layout: PcmLayout | None) -> PcmLayout:
-    big, wide = kind == "RIFX", kind == "W64"
-    order = ">" if big else "<"
-    if layout is None:
-        source.read(40 if wide else 12)
-    compressed = False
+    if before is None:
+        source.read({"W64": 40, "CAF": 8}.get(kind, 12))
+    layout, compressed = before, False
     long_size: int | None = None
     while True:
-        head = source.read(24 if wide else 8)
-        if len(head) < (24 if wide else 8):
+        head = source.read(_HEAD.get(kind, 8))
+        if len(head) < _HEAD.get(kind, 8):
             raise BadHeader("the file ends before its sound begins")
-        name = head[:4]
-        if wide:
-            (size,) = struct.unpack_from("<Q", head, 16)
-            size = max(0, size - 24)
-        else:
-            (size,) = struct.unpack_from(f"{order}I", head, 4)
-        padding = -size % 8 if wide else size % 2
-        if name == b"data":
+        name, size, padding = _chunk(head, kind)
+        if name == _SOUND.get(kind, b"data"):
             if compressed:
                 raise NotPcm
             if layout is None:
                 raise BadHeader("its sound comes before its format description")
-            if long_size is not None and size == 0xFFFFFFFF:
-                size = long_size
-            return replace(layout, claimed=size)
-        if name == b"fmt ":
+            return replace(layout, claimed=_claimed(source, kind, size, long_size))
+        if name == _FORMAT.get(kind, b"fmt "):
             if size > _LONGEST_FORMAT:  # for which a decoder would make room
                 raise BadHeader("its format description is too long")
+            body = source.read(min(max(size, 0), 1 << 12))
             try:
-                layout = _wave_format(source.read(min(size, 1 << 12)), order, kind)
+                layout = _layout(body, kind)
             except NotPcm:
                 compressed = True  # the chunks up to its sound are still looked at: another reader believes them
-            source.skip(max(0, size - (1 << 12)) + padding)
+            source.skip(max(0, size - len(body)) + padding)
         elif name == b"ds64" and size >= 16:
-            body = source.read(min(size, 64))
-            (long_size,) = struct.unpack_from("<Q", body, 8) if len(body) >= 16 else (None,)
-            source.skip(max(0, size - 64) + padding)
-        elif source.skip(size + padding) < size:
+            body = source.read(16)
+            (long_size,) = struct.unpack_from("<Q", body, 8) if len(body) == 16 else (None,)
+            source.skip(size - 16 + padding)
+        elif size < 0 or source.skip(size + padding) < size:
             raise BadHeader("the file ends before its sound begins")
 
 
-def _wave_format(body: bytes, order: str, kind: str) -> PcmLayout:
-    if len(body) < 16:
+def goes_on(head: bytes, layout: PcmLayout) -> bool:
+    """Whether bytes behind some sound begin a chunk of the same container with more of it, or with its format."""
+    kind = layout.kind
+    if kind in ("raw PCM", "AU") or len(head) < 8 or (kind == "W64" and head[4:16] != _W64_TAIL):
+        return False
+    return head[:4] in (_SOUND.get(kind, b"data"), _FORMAT.get(kind, b"fmt "))
+
+
+def _chunk(head: bytes, kind: str) -> tuple[bytes, int, int]:
+    """Name, bytes and padding of the chunk with this head; -1 bytes: up to the end (in CAF)."""
+    if kind == "W64":
+        size = max(0, int.from_bytes(head[16:24], "little") - 24)
+        return head[:4], size, -size % 8
+    if kind == "CAF":
+        return head[:4], int.from_bytes(head[4:12], "big", signed=True), 0
+    size = int.from_bytes(head[4:8], "big" if kind in ("AIFF", "RIFX") else "little")
+    return head[:4], size, size % 2
+
+
+def _claimed(source: ByteInput, kind: str, size: int, long_size: int | None) -> int | None:
+    """Read what stands before the samples in their chunk. Bytes of samples that it claims; None: up to the end."""
+    if kind == "AIFF":
+        offset = int.from_bytes(source.read(8)[:4], "big")
+        source.skip(offset)
+        return max(0, size - 8 - offset) if size else 0
+    if kind == "CAF":
+        source.read(4)  # the number of edits
+        return None if size < 0 else max(0, size - 4)
+    return long_size if long_size is not None and size == 0xFFFFFFFF else size
+
+
+def _layout(body: bytes, kind: str) -> PcmLayout:
+    """Of a format description; NotPcm and BadHeader as `read_header`."""
+    least = {"AIFF": 18, "CAF": 32}.get(kind, 16)
+    if len(body) < least:
         raise BadHeader("its format description is cut short")
+    if kind == "AIFF":
+        return _aiff_format(body)
+    if kind == "CAF":
+        return _caf_format(body)
+    return _wave_format(body, ">" if kind == "RIFX" else "<", kind)
+
+
+def _wave_format(body: bytes, order: str, kind: str) -> PcmLayout:
     tag, channels, rate, _, align, bits = struct.unpack_from(f"{order}HHIIHH", body)
     if tag == 0xFFFE and len(body) >= 26:  # extensible: the tag proper comes later
         (tag,) = struct.unpack_from(f"{order}H", body, 24)
@@ -160,39 +180,19 @@ def _wave_format(body: bytes, order: str, kind: str) -> PcmLayout:
     return _checked(PcmLayout(kind, rate, channels, encoding, width, bits, order == ">", None))
 
 
-def _aiff(source: ByteInput, layout: PcmLayout | None) -> PcmLayout:
-    if layout is None:
-        source.read(12)
-    while True:
-        head = source.read(8)
-        if len(head) < 8:
-            raise BadHeader("the file ends before its sound begins")
-        name, size = struct.unpack(">4sI", head)
-        if name == b"SSND":
-            if layout is None:
-                raise BadHeader("its sound comes before its format description")
-            offset = int.from_bytes(source.read(8)[:4], "big")
-            source.skip(offset)
-            return replace(layout, claimed=max(0, size - 8 - offset) if size else 0)
-        if name == b"COMM":
-            body = source.read(min(size, 1 << 12))
-            if len(body) < 18:
-                raise BadHeader("its format description is cut short")
-            channels, _, bits = struct.unpack_from(">HIH", body)
-            rate = _extended(body[8:18])
-            code = body[18:22] if len(body) >= 22 else b"NONE"  # as in AIFF; that in AIFC is longer
-            kinds = {b"NONE": "int", b"twos": "int", b"in24": "int", b"in32": "int", b"sowt": "int", b"fl32": "float",
-                     b"FL32": "float", b"fl64": "float", b"FL64": "float", b"ulaw": "ulaw", b"ULAW": "ulaw",
-                     b"alaw": "alaw", b"ALAW": "alaw", b"raw ": "uint"}  # fmt: skip
-            if code not in kinds:
-                raise NotPcm
-            encoding = kinds[code]
-            bits = {b"fl32": 32, b"FL32": 32, b"fl64": 64, b"FL64": 64, b"in24": 24, b"in32": 32}.get(code, bits)
-            width = 1 if encoding in ("ulaw", "alaw") else (bits + 7) // 8
-            layout = _checked(PcmLayout("AIFF", rate, channels, encoding, width, bits, code != b"sowt", None))
-            source.skip(max(0, size - len(body)) + size % 2)
-        elif source.skip(size + size % 2) < size:
-            raise BadHeader("the file ends before its sound begins")
+def _aiff_format(body: bytes) -> PcmLayout:
+    channels, _, bits = struct.unpack_from(">HIH", body)
+    rate = _extended(body[8:18])
+    code = body[18:22] if len(body) >= 22 else b"NONE"  # as in AIFF; that in AIFC is longer
+    kinds = {b"NONE": "int", b"twos": "int", b"in24": "int", b"in32": "int", b"sowt": "int", b"fl32": "float",
+             b"FL32": "float", b"fl64": "float", b"FL64": "float", b"ulaw": "ulaw", b"ULAW": "ulaw",
+             b"alaw": "alaw", b"ALAW": "alaw", b"raw ": "uint"}  # fmt: skip
+    if code not in kinds:
+        raise NotPcm
+    encoding = kinds[code]
+    bits = {b"fl32": 32, b"FL32": 32, b"fl64": 64, b"FL64": 64, b"in24": 24, b"in32": 32}.get(code, bits)
+    width = 1 if encoding in ("ulaw", "alaw") else (bits + 7) // 8
+    return _checked(PcmLayout("AIFF", rate, channels, encoding, width, bits, code != b"sowt", None))
 
 
 def _extended(ten: bytes) -> int:
@@ -216,34 +216,15 @@ def _au(source: ByteInput) -> PcmLayout:
     return _checked(PcmLayout("AU", rate, channels, encoding, width, 8 * width, big, claimed))
 
 
-def _caf(source: ByteInput, layout: PcmLayout | None) -> PcmLayout:
-    if layout is None:
-        source.read(8)
-    while True:
-        head = source.read(12)
-        if len(head) < 12:
-            raise BadHeader("the file ends before its sound begins")
-        name, size = struct.unpack(">4sq", head)
-        if name == b"data":
-            if layout is None:
-                raise BadHeader("its sound comes before its format description")
-            source.read(4)  # the number of edits
-            return replace(layout, claimed=None if size < 0 else max(0, size - 4))
-        if name == b"desc":
-            body = source.read(min(max(size, 0), 1 << 12))
-            if len(body) < 32:
-                raise BadHeader("its format description is cut short")
-            rate, code, flags, packet, _, channels, bits = struct.unpack_from(">d4sIIIII", body)
-            encoding = {b"lpcm": "float" if flags & 1 else "int", b"ulaw": "ulaw", b"alaw": "alaw"}.get(code)
-            if encoding is None:
-                raise NotPcm
-            least = (bits + 7) // 8
-            width = packet // channels if channels and packet % channels == 0 and packet else least
-            hz = round(rate) if 0 < rate < 1e9 else 0
-            layout = _checked(PcmLayout("CAF", hz, channels, encoding, width, bits, not flags & 2, None))
-            source.skip(max(0, size - len(body)))
-        elif size < 0 or source.skip(size) < size:
-            raise BadHeader("the file ends before its sound begins")
+def _caf_format(body: bytes) -> PcmLayout:
+    rate, code, flags, packet, _, channels, bits = struct.unpack_from(">d4sIIIII", body)
+    encoding = {b"lpcm": "float" if flags & 1 else "int", b"ulaw": "ulaw", b"alaw": "alaw"}.get(code)
+    if encoding is None:
+        raise NotPcm
+    least = (bits + 7) // 8
+    width = packet // channels if channels and packet % channels == 0 and packet else least
+    hz = round(rate) if 0 < rate < 1e9 else 0
+    return _checked(PcmLayout("CAF", hz, channels, encoding, width, bits, not flags & 2, None))
 
 
 def _checked(layout: PcmLayout) -> PcmLayout:
@@ -287,21 +268,13 @@ def what_follows(source: ByteInput, layout: PcmLayout, is_known: Callable[[bytes
 
 def _chunk_bytes(head: bytes, layout: PcmLayout) -> int | None:
     """Bytes of the chunk that begins there, with its head and padding; None where none does."""
-    if layout.kind in ("raw PCM", "AU"):
+    kind = layout.kind
+    length = _HEAD.get(kind, 8)
+    named = head[4:16] == _W64_TAIL if kind == "W64" else _CHUNK_NAME.match(head)
+    if kind in ("raw PCM", "AU") or len(head) < length or not named:
         return None
-    if layout.kind == "W64":
-        if head[4:16] != _W64_TAIL or len(head) < 24:
-            return None
-        (size,) = struct.unpack_from("<Q", head, 16)
-        size += -size % 8
-        return size if 24 <= size < _LONGEST_CHUNK else None
-    if _CHUNK_NAME.match(head) is None or len(head) < 8:
-        return None
-    if layout.kind == "CAF":
-        (size,) = struct.unpack_from(">q", head, 4) if len(head) >= 12 else (-1,)
-        return 12 + size if 0 <= size < _LONGEST_CHUNK else None
-    (size,) = struct.unpack_from(">I" if layout.kind in ("AIFF", "RIFX") else "<I", head, 4)
-    return 8 + size + size % 2 if size < _LONGEST_CHUNK else None
+    _, size, padding = _chunk(head, kind)
+    return length + size + padding if 0 <= size < _LONGEST_CHUNK else None
 
 
 def data_end(source: FileInput, layout: PcmLayout, is_known: Callable[[bytes], bool]) -> tuple[int, int | None]:
