@@ -117,6 +117,8 @@ def read_header(source: ByteInput, kind: str, before: PcmLayout | None = None) -
             body = source.read(16)
             (long_size,) = struct.unpack_from("<Q", body, 8) if len(body) == 16 else (None,)
             source.skip(size - 16 + padding)
+        elif name == b"LIST" and source.peek(4) == b"wavl":
+            raise BadHeader("its sound is a list of pieces and silences (wavl), which is not read")
         elif size < 0 or source.skip(size + padding) < size:
             raise BadHeader("the file ends before its sound begins")
 

@@ -124,6 +124,10 @@ REFUSED = {
     "midi": (b"MThd\0\0\0\6" + bytes(100), "MIDI"),
     "zeros": (bytes(200_000), "any known sound file|not a sound file"),
     "noise": (np.random.default_rng(0).bytes(200_000), "any known sound file|not a sound file"),
+    "list of waves": (
+        b"RIFF\x40\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\0\x7d\0\0\0\xfa\0\0\2\0\x10\0LIST\x10\0\0\0wavldata" + bytes(8),
+        "list of pieces",
+    ),
     "pictures only": (b"", "it holds only pictures"),
 }
 
