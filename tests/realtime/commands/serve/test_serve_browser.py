@@ -327,6 +327,21 @@ def test_the_overlay_obeys_its_address(browser: Any, run: tuple[Running, Source]
         assert page.evaluate("getComputedStyle(document.querySelector('.row')).fontSize") == "32px"
 
 
+@pytest.mark.parametrize("query", ["", "?align=right", "?align=center&size=60"])
+def test_the_overlay_shows_whole_names(browser: Any, run: tuple[Running, Source], query: str) -> None:
+    server, source = run
+    source.write(replace(update(60), active=("mallet_percussion", "drums")))
+    with opened(browser, server, f"/overlay{query}", reduced_motion="reduce") as page:
+        page.wait_for_function("document.querySelectorAll('.row').length === 2")
+        rows = page.locator(".row").all()
+        assert {row.locator("b").inner_text() for row in rows} == {"mallet percussion", "drums"}
+        assert all(row.locator("b").evaluate("name => name.scrollWidth <= name.clientWidth") for row in rows)
+        assert len({row.bounding_box()["width"] for row in rows}) == 1  # bars of one length can be compared
+        page.set_viewport_size({"width": 320, "height": 400})
+        assert page.evaluate("Math.max(...[...document.querySelectorAll('.row')].map("
+                             "(row) => row.getBoundingClientRect().right))") <= 320  # fmt: skip
+
+
 def test_many_sources_have_a_card_each(browser: Any) -> None:
     broadcast = Broadcast(["hall", "studio"])
     broadcast.add("hall", head(hop=3600.0)).write(update(59))
