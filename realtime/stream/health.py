@@ -91,7 +91,7 @@ def reason(update: Update) -> str:
         return "receiving only zeros: is the microphone muted or blocked?"
     match update.state:
         case State.WARMING:
-            return f"{update.filled_s:.0f} of 10 s of sound so far: results are still rough"
+            return f"{int(update.filled_s)} of 10 s of sound so far: results are still rough"
         case State.QUIET:
             return f"too quiet to judge ({update.level_db:.0f} dB); is --gate too high?"
         case State.CATCHING_UP:

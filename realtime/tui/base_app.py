@@ -207,8 +207,6 @@ class Actions(App[None]):
         """Pause or play a file, and play it again at its end; freeze or unfreeze the screen of all else."""
         if self.stream.transport is None or not self.playable:
             self.action_freeze()
-        elif self.state.at_end:
-            self.go_to(0.0)
         else:
             self.action_pause()
 
@@ -283,7 +281,7 @@ class Actions(App[None]):
         else:
             first = ", ".join(f"{DISPLAY_NAMES[name]} {value:.2f}" for name, value in list(moved_ones.items())[:3])
             more = f" and {len(moved_ones) - 3} more" if len(moved_ones) > 3 else ""
-            self.stream_view.prompt.ask("keep", f"enter saves {first}{more} in {self.keep.path}; esc cancels")
+            self.stream_view.prompt.ask("keep", f"enter saves, esc cancels: {first}{more}, in {self.keep.path}")
 
     def action_reset_thresholds(self) -> None:
         """Reset the thresholds."""
@@ -443,8 +441,11 @@ class Actions(App[None]):
         return transport
 
     def action_pause(self) -> None:
-        """Pause or resume."""
+        """Pause or play; at the end play again."""
         if transport := self.transport:
+            if self.state.at_end:
+                self.go_to(0.0)
+                return
             transport.pause(not transport.paused)
             if self.view.frozen:
                 self.say("the file is paused" if transport.paused else "the file is playing; the screen is frozen")

@@ -120,7 +120,7 @@ def state_run(state: ScreenState, frozen: bool = False, late: float = 0.0, pause
     word = update.state.value
     match update.state:
         case State.WARMING:
-            return "state-calm", f"{word} {update.filled_s:.0f}/10 s"
+            return "state-calm", f"{word} {int(update.filled_s)}/10 s"
         case State.CATCHING_UP:
             return "state-warn", f"{word} {state.skipped_share():.0%}"
         case State.DEVICE_LOST:

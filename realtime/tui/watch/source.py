@@ -135,7 +135,7 @@ class WatchedSource:
             case State.CATCHING_UP:
                 return "state-warn", word
             case State.WARMING:
-                return "state-calm", f"{word} {update.filled_s:.0f}s"
+                return "state-calm", f"{word} {int(update.filled_s)}s"
         part = "state-ok" if update.state is State.OK else "state-calm"
         return ("state-warn", f"{word} GAP") if update.gap else (part, word)
 

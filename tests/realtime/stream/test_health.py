@@ -111,7 +111,7 @@ def test_of_a_lost_device_nothing_is_analysed() -> None:
     ],
 )
 def test_a_state_is_explained_in_a_short_line(state: State, line: str) -> None:
-    update = replace(health.device_lost(0.0, (), CaptureStats()), state=state, filled_s=4.2, level_db=-71.4)
+    update = replace(health.device_lost(0.0, (), CaptureStats()), state=state, filled_s=4.8, level_db=-71.4)
     assert health.reason(update) == line
     assert len(line) <= 60
 

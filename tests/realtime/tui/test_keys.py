@@ -447,9 +447,11 @@ def test_space_pauses_a_file_plays_it_and_at_its_end_plays_it_again():
         await pilot.press("r")
         assert said(app)[-1] == "the file has ended: nothing to record; home plays it again"
         assert stream.recording is None
-        stream.transport.position = 70.0
-        await pilot.press("space")
-        assert stream.transport.position == 0.0
+        for key in ("space", "p"):
+            stream.transport.position = 70.0
+            await pilot.press(key)
+            assert stream.transport.position == 0.0
+            assert not stream.transport.paused
 
     play(body, file=True)
 
@@ -511,7 +513,7 @@ def test_w_saves_changed_thresholds_after_asking():
         assert said(app)[-1] == "no threshold has been changed; + and - change them"
         await pilot.press("plus", "w")
         assert app.stream_view.prompt.placeholder.strip() == (
-            "enter saves accordion 0.45 in settings.toml; esc cancels"
+            "enter saves, esc cancels: accordion 0.45, in settings.toml"
         )
         await pilot.press("escape")
         assert kept.thresholds == {}

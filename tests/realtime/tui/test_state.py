@@ -129,7 +129,7 @@ def test_the_skipped_share_is_of_the_last_minute():
     ],
 )
 def test_the_state_word(state, word):
-    screen_state = screen_state_of([update(0, state=state, filled_s=6.0)])
+    screen_state = screen_state_of([update(0, state=state, filled_s=6.9)])
     assert state_run(screen_state)[1] == word
     assert state_run(screen_state, frozen=True)[1] == "FROZEN"
     assert state_run(replace(screen_state, ended=True))[1] == "ENDED"

@@ -38,7 +38,7 @@ def test_a_source_is_opening_before_its_first_update():
     [
         ({}, "OK", Health.WELL, ""),
         ({"state": State.QUIET, "active": ()}, "QUIET", Health.WELL, ""),
-        ({"state": State.WARMING, "filled_s": 4.0}, "WARMING 4s", Health.WELL, ""),
+        ({"state": State.WARMING, "filled_s": 4.9}, "WARMING 4s", Health.WELL, ""),
         ({"gap": True}, "OK GAP", Health.WELL, ""),
         ({"no_signal": True}, "OK", Health.WELL, "receiving only zeros"),
         ({"state": State.CATCHING_UP, "skipped": 7}, "CATCHING UP", Health.LATE, ""),
