@@ -74,6 +74,9 @@ class LimitedProtocol(H11Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: such a request is answered like any other. uvicorn would advise to install its packages."""
+
     def abort(self) -> None:
         """Drop the connection, even if data still wait to be written."""
         self._waiting_since = None

@@ -230,3 +230,13 @@ def test_what_the_library_complains_of_is_rare_and_printable(caplog: pytest.LogC
         assert server.get("/")[0] == 200
     said = [record.getMessage() for record in caplog.records if record.name.startswith("instrec_live")]
     assert said == ["web server: Invalid request a b\N{REPLACEMENT CHARACTER}[0m"]
+
+
+def test_a_request_for_a_web_socket_is_answered_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as server, server.connect() as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    assert [record for record in caplog.records if record.name.startswith("instrec_live")] == []
