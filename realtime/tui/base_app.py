@@ -281,7 +281,7 @@ class Actions(App[None]):
         else:
             first = ", ".join(f"{DISPLAY_NAMES[name]} {value:.2f}" for name, value in list(moved_ones.items())[:3])
             more = f" and {len(moved_ones) - 3} more" if len(moved_ones) > 3 else ""
-            self.stream_view.prompt.ask("keep", f"enter saves, esc cancels: {first}{more}, in {self.keep.path}")
+            self.stream_view.prompt.ask("keep", f"enter saves, esc cancels; into {self.keep.path}: {first}{more}")
 
     def action_reset_thresholds(self) -> None:
         """Reset the thresholds."""

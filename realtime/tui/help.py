@@ -265,7 +265,7 @@ class Help(ClosesOnce, ModalScreen[None]):
             return
         page, pages = round(self.pages.scroll_y / max(1, height)) + 1, math.ceil(whole / height)
         on = "space: more" if self.pages.scroll_y < whole - height else "b: back"
-        self.query_one("#where", Static).update(f"page {min(page, pages)} of {pages}   {on}   esc closes")
+        self.query_one("#where", Static).update(f"page {min(page, pages)}/{pages}  {on}  esc closes")
 
     def action_scroll(self, lines: int) -> None:
         """Scroll a line down (1) or up (-1)."""

@@ -288,6 +288,28 @@ def test_help_that_breaks_lines_keeps_its_columns():
     play(body, size=(40, 10))
 
 
+@pytest.mark.parametrize("size", [(40, 10), (80, 24)])
+def test_help_pages_through_all_its_lines(size):
+    async def body(app, pilot, stream):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        page = app.screen.query_one("#page")
+        whole = ["".join(each.text for each in strip).strip() for strip in page.render_lines(page.size.region)]
+        seen = ""
+        while "space: more" in (shown := "\n".join(lines(app))):
+            assert "esc closes" in shown
+            seen += shown
+            await pilot.press("space")
+            await pilot.pause()
+        assert "b: back  esc closes" in shown
+        assert [line for line in whole if line not in seen + shown] == []
+        await pilot.press("home")
+        await pilot.pause()
+        assert "Keys" in lines(app)[1]
+
+    play(body, size=size)
+
+
 def test_a_storm_of_sizes():
     sizes = [(40, 10), (300, 80), (80, 24), (1, 1), (41, 9), (120, 40), (79, 23), (20, 3), (200, 15), (36, 60)]
 

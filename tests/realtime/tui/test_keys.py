@@ -513,7 +513,7 @@ def test_w_saves_changed_thresholds_after_asking():
         assert said(app)[-1] == "no threshold has been changed; + and - change them"
         await pilot.press("plus", "w")
         assert app.stream_view.prompt.placeholder.strip() == (
-            "enter saves, esc cancels: accordion 0.45, in settings.toml"
+            "enter saves, esc cancels; into settings.toml: accordion 0.45"
         )
         await pilot.press("escape")
         assert kept.thresholds == {}
