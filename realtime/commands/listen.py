@@ -75,7 +75,7 @@ def _listen(
             if summary.updates:
                 log.info(
                     "%g s of sound, %d updates, %d skipped, %d xruns; %s",
-                    *(summary.time, summary.updates, summary.skipped, summary.xruns),
+                    *(summary.heard_s, summary.updates, summary.skipped, summary.xruns),
                     summary.in_words,
                 )
             if summary.drift_ppm is not None:

@@ -33,6 +33,7 @@ class Summary:
         skipped, xruns, bad_samples: as of the last update.
         drift_s: how far the device's clock is ahead of this machine's, s; None where it was not measured.
         drift_ppm: how much faster it runs, in millionths; None before five minutes.
+        heard_s: seconds of sound; what was played twice counts twice.
     """
 
     updates: int
@@ -44,6 +45,7 @@ class Summary:
     bad_samples: int
     drift_s: float | None = None
     drift_ppm: float | None = None
+    heard_s: float = 0.0
 
     @property
     def in_words(self) -> str:
@@ -335,6 +337,7 @@ class SummaryBuilder:
     def __init__(self, hop: float) -> None:
         self._hop = hop
         self._updates = 0
+        self._heard = 0.0
         self._active_seconds: dict[str, float] = {}
         self.last: Update | None = None
 
@@ -347,6 +350,7 @@ class SummaryBuilder:
         since = self.time if self.last and goes_on(update, self.time) else hop_began(update, self._hop)
         for name in update.active:
             self._active_seconds[name] = self._active_seconds.get(name, 0.0) + update.time - since
+        self._heard += update.time - since
         self.last = update
         self._updates += 1
 
@@ -363,4 +367,5 @@ class SummaryBuilder:
             bad_samples=last.bad_samples if last else 0,
             drift_s=None if drift is None else round(drift.seconds, 4),
             drift_ppm=None if drift is None or drift.ppm is None else round(drift.ppm, 1),
+            heard_s=round(self._heard, 3),
         )

@@ -26,6 +26,7 @@ def test_the_only_hop_is_shorter_than_a_hop(tmp_path: Path) -> None:
     builder.note(only)
     summary = builder.summary("end")
     assert summary.active_seconds == {"piano": 2.0}
+    assert summary.heard_s == 2.0
     with open(tmp_path / "x.vtt", "w", encoding="utf-8") as file:
         cues = Subtitles(file, {"hop": 10.0})
         cues.write(only)

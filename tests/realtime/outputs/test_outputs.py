@@ -280,7 +280,9 @@ def test_a_jump_is_not_counted_as_active_time() -> None:
     )
     for _ in session:
         pass
-    assert session.finish().active_seconds == {"piano": 1.5}
+    summary = session.finish()
+    assert summary.active_seconds == {"piano": 1.5}
+    assert (summary.heard_s, summary.time) == (1.5, 2.0)
 
 
 def test_a_failure_is_reported_once() -> None:
