@@ -28,6 +28,7 @@ from instrec_live.models.export.to_onnx import Checkpoint, load_checkpoint, mill
 from instrec_live.models.logmel import SAMPLE_RATE, chord, log_mel
 from instrec_live.training.command import entry, without_folders
 from instrec_live.training.data.clips import Clips, clips_of
+from instrec_live.training.data.provenance import check_unlearned
 from instrec_live.training.data.sounds import load
 from instrec_live.training.data.specs import open_all
 from instrec_live.training.evaluation.listen import write_predictions
@@ -54,7 +55,7 @@ from instrec_live.training.learning.calibrate import (
     folds,
     recording_weights,
 )
-from instrec_live.training.learning.card import ClipScores, model_card
+from instrec_live.training.learning.card import ClipScores, model_card, sources_of
 from instrec_live.training.learning.options import DATA, validation_rows
 from instrec_live.training.learning.validation import predict
 from instrec_live.training.staging import exclusive_file
@@ -218,9 +219,13 @@ def main() -> None:
     specs = {_name(spec): spec for spec in [*args.valid, *args.test]}
     if len(specs) < len(args.valid) + len(args.test):
         raise UsageError("two sets of clips have the same name, the last folder of their path", "rename one")
-    sets = Sets.joined({name: clips_of(validation_rows(open_all([spec]))) for name, spec in specs.items()})
-    sets = replace(sets, fitted=len(args.valid))
+    tables = {name: validation_rows(open_all([spec])) for name, spec in specs.items()}
     checkpoints = {name: _checkpoint(args.runs / name / "weights.pt", name) for name in names}
+    for name, checkpoint in checkpoints.items():
+        record = checkpoint["provenance"].get("trained_on")
+        for of, table in tables.items() if record else ():
+            check_unlearned(record, table, of, name, "give other clips")
+    sets = replace(Sets.joined({name: clips_of(table) for name, table in tables.items()}), fitted=len(args.valid))
     networks = {name: round_to_fp16(network_of(checkpoint)) for name, checkpoint in checkpoints.items()}
     logits = {name: predict(network, sets.clips) for name, network in networks.items()}
     unseen = cross_validated(logits, sets) | as_they_are(
@@ -238,9 +243,10 @@ def main() -> None:
         print(f"{name}: {each}; mean mAP {figures[name]['mean_mAP']:.3f}")
     command = without_folders("python -m training.ensemble " + " ".join(sys.argv[1:]))
     index = args.bank / "index.json"
-    sources = json.loads(index.read_text(encoding="utf-8"))["sources"] if index.is_file() else []
+    bank = json.loads(index.read_text(encoding="utf-8"))["sources"] if index.is_file() else []
     for name, network in networks.items():
         checkpoint = checkpoints[name]
+        sources = sources_of(checkpoint["provenance"], bank)
         provenance = {
             "command": f"{without_folders(checkpoint['provenance'].get('command', name))}; {command}",
             "validation": f"{len(files)} clips of {len(np.unique(sets.clips.recording))} recordings",
@@ -250,6 +256,7 @@ def main() -> None:
         card = model_card(
             name,
             sum(p.numel() for p in network.parameters()),
+            network(torch.from_numpy(golden[None])).shape[1],
             {seconds: milliseconds(model, seconds) for seconds in (10.0, 2.5)},
             checkpoint["provenance"],
             sources,

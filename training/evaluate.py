@@ -24,7 +24,7 @@ import numpy as np
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.errors import UsageError
 from instrec_live.training.command import entry
-from instrec_live.training.data.provenance import learned_clips
+from instrec_live.training.data.provenance import check_unlearned, learned_clips
 from instrec_live.training.data.specs import add_variant, open_all, open_data
 from instrec_live.training.data.table import Table
 from instrec_live.training.evaluation.candidates import Candidate, Joint, check_labels, joint, open_candidate
@@ -130,16 +130,14 @@ def unlearned(
     for spec, (table, which) in zip(specs, chosen, strict=True):
         taken = np.zeros(len(table), bool)
         for candidate in candidates:
-            shared = None if candidate.record is None else learned_clips(candidate.record, table)
+            record = candidate.record
+            if record is not None and not leave_out:
+                check_unlearned(record, table, f"{spec} ({which})", candidate.label,
+                                "measure on other clips, or add --leave-out-learned")  # fmt: skip
+            shared = None if record is None else learned_clips(record, table)
             counts.append({"data": spec, "model": candidate.label, "clips": len(table),
                            "learned": None if shared is None else int(shared.sum())})  # fmt: skip
-            if shared is not None and shared.any():
-                if not leave_out:
-                    raise UsageError(
-                        f"{shared.sum()} of {len(table)} clips of {spec} ({which}) are clips that {candidate.label} "
-                        f"learned from, e.g. {table.paths[int(shared.argmax())].name}",
-                        "measure on other clips, or add --leave-out-learned",
-                    )
+            if shared is not None:
                 taken |= shared
         if taken.all():
             raise UsageError(f"the models learned from all {len(table)} clips of {spec}", "measure on other clips")

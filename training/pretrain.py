@@ -23,7 +23,7 @@ from instrec_live.models.logmel import log_mel
 from instrec_live.models.networks.registry import NETWORKS, build
 from instrec_live.training.command import entry
 from instrec_live.training.data.irmas import CLASSES, IrmasTrain, read_irmas_train
-from instrec_live.training.data.provenance import IRMAS_LICENCE, record_of
+from instrec_live.training.data.provenance import record_of
 from instrec_live.training.data.sounds import load
 from instrec_live.training.learning.batches import BatchLoader
 from instrec_live.training.learning.distributed import process_group
@@ -102,8 +102,6 @@ def main() -> None:
     loader = BatchLoader([(supply, 1.0)], recipe.batch, recipe.seconds, recipe.mixup, recipe.spec_masks, recipe.seed)
     valid = classifying([log_mel(load(irmas.table.paths[i])) for i in valid_rows], irmas.classes[valid_rows])
     record = record_of(args, irmas.table[train_rows], irmas.table[valid_rows])
-    for each in (*record["data"], *record["validation"]):
-        each["licences"] = {IRMAS_LICENCE: sum(each["clips"].values())}
     with process_group(args.device) as group:
         check_device(args, recipe, group)
         recipe = recipe.resolved(len(train_rows), group.device)

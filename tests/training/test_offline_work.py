@@ -142,6 +142,9 @@ def test_cards_name_every_source_and_licence_and_invent_nothing(trained: Path) -
         assert ("non_commercial" in provenance) == began_with_irmas
         assert ("/weights.pt |" in card) == began_with_irmas
         assert "teachers" not in card  # nobody taught it
+        assert "that it was not trained on" in card
+        assert "; of its weights, those with the best mAP there were kept." in card
+        assert ("A ResNet-like trunk" in card) == (name == "cbam_cnn")
         record = provenance["trained_on"]
         assert {each["name"] for each in record["data"]} == {"openmic", "synthetic"}
         assert record["versions"].keys() >= {"torch", "numpy", "instrec-live"}
@@ -150,6 +153,16 @@ def test_cards_name_every_source_and_licence_and_invent_nothing(trained: Path) -
         if start is not None:
             assert [each["licences"] for each in start["record"]["data"]] == [{"CC BY-NC-SA 3.0": 88}]
     assert json.loads((trained.parent / "ms_crnn" / "run.json").read_text())["trained_on"]["fingerprint"]
+
+
+def test_clips_that_a_network_learned_from_do_not_measure_it(run: Run, data: Path, trained: Path) -> None:
+    run("training.data", "table", "--data", f"openmic-subset:{data / 'openmic-2018'}", "--to", "split.csv")
+    (data.parent / "any.csv").write_text((data.parent / "split.csv").read_text().replace(",train,", ",,"))
+    rows = (data.parent / "any.csv").read_text().splitlines()
+    (data.parent / "any.csv").write_text("\n".join(row for row in rows if ",valid," not in row) + "\n")
+    done = run("training.ensemble", "--valid", "table:any.csv", "--models", "ms_crnn", "--to", "runs/wrong", code=2)
+    assert re.search(r"34 of \d+ clips of any\.csv are clips that ms_crnn learned from", done.stderr)
+    assert not (data.parent / "runs" / "wrong").exists()
 
 
 def test_a_run_is_not_resumed_with_other_data(run: Run, data: Path, trained: Path) -> None:
@@ -296,3 +309,4 @@ def test_irmas_training_part_is_masked_to_its_one_instrument(run: Run, data: Pat
             known = [name for name, value in row.items() if name.startswith("m_") and float(value) > 0]
             assert len(known) == 1
             assert float(row["y_" + known[0].removeprefix("m_")]) == 1
+            assert row["licence"] == "CC BY-NC-SA 3.0"

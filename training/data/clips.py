@@ -7,6 +7,7 @@ players), a column `group` joins them: those with the same text in it count as o
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def read_clip_table(folder: Path) -> Table:
         labels,
         mask,
         some,
+        np.array([row.get("licence") or "" for row in rows], np.str_),
     )
 
 
@@ -84,7 +86,17 @@ def read_songs(folder: Path) -> Table:
     labels, mask, some = (np.stack([each[part] for each in cells]) for part in range(3)) if cells else _NO_CELLS
     n, groups = len(files), np.array([f"song {file}" for file in files], np.str_)
     paths = tuple(folder / file for file in files)
-    return Table(paths, np.full(n, "songs"), groups, np.full(n, "train"), labels, mask, some)
+    return Table(
+        paths, np.full(n, "songs"), groups, np.full(n, "train"), labels, mask, some, _licences_of_songs(folder, files)
+    )
+
+
+def _licences_of_songs(folder: Path, files: Sequence[str]) -> NDArray[np.str_]:
+    """What sources.csv states of each song's folder, <class>/<source>; "" where it is not there."""
+    path = folder / "sources.csv"
+    rows = [row for _, row in read_rows(path, ("class", "source", "licence"))[1]] if path.is_file() else []
+    licences = {f"{row['class']}/{row['source']}": row["licence"] for row in rows}
+    return np.array([licences.get(file.rpartition("/")[0], "") for file in files], np.str_)
 
 
 def clips_of(table: Table, *, quiet: bool = False) -> Clips:

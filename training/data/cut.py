@@ -139,6 +139,7 @@ def cut(
     truth: tuple[FloatArray, FloatArray, FloatArray],
     split: str = "train",
     group: str | None = None,
+    licence: str = "",
 ) -> tuple[Table, int]:
     """Cut recordings into `to`, all of them or none. One run at a time.
 
@@ -149,6 +150,7 @@ def cut(
         truth: labels, mask and families of every piece, as `labels_of` gives them.
         split: "train", "valid", "test", or "".
         group: what these recordings are of, e.g. an album, if they are not independent; None: each is its own.
+        licence: of the recordings; "" if it is not stated.
 
     Returns:
         The new rows, and how many pieces were silent.
@@ -178,8 +180,9 @@ def cut(
         labels, mask, some = (np.tile(row, (len(groups), 1)) for row in truth)
         n = len(groups)
         new = Table(
-            tuple(groups), np.full(n, "cut"), np.array([*groups.values()]), np.full(n, split), labels, mask, some
-        )
+            tuple(groups), np.full(n, "cut"), np.array([*groups.values()]), np.full(n, split), labels, mask, some,
+            np.full(n, licence),
+        )  # fmt: skip
         write_table(to / "table.csv", Table.join([before, new]) if before else new)
     return new, silent
 
@@ -187,7 +190,7 @@ def cut(
 def _table_at(path: Path) -> Table | None:
     if not path.exists():
         return None
-    known = (*COLUMNS, *(f"some_{family}" for family in FAMILIES))
+    known = (*COLUMNS, *(f"some_{family}" for family in FAMILIES), "licence")
     if others := [column for column in read_rows(path, COLUMNS)[0] if column not in known]:
         raise UsageError(f"{path}: its column {others[0]!r} would be lost", "give another --to")
     return read_table(path)
@@ -231,10 +234,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help="of the clips (train)")  # fmt: skip
     parser.add_argument("--group", metavar="NAME", help="what they are part of, e.g. an album or a band: all of it "
                         "counts as one recording (each is its own)")  # fmt: skip
+    parser.add_argument("--licence", default="", help="of the recordings, e.g. CC0-1.0; it goes into the model cards")
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to add to, or a new one")
     args = parser.parse_args(argv)
     truth = labels_of(args.labels, args.absent)
     pieces = Slices(args.seconds, args.seconds if args.hop is None else args.hop, args.start, args.end, args.pad)
-    clips, silent = cut(args.recordings, args.to, pieces, truth, args.split, args.group)
+    clips, silent = cut(args.recordings, args.to, pieces, truth, args.split, args.group, args.licence.strip())
     dropped = f"; {silent} silent pieces left out" if silent else ""
     print(f"{len(clips)} clips in {args.to / 'table.csv'}{dropped}")

@@ -27,6 +27,7 @@ TRAIN_COUNTS: dict[str, int] = {
     "pia": 721, "sax": 626, "tru": 577, "vio": 580, "voi": 778,
 }  # fmt: skip
 TEST_COUNT = 2_874
+LICENCE = "CC BY-NC-SA 3.0"
 # [cla][cla]0189__2.wav, [sax][nod][jaz_blu]1701__2.wav, 008__[cel][nod][cla]0058__1.wav
 _NAME = re.compile(r"(?:\d+_*)?((?:\[\w+\])+)(\d+)__\d+")
 
@@ -77,9 +78,11 @@ def read_irmas_train(folder: Path, *, subset: bool = False) -> IrmasTrain:
     ours = np.array([INSTRUMENTS.index(name) for name in CLASSES.values()])
     labels[np.arange(len(paths)), ours[classes]] = 1
     group = np.array([f"irmas {part[3]}" for part in parts], np.str_)
+    n = len(paths)
     table = Table(
-        tuple(paths), np.full(len(paths), "irmas-train"), group, np.full(len(paths), "train"), labels, labels.copy()
-    )
+        tuple(paths), np.full(n, "irmas-train"), group, np.full(n, "train"), labels, labels.copy(),
+        licence=np.full(n, LICENCE),
+    )  # fmt: skip
     return IrmasTrain(table, classes, *(np.array([part[i] for part in parts], np.str_) for i in (1, 2)))
 
 
@@ -116,7 +119,10 @@ def read_irmas_test(folder: Path, *, subset: bool = False) -> Table:
     mask = np.zeros_like(labels)
     mask[:, [INSTRUMENTS.index(name) for name in CLASSES.values()]] = 1
     group = np.array([f"irmas-test {recording_of(path.stem)}" for path in paths], np.str_)
-    return Table(tuple(paths), np.full(len(paths), "irmas-test"), group, np.full(len(paths), "test"), labels, mask)
+    n = len(paths)
+    return Table(
+        tuple(paths), np.full(n, "irmas-test"), group, np.full(n, "test"), labels, mask, licence=np.full(n, LICENCE)
+    )
 
 
 def recording_of(name: str) -> str:

@@ -84,8 +84,9 @@ def read_openmic(
         relevance, mask = np.where(known, judged, 0), np.ones_like(mask)
     labels = np.where(mask, relevance if soft else relevance >= 0.5, 0).astype(np.float32)
     paths = tuple(folder / "audio" / key[:3] / f"{key}.ogg" for key in keys)
-    group = _read_groups(folder / "openmic-2018-metadata.csv", keys)
-    table = Table(paths, np.full(len(keys), "openmic"), group, split, labels, mask.astype(np.float32))
+    group, licence = _read_metadata(folder / "openmic-2018-metadata.csv", keys)
+    source = np.full(len(keys), "openmic")
+    table = Table(paths, source, group, split, labels, mask.astype(np.float32), licence=licence)
     return carve_valid(_with_audio(folder, table, subset), valid_share, seed)
 
 
@@ -193,17 +194,22 @@ def _check_counts(folder: Path, split: StringArray, present: NDArray[np.bool_], 
             )
 
 
-def _read_groups(path: Path, keys: StringArray) -> StringArray:
+def _read_metadata(path: Path, keys: StringArray) -> tuple[StringArray, StringArray]:
+    """Group and licence of each clip."""
     artist_of: dict[str, str] = {}
+    licence_of: dict[str, str] = {}
     try:
-        rows = read_rows(path, ("sample_key", "artist_id"))[1]
-        artist_of = {row["sample_key"]: row["artist_id"].strip() for _, row in rows}
+        for _, row in read_rows(path, ("sample_key", "artist_id"))[1]:
+            artist_of[row["sample_key"]] = row["artist_id"].strip()
+            if title := row.get("license_title"):
+                licence_of[row["sample_key"]] = f"{title} (FMA track; labels CC BY 4.0)"
     except InputFileError as error:
         log.warning("%s; clips are grouped by track, so an artist may be on both sides of a split", error.message)
     if artist_of and (strays := [key for key in keys if not artist_of.get(key)]):
         log.warning("%s: no artist for %d clips, grouped by track instead", path, len(strays))
     groups = [f"artist {artist}" if (artist := artist_of.get(key)) else f"track {key.split('_')[0]}" for key in keys]
-    return np.array([f"openmic {group}" for group in groups], np.str_)
+    licences = [licence_of.get(key, "") for key in keys]
+    return np.array([f"openmic {group}" for group in groups], np.str_), np.array(licences, np.str_)
 
 
 def _with_audio(folder: Path, table: Table, subset: bool) -> Table:

@@ -8,7 +8,6 @@ A record is JSON: {"data": [a data set each], "validation": […], "started_from
 
 import argparse
 import base64
-import csv
 import datetime
 import hashlib
 import json
@@ -24,12 +23,12 @@ from numpy.typing import NDArray
 
 from instrec_live.models.bundle import Bundle
 from instrec_live.models.catalog import CHECKPOINTS
+from instrec_live.models.errors import UsageError
 from instrec_live.training.data.table import Table
 
 Record = dict[str, Any]
 
 NOT_STATED = "not stated"
-IRMAS_LICENCE = "CC BY-NC-SA 3.0"
 _LIBRARIES = ("instrec-live", "torch", "torchaudio", "hear21passt", "numpy", "soxr", "soundfile")
 _NON_COMMERCIAL = ("-nc", " nc", "noncommercial", "non-commercial", "non commercial")
 _MOST_LICENCES = 12  # named of a data set on a card; the rest is counted
@@ -49,7 +48,7 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
         table: the clips that are trained on, and `valid` those that are validated on.
     """
     given = vars(args)
-    data = data_sets(given.get("data") or [], table)
+    data = data_sets(table)
     for name, what in (("unions", "mixtures of"), ("phrases", "scenes of"), ("music", "unlabelled music of")):
         if given.get(name) is not None:
             data += bank(Path(given[name]), what)
@@ -57,7 +56,7 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
         data += bank(Path("runs/phrases"), "scenes of")
     record: Record = {
         "data": data,
-        "validation": data_sets(given.get("valid") or given.get("data") or [], valid),
+        "validation": data_sets(valid),
         "started_from": start_of(given.get("init")),
         "clips": packed(clip_ids(table)) if table is not None else "",
         "fingerprint": fingerprint(table, [Path(given[k]) for k in ("unions", "phrases", "music") if given.get(k)]),
@@ -104,6 +103,21 @@ def learned_clips(record: Mapping[str, Any], table: Table) -> NDArray[np.bool_]:
     return np.isin(clip_ids(table), np.concatenate(known))
 
 
+def check_unlearned(record: Mapping[str, Any], table: Table, data: str, model: str, hint: str) -> None:
+    """Check that a model learned from none of the clips that are to measure it.
+
+    Raises:
+        UsageError: it learned from some.
+    """
+    shared = learned_clips(record, table)
+    if shared.any():
+        raise UsageError(
+            f"{shared.sum()} of {len(table)} clips of {data} are clips that {model} learned from, "
+            f"e.g. {table.paths[int(shared.argmax())].name}",
+            hint,
+        )
+
+
 def versions() -> dict[str, str]:
     """Of what determines a run's result."""
     found = {"python": platform.python_version()}
@@ -133,59 +147,19 @@ def fingerprint(table: Table | None, banks: Sequence[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def data_sets(specs: Sequence[str], table: Table | None) -> list[Record]:
-    """The data sets among the clips of a table, with the licences of what the specs name."""
+def data_sets(table: Table | None) -> list[Record]:
+    """The data sets among the clips of a table."""
     if table is None:
         return []
-    licences: dict[str, Counter[str]] = {}
-    for spec in specs:
-        kind, _, path = spec.partition(":")
-        for source, licence in _licences(kind, Path(path)):
-            licences.setdefault(source, Counter())[licence] += 1
     sets = []
     for source in sorted(set(table.source.tolist())):
-        of = table.source == source
-        clips = {
-            split or "undecided": int((of & (table.split == split)).sum())
-            for split in sorted(set(table.split.tolist()))
-        }
-        stated = licences.get(source, Counter({NOT_STATED: int(of.sum())}))
+        rows = table[table.source == source]
         sets.append({
             "name": source,
-            "licences": dict(stated.most_common()),
-            "clips": {split: count for split, count in clips.items() if count},
+            "licences": dict(Counter(licence or NOT_STATED for licence in rows.licence.tolist()).most_common()),
+            "clips": dict(sorted(Counter(split or "undecided" for split in rows.split.tolist()).items())),
         })  # fmt: skip
     return sets
-
-
-def _licences(kind: str, path: Path) -> Iterator[tuple[str, str]]:
-    """(source in the table, licence) of each clip or track that a spec names, as far as its files say."""
-    if kind.startswith("openmic"):
-        metadata = path / "openmic-2018-metadata.csv"
-        for row in _rows(metadata):
-            yield "openmic", f"{row.get('license_title') or NOT_STATED} (FMA track; labels CC BY 4.0)"
-    elif kind.startswith("irmas"):
-        yield "irmas-train" if kind.startswith("irmas-train") else "irmas-test", IRMAS_LICENCE
-    elif kind == "clips":
-        for row in _rows(path / "labels.csv"):
-            yield "clips", row.get("licence") or NOT_STATED
-    elif kind == "songs":
-        licences = {
-            f"{row.get('class')}/{row.get('source')}": row.get("licence") for row in _rows(path / "sources.csv")
-        }
-        for row in _rows(path / "songs.csv"):
-            yield "songs", licences.get(row.get("file", "").rpartition("/")[0]) or NOT_STATED
-    elif kind == "table":
-        for row in _rows(path):
-            yield row.get("source", ""), row.get("licence") or NOT_STATED
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            return list(csv.DictReader(handle))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
 
 
 def bank(folder: Path, what: str) -> list[Record]:
@@ -285,8 +259,11 @@ def non_commercial(record: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def card_section(record: Mapping[str, Any]) -> list[str]:
-    """The lines of a model card on what the network was trained on, made of the record alone."""
+def card_section(provenance: Mapping[str, Any]) -> list[str]:
+    """The lines of a model card on what the network was trained on, made of the run's record alone."""
+    record = provenance.get("trained_on")
+    if not record:
+        return ["## What it was trained on", "", "The run did not record its data."]
     lines = ["## What it was trained on", ""]
     if excluded := non_commercial(record):
         lines += [f"**Not for commercial use:** it learned from {', '.join(excluded)}.", ""]
@@ -307,7 +284,9 @@ def card_section(record: Mapping[str, Any]) -> list[str]:
     ]
     if validation := record.get("validation"):
         names = ", ".join(f"{each['name']} ({sum(each['clips'].values()):,} clips)" for each in validation)
-        lines.append(f"Its run was chosen on {names}.")
+        select = provenance.get("recipe", {}).get("select", "last")
+        chosen = "" if select == "last" else f"; of its weights, those with the best {select} there were kept"
+        lines.append(f"It was validated on {names}{chosen}.")
     return lines
 
 

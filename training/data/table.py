@@ -74,6 +74,7 @@ class Table:
         labels: float32 [n, 20] in 0…1.
         mask: float32 [n, 20], 1 where the label is known.
         some: float32 [n, 6], 1 where some instrument of one of the FAMILIES sounds, whichever; without it, 0.
+        licence: str [n], of each clip, as its data set states it; "" where it is not stated.
     """
 
     paths: tuple[Path, ...]
@@ -83,14 +84,17 @@ class Table:
     labels: FloatArray
     mask: FloatArray
     some: FloatArray = field(default_factory=lambda: np.zeros((0, len(FAMILIES)), np.float32))
+    licence: StringArray = field(default_factory=lambda: np.array([], np.str_))
 
     def __post_init__(self) -> None:
         if not len(self.some):
             object.__setattr__(self, "some", np.zeros((len(self.paths), len(FAMILIES)), np.float32))
+        if not len(self.licence):
+            object.__setattr__(self, "licence", np.full(len(self.paths), ""))
         assert self.some.shape == (len(self.paths), len(FAMILIES))
         shape = (len(self.paths), len(INSTRUMENTS))
         assert self.labels.shape == self.mask.shape == shape
-        assert self.source.shape == self.group.shape == self.split.shape == shape[:1]
+        assert self.source.shape == self.group.shape == self.split.shape == self.licence.shape == shape[:1]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,6 +110,7 @@ class Table:
             self.labels[chosen],
             self.mask[chosen],
             self.some[chosen],
+            self.licence[chosen],
         )
 
     def of(self, *splits: str) -> "Table":
@@ -128,6 +133,7 @@ class Table:
             np.concatenate([table.labels for table in parts]),
             np.concatenate([table.mask for table in parts]),
             np.concatenate([table.some for table in parts]),
+            np.concatenate([table.licence for table in parts]),
         )
 
 
@@ -165,6 +171,7 @@ def read_table(path: Path) -> Table:
         labels,
         mask,
         some,
+        np.array([row.get("licence") or "" for _, row in rows], np.str_),
     )
 
 
@@ -180,22 +187,22 @@ def _number(path: Path, line: int, column: str, row: Row, whole: bool) -> float:
     return value
 
 
-def write_table(path: Path, table: Table, licence: str | None = None) -> None:
-    """Write a table's csv completely or not at all; paths below its folder become relative to it. The licence, if
-    given, is a further column, for the record of what a network was trained on (provenance.py)."""
+def write_table(path: Path, table: Table) -> None:
+    """Write a table's csv completely or not at all; paths below its folder become relative to it. Families and licences
+    are further columns, if there are any."""
     base = path.parent.resolve()
     with exclusive_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         families = [family for c, family in enumerate(FAMILIES) if table.some[:, c].any()]
-        more = [] if licence is None else [licence]
-        writer.writerow([*COLUMNS, *(f"some_{family}" for family in families), *(["licence"] if more else [])])
+        licensed = bool((table.licence != "").any())
+        writer.writerow([*COLUMNS, *(f"some_{family}" for family in families), *(["licence"] * licensed)])
         columns = [list(FAMILIES).index(family) for family in families]
         for i, clip in enumerate(table.paths):
             place = clip.resolve()
             shown = place.relative_to(base) if place.is_relative_to(base) else place
             numbers = np.concatenate([table.labels[i], table.mask[i], table.some[i, columns]])
             texts = [shown.as_posix(), table.source[i], table.group[i], table.split[i]]
-            writer.writerow([*texts, *(f"{number:g}" for number in numbers), *more])
+            writer.writerow([*texts, *(f"{number:g}" for number in numbers), *([table.licence[i]] * licensed)])
 
 
 def label_row(labels: Iterable[str], absent: Iterable[str]) -> tuple[FloatArray, FloatArray, FloatArray]:

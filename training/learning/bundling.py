@@ -62,8 +62,7 @@ def bundle_of(
     name = checkpoint["name"]
     command = checkpoint["provenance"].get("command", "unknown")
     card = f"# {name}\n\nTrained on {_today()} by `{command}`.\n\n{validation}\n"
-    if record := checkpoint["provenance"].get("trained_on"):
-        card += "\n" + "\n".join(card_section(record)) + "\n"
+    card += "\n" + "\n".join(card_section(checkpoint["provenance"])) + "\n"
     golden = chord(10.0)
     model = export_checked(network, golden)
     return write_network_bundle(

@@ -17,31 +17,29 @@ from instrec_live.training.data.provenance import card_section
 from instrec_live.training.evaluation.metrics import average_precision, mean_average_precision
 from instrec_live.training.evaluation.scorecard import interval, resamples
 
+# By name and by the size or trunk of its configuration.
 _WHAT = {
-    "passt": "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, 192 wide, "
-    "4 blocks. Its patches are cut from the maps of MobileNetV3 (mn04) on 0.96 s of log-mel; the transformer corrects "
-    "the logits of AudioSet's classes, computed from the same maps.",
-    "cbam_cnn": "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et al., "
-    "ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp. Two fifths of each logit come "
-    "from AudioSet's own classes (the instrument's likeliest one), computed from the same features.",
-    "ms_crnn": "MobileNetV3 (mn04) on the whole window; a multi-scale convolution (3, 5, 7) over its columns of "
-    "320 ms, a bidirectional GRU and attention pooling per instrument correct the logits of AudioSet's classes, "
-    "computed from the same maps.",
+    ("passt", "tiny"): "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, "
+    "192 wide, 4 blocks. Its patches are cut from the maps of MobileNetV3 (mn04) on 0.96 s of log-mel; the transformer "
+    "corrects the logits of AudioSet's classes, computed from the same maps.",
+    ("passt", "passt_s"): "PaSST-S, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's "
+    "class, 768 wide, 12 blocks.",
+    ("cbam_cnn", "mobilenet"): "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et "
+    "al., ECCV 2018) after each stage; logits of the patches are pooled by log-mean-exp.",
+    ("cbam_cnn", "resnet"): "A ResNet-like trunk with channel and spatial attention (CBAM, Woo et al., ECCV 2018); "
+    "logits of the steps in time are pooled by log-mean-exp.",
+    ("cbam_cnn", "paper"): "The CBAM-CNN of Özel & İskender's notebooks.",
+    ("ms_crnn", "small"): "MobileNetV3 (mn04) on the whole window; a multi-scale convolution (3, 5, 7) over its "
+    "columns of 320 ms, a bidirectional GRU and attention pooling per instrument correct the logits of AudioSet's "
+    "classes, computed from the same maps.",
+    ("ms_crnn", "paper"): "The MS-CRNN of Özel & İskender's notebooks.",
 }
-_MN04 = (
-    "From mn04_as (EfficientAT; AudioSet; MIT, Copyright (c) 2022 Florian Schmid and others); every layer was trained."
-)
-_BEGAN = {
-    "passt": _MN04,
-    "cbam_cnn": "From the CBAM-CNN of version 0.1.0, which began with YAMNet's weights (AudioSet; Apache-2.0, The "
-    "TensorFlow Authors); its last three stages and its heads were trained further.",
-    "ms_crnn": _MN04,
-}
+_DEFAULT = {"passt": "tiny", "cbam_cnn": "mobilenet", "ms_crnn": "small"}
 _LEARNED = (
-    "From mixtures of one to four windows of real recordings, songs and unlabelled music, added as powers. The target "
-    "of a mixture is the union of what the teachers (the three networks of the round before, and mn04_as unchanged) "
-    "recognise in each of its windows separately; known labels override them."
+    "It learned from mixtures of one to four windows, added as powers. The target of a mixture is the union of what "
+    "the teachers recognise in each of its windows separately; known labels override them."
 )
+_FEW = 10  # clips with an instrument, below which its figures are uncertain
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ class ClipScores:
 def model_card(
     name: str,
     parameters: int,
+    outputs: int,
     cost: Mapping[float, float],
     provenance: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
@@ -93,38 +92,40 @@ def model_card(
 
     Args:
         name: "passt", "cbam_cnn" or "ms_crnn".
-        parameters: how many.
+        parameters: how many. outputs: how many logits.
         cost: milliseconds of one core for a window of so many seconds.
         provenance: as the training run recorded it.
-        sources: of the bank it learned from: source, licence, package, class.
+        sources: of the bank it learned from, see `sources_of`.
         figures: of each set of clips, cross-validated.
         real: all clips, with probabilities from a calibration fitted on other recordings.
     """
     recipe = provenance["recipe"]
-    mixtures = "--unions" in str(provenance.get("command", ""))  # only then is what follows of them true
     clips = real.clips
     positives = (clips.truth * clips.mask).sum(0)
     lines = [
         f"# {name}",
         "",
-        _WHAT[name],
+        _what(name, recipe["network"]),
         "",
         f"- Parameters: {parameters:,}",
         "- Cost: "
         + ", ".join(f"{ms:.0f} ms for {seconds:g} s" for seconds, ms in cost.items())
         + f" (one core of {processor()}, ONNX Runtime).",
         "- Input: log-mel float32 [B, 128, T], 32 kHz, hop 10 ms, 2 to 10 s. Output: logits of 20 instruments"
-        + (f", then of {len(OTHER_SOUNDS)} other sounds ({', '.join(OTHER_SOUNDS)})." if name != "cbam_cnn" else "."),
+        + (
+            f", then of {len(OTHER_SOUNDS)} other sounds ({', '.join(OTHER_SOUNDS)})." * (outputs > len(INSTRUMENTS))
+            or "."
+        ),
         f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}`, `python -m training.ensemble`.",
-        *([f"- {_BEGAN[name]}", f"- {_LEARNED}"] if mixtures else []),
-        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} mixtures, learning rate {recipe['lr']:g}, seed "
+        *([f"- {_LEARNED}"] if learned_mixtures(provenance) else []),
+        f"- Recipe: {recipe['steps']} steps of {recipe['batch']} examples, learning rate {recipe['lr']:g}, seed "
         f"{recipe['seed']}. {provenance.get('remark', '')}".rstrip(),
         "",
         "## How good it is",
         "",
-        f"On {len(clips.files)} clips of {len(np.unique(clips.recording))} recordings that no network was trained on "
-        "(calibration and thresholds cross-validated over recordings; the run's length was chosen on them; 95 % "
-        "intervals over recordings):",
+        f"On {len(clips.files)} clips of {len(np.unique(clips.recording))} recordings"
+        + " that it was not trained on" * ("trained_on" in provenance)
+        + " (calibration and thresholds cross-validated over recordings; 95 % intervals over recordings):",
         "",
         "| clips | mAP | micro-AP | F1 of what is shown | calibration error |",
         "|---|---|---|---|---|",
@@ -146,24 +147,10 @@ def model_card(
     for i, instrument in enumerate(INSTRUMENTS):
         row = [DISPLAY_NAMES[instrument], _figure(real.each[i]), str(int(positives[i])), real.mistaken(i)]
         lines.append(f"| {' | '.join(row)} |")
-    lines += [
-        "",
-        "## Where it fails",
-        "",
-        "- A third and fourth voice that sound at once are often missed.",
-        "- Organ, synthesizer, mandolin and ukulele have few clips to measure on: their quality is uncertain.",
-        *(
-            ["- Accordion, banjo, mandolin, ukulele, organ and clarinet had few real recordings to train on."]
-            * mixtures
-        ),
-        "- Related instruments are confused most: violin and cello, clarinet and flute, trumpet and trombone, "
-        "guitar and ukulele, cymbals and drums.",
-        "",
-    ]
-    if record := provenance.get("trained_on"):
-        lines += card_section(record)
-    else:
-        lines += ["## What it was trained on", "", "The run did not record its data."]
+    few = [DISPLAY_NAMES[name] for name, count in zip(INSTRUMENTS, positives.tolist(), strict=True) if count < _FEW]
+    if few:
+        lines += ["", f"Fewer than {_FEW} clips have {', '.join(few)}: of these, the quality is uncertain."]
+    lines += ["", *card_section(provenance)]
     if sources:
         lines += [
             "",
@@ -176,6 +163,27 @@ def model_card(
     rows = {(s["class"].replace("_", " "), s["source"], s["licence"], s["package"]) for s in sources}
     lines += [f"| {' | '.join(row)} |" for row in sorted(rows)]
     return "\n".join([*lines, ""])
+
+
+def learned_mixtures(provenance: Mapping[str, Any]) -> bool:
+    """Whether a run learned from the mixtures of a bank."""
+    return "--unions" in str(provenance.get("command", ""))
+
+
+def sources_of(provenance: Mapping[str, Any], bank: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The sources of a bank that a run learned from, by its record: source, licence, package, class of each."""
+    if not learned_mixtures(provenance):
+        return []
+    record = provenance.get("trained_on")
+    names = None if record is None else {each["name"] for each in record["data"]}
+    return [row for row in bank if names is None or f"mixtures of {row['source']}" in names]
+
+
+def _what(name: str, config: Mapping[str, Any]) -> str:
+    what = _WHAT[name, str(config.get("size", config.get("trunk", _DEFAULT[name])))]
+    if weight := config.get("audioset_weight"):
+        what += f" {weight:.0%} of each logit comes from AudioSet's own classes, computed from the same features."
+    return what
 
 
 def _figure(value: float) -> str:

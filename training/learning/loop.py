@@ -30,6 +30,7 @@ from instrec_live.training.learning.recipe import Recipe
 from instrec_live.training.learning.training_log import TrainingLog
 from instrec_live.training.staging import exclusive_file
 
+_BYTES_A_SECOND = 2_000_000  # of checkpoints, on average: 1.7 GB (PaSST-S) every 14 minutes
 _RESUME = "resume with the same options, or give another --to"
 Validate = Callable[[nn.Module], dict[str, float]]  # a network in eval mode -> its figures
 
@@ -62,8 +63,8 @@ def train(
     provenance, if it is not the network's. `record` is what it learns from (provenance.py): it is written into every
     checkpoint and in `run.json`, from the beginning on, and a run with another fingerprint is not resumed.
 
-    Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds), `log.jsonl` and `log.csv` (losses and
-    figures), and at the end `weights.pt` (the result).
+    Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds, a large one less often; the last one without
+    the optimiser's state), `log.jsonl` and `log.csv` (losses and figures), and at the end `weights.pt` (the result).
 
     Returns:
         the resulting network in eval mode, on the CPU.
@@ -90,7 +91,7 @@ def train(
         log = TrainingLog(to, run.step, tensorboard, wandb) if group.is_main else None
         positive_weight = None if positive_weight is None else positive_weight.to(group.device)
         saved = began = time.monotonic()
-        waited, first, running, took = 0.0, run.step, run.running, 0.0
+        waited, first, running, took, written = 0.0, run.step, run.running, 0.0, 0
         hidden = None if group.is_main else True  # None: hidden unless stderr is a terminal
         bar = tqdm(initial=run.step, total=recipe.steps, unit="step", desc=recipe.name, disable=hidden)
         steps = range(run.step, 0 if run.ended else recipe.steps)
@@ -117,13 +118,14 @@ def train(
                     log.add(line)
                     short = {name: value for name, value in line.items() if not name.startswith("AP ")}
                     bar.write(", ".join(f"{name} {value:.4g}" for name, value in short.items()), sys.stderr)
-            # A large network's checkpoint takes long to write: at most a twentieth of the time goes into it.
-            due = time.monotonic() - saved >= (max(checkpoint_every, 20 * took) if checkpoint_every else 0)
+            # A large network's checkpoint takes long to write, and much of the disk: it is written less often.
+            apart = max(checkpoint_every, 20 * took, written / _BYTES_A_SECOND) if checkpoint_every else 0
+            due = time.monotonic() - saved >= apart
             if group.is_main and (due or last or run.ended):
                 writing = time.monotonic()
-                run.save(to / "checkpoint.pt")
+                run.save(to / "checkpoint.pt", finished=last or run.ended)
                 saved = time.monotonic()
-                took = saved - writing
+                took, written = saved - writing, (to / "checkpoint.pt").stat().st_size
             if run.ended:
                 break
         bar.close()
@@ -232,12 +234,12 @@ class _Run:
             self.average.network.load_state_dict(self.best_state)
         return self.average.network
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, finished: bool = False) -> None:
+        further = {} if finished else {"optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict()}
         save(path, {"recipe": self.recipe.as_dict(), "trained_on": self.record, "step": self.step,
              "running": self.running, "student": self.student.state_dict(),
              "averaged": self.average.network.state_dict(), "taken": self.average.taken,
-             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
-             "best": self.best, "best_state": self.best_state, "since_best": self.since_best,
+             **further, "best": self.best, "best_state": self.best_state, "since_best": self.since_best,
              "ended": self.ended})  # fmt: skip
 
     def resume(self, path: Path) -> None:
@@ -262,9 +264,10 @@ class _Run:
             self.student.load_state_dict(state["student"])
             self.average.network.load_state_dict(state["averaged"])
             self.average.taken = state["taken"]
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.scaler.load_state_dict(state["scaler"])
             self.step, self.running, self.ended = state["step"], state["running"], state["ended"]
+            if not (self.ended or self.step == self.recipe.steps):
+                self.optimiser.load_state_dict(state["optimiser"])
+                self.scaler.load_state_dict(state["scaler"])
             self.best, self.best_state, self.since_best = state["best"], state["best_state"], state["since_best"]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:  # another teacher or version
             raise ModelError(f"{path}: not of this run: {str(error)[:160]}", _RESUME) from error

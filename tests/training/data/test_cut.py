@@ -104,9 +104,10 @@ def test_later_runs_add_to_the_table(tmp_path: Path) -> None:
     cut([first], to, Slices(1, 1, end=2), PIANO)
     before = {name: (to / name).read_bytes() for name in files(to) if name != "table.csv"}
     cut([first], to, Slices(1, 1, start=2), labels_of("violin", "all"))
-    cut([recording(tmp_path / "other.wav")], to, Slices(1, 1), PIANO)
+    cut([recording(tmp_path / "other.wav")], to, Slices(1, 1), PIANO, licence="CC0-1.0")
     table = read_table(to / "table.csv")
     assert len(table) == 3 + 3
+    assert table.licence.tolist() == [""] * 3 + ["CC0-1.0"] * 3
     assert list(table.group) == ["cut take"] * 3 + ["cut other"] * 3
     assert all(path.is_file() for path in table.paths)
     assert {name: (to / name).read_bytes() for name in before} == before

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fake_openmic import RATE, lay_out_openmic, timbre
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.data.clips import clips_of, read_clip_table, read_songs
+from instrec_live.training.data.provenance import data_sets, non_commercial
 from instrec_live.training.data.specs import main as merge
 from instrec_live.training.data.specs import open_all, open_data
 from instrec_live.training.data.splits import carve_valid
@@ -69,13 +71,14 @@ def labelled(tmp_path: Path) -> Path:
 
 def assert_same(one: Table, other: Table) -> None:
     assert [path.resolve() for path in one.paths] == [path.resolve() for path in other.paths]
-    for field in ("source", "group", "split", "labels", "mask"):
+    for field in ("source", "group", "split", "labels", "mask", "licence"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     table = made_up(tmp_path / "data" / "audio", 'a "source", of sorts')
     table.labels[0, PIANO] = 0.25
+    table = replace(table, licence=np.array(["CC0-1.0", *[""] * (len(table) - 1)]))
     write_table(tmp_path / "data" / "table.csv", table)
     assert_same(read_table(tmp_path / "data" / "table.csv"), table)
     assert [path.name for path in (tmp_path / "data").iterdir() if path.is_file()] == ["table.csv"]
@@ -243,6 +246,22 @@ def test_a_merged_table_serves_either_protocol(openmic: Path, synthetic: Path, t
     assert_same(open_data(f"table:{tmp_path / 'all.csv'}", "paper"), open_all(specs, "paper"))
 
 
+def test_a_merge_keeps_the_licence_of_each_clip(openmic: Path, synthetic: Path, tmp_path: Path) -> None:
+    """A network that learns from the merged table has the same record as one that learns from its parts."""
+    write_table(synthetic, replace(read_table(synthetic), licence=np.full(10, "CC BY-NC-SA 3.0")))
+    specs = [f"openmic-subset:{openmic}", f"table:{synthetic}"]
+    merge(["--data", specs[0], "--data", specs[1], "--to", str(tmp_path / "all.csv")])
+    for table in (open_all(specs), open_data(f"table:{tmp_path / 'all.csv'}")):
+        train = table.of("train")
+        sets = data_sets(train)
+        assert [each["name"] for each in sets] == ["openmic", "synthetic"]
+        licences = [each["licences"] for each in sets]
+        of_openmic = int((train.source == "openmic").sum())
+        assert licences == [{"Attribution (FMA track; labels CC BY 4.0)": of_openmic}, {"CC BY-NC-SA 3.0": 10}]
+        assert non_commercial({"data": sets}) == ["synthetic"]
+    assert data_sets(replace(train, licence=np.full(len(train), "")))[1]["licences"] == {"not stated": 10}
+
+
 def test_the_merge_prints_a_summary(openmic: Path, synthetic: Path, tmp_path: Path, capsys) -> None:
     to = tmp_path / "all.csv"
     merge(["--data", f"openmic-subset:{openmic}", "--data", f"table:{synthetic}", "--to", str(to)])
@@ -311,9 +330,11 @@ def test_a_column_joins_recordings_that_are_not_independent(tmp_path: Path) -> N
 
 def test_songs_are_known_as_a_whole(tmp_path: Path) -> None:
     made_up(tmp_path, "song", 3)
-    rows = ["file,labels,complete", "song_000.wav,piano|some brass,", "song_001.wav,violin,yes"]
+    rows = ["file,labels,complete", "a/one/song_000.wav,piano|some brass,", "song_001.wav,violin,yes"]
     (tmp_path / "songs.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "sources.csv").write_text("class,source,licence\na,one,CC0-1.0\n")
     table = read_songs(tmp_path)
+    assert table.licence.tolist() == ["CC0-1.0", ""]
     assert table.mask.sum(1).tolist() == [1, 20]
     assert table.labels.sum(1).tolist() == [1, 1]
     assert table.some.sum(1).tolist() == [1, 0]

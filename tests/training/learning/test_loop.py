@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from instrec_live.models.networks.registry import build
 from instrec_live.training.data.clips import Clips
 from instrec_live.training.data.table import FAMILIES
 from instrec_live.training.example import Example
-from instrec_live.training.learning import training_log
+from instrec_live.training.learning import loop, training_log
 from instrec_live.training.learning.batches import Batch, BatchLoader
 from instrec_live.training.learning.calibrate import choose_thresholds, fit_platt
 from instrec_live.training.learning.distributed import (
@@ -257,6 +258,24 @@ def test_a_finished_run_started_again_changes_nothing(tmp_path: Path) -> None:
     assert equal(first, again)
     assert (tmp_path / "log.jsonl").read_bytes() == log
     assert equal(network_of(load_checkpoint(tmp_path / "weights.pt")), first)
+
+
+def test_large_checkpoints_are_rare_and_the_last_has_no_optimiser_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    save = loop._Run.save
+
+    def counted(run: Any, path: Path, finished: bool = False) -> None:
+        steps.append(run.step)
+        save(run, path, finished)
+        assert ("optimiser" in torch.load(path, weights_only=True)) != finished
+
+    monkeypatch.setattr(loop._Run, "save", counted)
+    recipe = replace(RECIPE, steps=4, warmup=1)
+    monkeypatch.setattr(loop, "_BYTES_A_SECOND", 1)
+    train(recipe, small(), loader(recipe), tmp_path, checkpoint_every=1e-6)
+    assert steps == [1, 4]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path: Path) -> None:

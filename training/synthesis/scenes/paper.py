@@ -195,8 +195,9 @@ def write(
             np.full(n, split if split in ("train", "valid", "test") else "train"),
             np.stack([labels for labels, _ in cells]),
             np.stack([mask for _, mask in cells]),
+            licence=np.full(n, "CC BY 4.0 (NSynth)"),
         )
-        write_table(folder / "table.csv", table, "CC BY 4.0 (NSynth)")
+        write_table(folder / "table.csv", table)
     moved = tuple(to / "audio" / path.name for path in paths)
     return replace(table, paths=moved)
 
