@@ -664,7 +664,7 @@ def learned(record: Record) -> list[str]:
     """Cross-validated, live, and for the 20 instruments."""
     lines = [
         f"`{Path(record['command'].split()[1]).name}`, {record['date'][:10]}, {record['machine']}: learned in "
-        f"{record['new']['seconds'] / 60:.1f} minutes.",
+        f"{record['new']['seconds']:.0f} s.",
         "",
         "| instrument | sounds | seconds | AP | AP, mixed | found | found, mixed | false alarms |",
         "|---|---|---|---|---|---|---|---|",
