@@ -39,6 +39,11 @@ class Bundles:
             tensor.external_data.add(key="location", value=where)
         return model.SerializeToString()
 
+    def check(self) -> None:
+        from instrec_live.models.bundle import Bundle
+
+        Bundle.load(TINY)
+
     def run(self, rng: Generator) -> str | None:
         from instrec_live.models.bundle import Bundle, bundled, summed
         from instrec_live.models.engines.base import verify_golden

@@ -2,7 +2,8 @@
 
     python benchmarks/fuzz_child.py MODULE KIND SEED FIRST LAST FOLDER
 
-MODULE has `KINDS`, by name: `prepare()` once, then `run(rng)` for each input, in FOLDER, which is all that may be
+MODULE has `KINDS`, by name: `prepare()` once, then `check()` if it has one, which raises if what is undamaged cannot be
+used within the limit on memory, then `run(rng)` for each input, in FOLDER, which is all that may be
 written. On stdout, JSON: the number of an input before it is tried, and how it ended after it.
 """
 
@@ -130,6 +131,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size("VmSize") + ROOM,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if hasattr(kind, "check"):
+        kind.check()
     guard, idle = Guard(Path(folder)), threading.active_count()
     for number in range(int(first), int(last)):
         print(json.dumps({"begun": number}), file=say)

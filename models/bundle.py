@@ -46,6 +46,15 @@ MALFORMED = (
 _HINT = "reinstall instrec-live, or export the bundle again with python -m instrec_live.models.export"
 
 
+def malformed(error: BaseException) -> str:
+    """What is wrong with a file whose reading raised one of MALFORMED."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to read it"
+    return str(error) or type(error).__name__
+
+
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """A verified bundle.
@@ -104,8 +113,7 @@ class Bundle:
         except ModelError:
             raise
         except MALFORMED as e:
-            reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
-            raise ModelError(f"{path}: not a valid model bundle: {reason}", _HINT) from e
+            raise ModelError(f"{path}: not a valid model bundle: {malformed(e)}", _HINT) from e
 
     @classmethod
     def _verified(cls, path: Path) -> "Bundle":

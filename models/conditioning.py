@@ -10,7 +10,7 @@ import numpy as np
 
 from instrec_live.models.arrays import DoubleArray, FloatArray
 
-LARGEST = 2.0**32  # int32 in float's clothing ends at 2**31; what is larger is no sound
+LARGEST = 2.0**32  # 32-bit integers stored as floats end at 2**31; what is larger is no sound
 FLOOR_DB = -120.0
 FULL_SCALE = 0.9999  # of ±1; int16 ends at 0.99997
 BLOCK_SECONDS = 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.models.bundle import MALFORMED, Bundle, check_sum, checked_thresholds
+from instrec_live.models.bundle import MALFORMED, Bundle, check_sum, checked_thresholds, malformed
 from instrec_live.models.calibration import Platt
 from instrec_live.models.errors import ModelError, UsageError
 from instrec_live.models.files import read_regular
@@ -75,9 +75,8 @@ class Ensemble:
             check_sum(content, path)
             return ensemble
         except MALFORMED as e:
-            reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             hint = "reinstall instrec-live, or make it again with python -m instrec_live.training.ensemble"
-            raise ModelError(f"{path}: not a valid ensemble file: {reason}", hint) from e
+            raise ModelError(f"{path}: not a valid ensemble file: {malformed(e)}", hint) from e
 
     def __call__(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
         """Calibrated logits float32 [20] of each model that gave some -> those of the ensemble, float32 [20].

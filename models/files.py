@@ -52,10 +52,12 @@ def read_regular(path: Path, most: int = 100_000_000) -> bytes:
         OSError: it cannot be read, is no regular file, or has more than `most` bytes.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = file.read(most + 1)
-    if len(content) > most:
+        # Not `read(most + 1)`, which would first allocate so many bytes.
+        content = file.read() if found.st_size <= most else b""
+    if max(found.st_size, len(content)) > most:
         raise OSError(errno.EFBIG, f"larger than {most / 1e6:g} MB", str(path))
     return content
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.audioset import NOT_MUSIC
-from instrec_live.models.bundle import MALFORMED, Bundle, bundled
+from instrec_live.models.bundle import MALFORMED, Bundle, bundled, malformed
 from instrec_live.models.errors import ModelError
 from instrec_live.models.files import atomic_folder, read_regular
 from instrec_live.models.instruments import INSTRUMENTS
@@ -168,9 +168,9 @@ class LearnedBundle:
                 evaluation=dict(manifest["evaluation"]),
             )
         except MALFORMED as e:
-            reason = f"{e} is missing" if isinstance(e, KeyError) else str(e)
             raise ModelError(
-                f"{path}: not a valid learned bundle: {reason}", "learn it again: instrec-live learn FOLDER --to BUNDLE"
+                f"{path}: not a valid learned bundle: {malformed(e)}",
+                "learn it again: instrec-live learn FOLDER --to BUNDLE",
             ) from e
 
 

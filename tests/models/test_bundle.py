@@ -49,6 +49,19 @@ def test_a_checksum_is_not_of_the_order():
     assert len(sums) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(KeyError("name"), "'name' is missing"), (MemoryError(), "not enough memory"), (EOFError(), "EOFError")],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_error_without_words_still_has_a_reason(tiny, monkeypatch, error, words):
+    def fail(path, most):
+        raise error
+
+    monkeypatch.setattr(bundle_file, "read_regular", fail)
+    refused(tiny, words)
+
+
 def test_only_the_network_may_be_large(tiny):
     manifest = tiny.path / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().ljust(20_000_000))

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,16 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     assert len(read_regular(tmp_path / "large", 11)) == 11
     with pytest.raises(OSError, match="larger than"):
         read_regular(tmp_path / "large", 10)
+
+
+def test_reading_takes_the_memory_of_the_file_not_of_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(bytes(11))
+    tracemalloc.start()
+    try:
+        read_regular(tmp_path / "small", 2_000_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

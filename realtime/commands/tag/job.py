@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -39,6 +40,8 @@ Window = tuple[int, int]
 
 Answers = Mapping[Window, Mapping[str, FloatArray]]
 
+AnalyzedHop = tuple[PendingHop, int, Answers]
+
 PART_SECONDS = 300.0  # no chunk is shorter
 
 MOST = 8  # chunks of a file: each reads everything before it
@@ -62,17 +65,20 @@ class ChunkResult:
 
     Attributes:
         info: the facts of the whole file; None if it could not be opened.
-        hops: those of the chunk, each with the bad samples so far.
-        answers: calibrated logits [20] of each network, by window.
+        hops: those of the chunk, of which `unpacked` gives (hop, bad samples so far, calibrated logits [20] of each
+            network by window). Packed, because an hour then takes 5 MB and not 11.
         fault: the fault of the sound after the last hop, or None.
         warnings: what was said of the file meanwhile.
     """
 
     info: StreamInfo | None
-    hops: tuple[tuple[PendingHop, int], ...]
-    answers: Answers
+    hops: tuple[bytes, ...]
     fault: str | None
     warnings: tuple[str, ...] = ()
+
+    def unpacked(self) -> Iterator[AnalyzedHop]:
+        for packed in self.hops:
+            yield from pickle.loads(packed)
 
 
 def batch_hops(hop: int) -> int:
@@ -100,8 +106,8 @@ def chunk_spans(path: Path, hop: float, share: int) -> tuple[Span, ...]:
 def analyze_chunk(path: Path, job: "Job", tagger: "Tagger", span: Span) -> ChunkResult:
     """Run the networks on a chunk of a file. What is wrong with the file is in the result; nothing is raised for it."""
     info: StreamInfo | None = None
-    pieces: list[tuple[PendingHop, int]] = []
-    answers: dict[Window, Mapping[str, FloatArray]] = {}
+    packed: list[bytes] = []
+    hops: list[AnalyzedHop] = []
     fault = None
     try:
         # The chunk that reads the whole file logs what is unusual.
@@ -111,16 +117,20 @@ def analyze_chunk(path: Path, job: "Job", tagger: "Tagger", span: Span) -> Chunk
             hop = config.hop_samples
             info = stream_info(source, "max", tagger, config.thresholds_of(tagger, lookahead=True), config)
             analysis = job.analysis(tagger)
-            for piece, asked in _asked(source, analysis, hop, span, config.channel):
-                pieces.append((piece, source.bad_samples))
-                answers |= asked
+            for piece, answers in _asked(source, analysis, hop, span, config.channel):
+                hops.append((piece, source.bad_samples, answers))
+                if len(hops) == BATCH:
+                    packed.append(pickle.dumps(hops))
+                    hops.clear()
         finally:
             source.close()
     except InstrecError as error:
         fault = error.message
     except Exception as error:  # as in Job.tag
         fault = f"caused an internal error: {printable(repr(error))}"
-    return ChunkResult(info, tuple(pieces), answers, fault)
+    if hops:
+        packed.append(pickle.dumps(hops))
+    return ChunkResult(info, tuple(packed), fault)
 
 
 def _asked(
@@ -158,10 +168,10 @@ def merged_updates(parts: Sequence[ChunkResult], job: "Job", tagger: "Tagger") -
     Raises:
         InputFileError: where the file's sound ends in a fault.
     """
-    recorded = {window: answer for part in parts for window, answer in part.answers.items()}
-    analysis = job.offline(RecordedInference(tagger, recorded))
+    inference = RecordedInference(tagger, {})
+    analysis = job.offline(inference)
     for part in parts:
-        for piece, bad_samples in part.hops:
+        for piece, bad_samples, inference.recorded in part.unpacked():
             stats = CaptureStats(bad_samples=bad_samples)
             yield from analysis.finish_hop(piece, lambda _, stats=stats: stats)  # type: ignore[misc]
         if part.fault is not None:
@@ -173,10 +183,14 @@ def merged_updates(parts: Sequence[ChunkResult], job: "Job", tagger: "Tagger") -
 
 
 class RecordedInference:
-    """Stands in for the networks and gives the recorded outputs."""
+    """Stands in for the networks and gives the recorded outputs.
+
+    Attributes:
+        recorded: those that may be asked for.
+    """
 
     def __init__(self, tagger: "Tagger", recorded: Answers) -> None:
-        self._tagger, self._recorded = tagger, recorded
+        self._tagger, self.recorded = tagger, recorded
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -197,7 +211,7 @@ class RecordedInference:
         return self._tagger.ensemble(calibrated)
 
     def calibrated(self, end: int, length: int, /) -> Mapping[str, FloatArray]:
-        return self._recorded[end, length]
+        return self.recorded[end, length]
 
     def prepare(self, windows: Sequence[Window], /) -> None:
         """Nothing to do."""
@@ -383,7 +397,7 @@ class Job:
                     result = analyze_chunk(path, self, tagger, span)
                 return replace(result, fault=result.fault and _without(result.fault, path), warnings=tuple(warnings))
         except InstrecError as error:
-            return ChunkResult(None, (), {}, error.message)
+            return ChunkResult(None, (), error.message)
 
     def _joined(self, item: Item, parts: tuple[ChunkResult, ...], tagger: Tagger, tally: RecordBuilder) -> str | None:
         info = parts[0].info

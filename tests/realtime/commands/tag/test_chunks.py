@@ -197,7 +197,7 @@ def test_processes_share_a_long_file(sound: Path) -> None:
     assert records == [Job(AnalysisConfig(models=())).do(FileTask(item(sound)), FakeTagger())]  # type: ignore[arg-type]
 
 
-HEARD = ChunkResult(None, (), {}, None)
+HEARD = ChunkResult(None, (), None)
 
 
 @given(st.data())
