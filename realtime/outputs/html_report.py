@@ -160,7 +160,7 @@ def _in_short(head: Mapping[str, Any], summary: Summary) -> str:
         "samples that were not numbers": summary.bad_samples,
     }
     troubles = [f"{count} {what}" for what, count in lost.items() if count]
-    return f"{day_of(head)}; {clock(summary.time)} of sound, {ended}; {', '.join(troubles) or 'nothing was lost'}."
+    return f"{day_of(head)}; {clock(summary.heard_s)} of sound, {ended}; {', '.join(troubles) or 'nothing was lost'}."
 
 
 def _totals(history: History, summary: Summary, names: Iterable[str]) -> str:

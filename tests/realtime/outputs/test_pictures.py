@@ -210,6 +210,12 @@ def test_long_tables_say_what_they_leave_out(tmp_path: Path) -> None:
     assert f"The first {MOST_EVENTS} of them; 10 more are in the data." in text
 
 
+def test_a_report_of_a_part_of_a_file_says_how_much_was_heard(tmp_path: Path) -> None:
+    updates = [an_update(40 + 0.5 * i) for i in range(1, 11)]
+    written(HtmlReport(tmp_path / "x.html", a_head(), False), *updates)
+    assert "; 00:05.0 of sound, " in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
 def test_nothing_is_there_before_the_end_and_all_of_it_after(tmp_path: Path) -> None:
     path = tmp_path / "x.svg"
     sink = TimelineImage(path, a_head(), False)
