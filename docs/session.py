@@ -10,7 +10,7 @@ what is drawn there with what the program says then.
 import argparse
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -38,18 +38,31 @@ PAPER, INK = "#16181c", "#d9d5cc"  # of the dark theme
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
 
+@dataclass
+class Playback:
+    """A file that is played at its own pace; no key is pressed."""
+
+    duration: float | None
+    position: float = 0.0
+    paused: bool = False
+    speed: float = 1.0
+    audible: bool = False
+
+
 def frames_of(file: Path, every: float) -> list[tuple[Update, list[Strip]]]:
     """The screen at every so many seconds of a sound, with the update that it shows."""
 
     async def go() -> list[tuple[Update, list[Strip]]]:
         frames = []
         with Stream(file=file, pace="max", lookahead=None) as stream:
-            heard: Updates = IdleStream(replace(stream.info, pace="realtime"))  # type: ignore[assignment] # no key is pressed
+            playback = Playback(stream.info.end)
+            heard: Updates = IdleStream(replace(stream.info, pace="realtime"), playback)  # type: ignore[assignment, arg-type]
             app = InstrecApp(heard, glyphs=UNICODE)
             app.state = ScreenState(heard.info)
             async with app.run_test(size=SIZE) as pilot:
                 for heard_update in stream:
                     update = replace(heard_update, age_s=AGE_S, inference_s=TOOK_S)
+                    playback.position = update.time
                     if update.time % every < stream.info.hop / 2:
                         app.post_message(NewUpdate(update))
                         while app.state.update is not update:
@@ -98,7 +111,7 @@ def svg(frames: list[tuple[Update, list[Strip]]]) -> str:
             f"<style>{' '.join(style)}</style>",
             f"<defs>{''.join(f'<g id={name!r}>{drawn}</g>' for drawn, name in lines.items())}</defs>",
             f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-            f'<g id="film">{"".join(shown)}</g>',
+            f'<svg width="{width}" height="{height}"><g id="film">{"".join(shown)}</g></svg>',  # one frame is visible
             "</svg>\n",
         ]
     )

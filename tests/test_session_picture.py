@@ -10,8 +10,9 @@ from inputs import DEMO
 from instrec_live import Stream
 from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.stream.activity import Activity
-from instrec_live.realtime.tui.drawing import probability
-from instrec_live.realtime.tui.state import ScreenState
+from instrec_live.realtime.tui.drawing import UNICODE, probability
+from instrec_live.realtime.tui.help import entries
+from instrec_live.realtime.tui.state import PlaybackState, ScreenState, View
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIGNS = {"▸": Activity.ON, "▹": Activity.HELD, "◃": Activity.LEAVING, " ": Activity.OFF}
@@ -54,6 +55,14 @@ def test_every_frame_is_true() -> None:
             for name, (_, number) in shown.items():
                 assert float(number) == pytest.approx(float(probability(said[name].probability)), abs=0.02)
     assert not frames
+
+
+def test_the_clock_and_the_keys_are_those_of_a_file() -> None:
+    keys = " ".join(f"{key} {what}" for key, what, _ in entries(View(), PlaybackState(playable=True), False, UNICODE))
+    for time, lines in drawn().items():
+        assert lines[0].split()[:4] == ["instrec-live", UNICODE.play, "FILE", "demo.ogg"]
+        assert f"00:{time:02.0f}/01:12" in lines[0] or f"01:{time - 60:02.0f}/01:12" in lines[0]
+        assert keys.startswith(" ".join(lines[-1].split()))
 
 
 def test_something_happens_in_it() -> None:
