@@ -35,7 +35,7 @@ _MOST_LICENCES = 12  # named of a data set on a card; the rest is counted
 
 # Networks that others have published, by a part of their file's name.
 _PUBLISHED: dict[str, Record] = {
-    "mn04": {"name": "mn04_as (EfficientAT, MIT)", "data": "ImageNet, AudioSet"},
+    "mn04_as": {"name": "mn04_as (EfficientAT, MIT)", "data": "ImageNet, AudioSet"},
     "yamnet": {"name": "YAMNet (Apache-2.0)", "data": "AudioSet"},
 }
 
@@ -195,10 +195,8 @@ def start_of(init: str | Path | None) -> Record | None:
     for checkpoint in CHECKPOINTS.values():
         if start["sha256"] == checkpoint.sha256 or path.name == checkpoint.file:
             return start | {"data": checkpoint.data}
-    if path.suffix == ".npz":
-        known = next((each for key, each in _PUBLISHED.items() if key in path.name.lower()), {})
-        return start | known
-    return start | _of_checkpoint(path)
+    recorded = {} if path.suffix == ".npz" else _of_checkpoint(path)
+    return start | (recorded or next((each for key, each in _PUBLISHED.items() if key in path.name.lower()), {}))
 
 
 def _of_checkpoint(path: Path) -> Record:

@@ -1,5 +1,6 @@
 """Where weights begin: checkpoints of ours, and as others publish them; a plain message where none can be had."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from instrec_live.models.export.to_onnx import network_of
 from instrec_live.models.networks import hear21passt_shim as shim
 from instrec_live.models.networks.mn04 import Mn04Head, Mn04Trunk
 from instrec_live.models.networks.registry import build
+from instrec_live.training.data.provenance import start_of
 from instrec_live.training.learning import initial_weights
 from instrec_live.training.learning.teachers import begin_with_mn04
 
@@ -62,18 +64,25 @@ def test_mn04_as_its_authors_publish_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     state = published_mn04(trunk, head, rng)
     torch.save({name: torch.from_numpy(value) for name, value in state.items()}, tmp_path / "mn04_as_mAP_432.pt")
-    np.savez(tmp_path / "mn04.npz", **state)
+    np.savez(tmp_path / "mn04_as.npz", **state)
     networks = []
-    for file in ("mn04_as_mAP_432.pt", "mn04.npz"):
+    for file in ("mn04_as_mAP_432.pt", "mn04_as.npz"):
+        assert start_of(tmp_path / file) == {
+            "name": "mn04_as (EfficientAT, MIT)",
+            "sha256": hashlib.sha256((tmp_path / file).read_bytes()).hexdigest(),
+            "data": "ImageNet, AudioSet",
+        }
         assert initial_weights.is_mn04(tmp_path / file)
         network = build("ms_crnn")
         begin_with_mn04(network, tmp_path / file)
         networks.append(network)
     one, other = (network.trunk.state_dict() for network in networks)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    other_file = tmp_path / "x.pt"
-    torch.save({"name": "ms_crnn", "config": {}, "state_dict": {}, "provenance": {}}, other_file)
+    other_file = tmp_path / "on mn04_as.pt"  # a run's own record counts, not the name of the file
+    provenance = {"trained_on": {"data": []}}
+    torch.save({"name": "ms_crnn", "config": {}, "state_dict": {}, "provenance": provenance}, other_file)
     assert not initial_weights.is_mn04(other_file)
+    assert start_of(other_file)["record"] == {"data": []}
 
 
 def published_mn04(trunk: Mn04Trunk, head: Mn04Head, rng: np.random.Generator) -> dict[str, np.ndarray]:
