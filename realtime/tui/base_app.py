@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
-from io import StringIO
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Protocol
 
@@ -27,10 +25,11 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widget import AwaitMount
 
 from instrec_live.models.audioset import OTHER_NAMES
-from instrec_live.models.errors import InstrecError, InternalError, UsageError
+from instrec_live.models.errors import InstrecError, InternalError, UsageError, cannot_write
 from instrec_live.models.instruments import DISPLAY_NAMES, nearest
 from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
 from instrec_live.realtime.errors import printable
+from instrec_live.realtime.outputs.files import named_by_clock, open_text
 from instrec_live.realtime.stream.update import Transport
 from instrec_live.realtime.terminal import (
     ENDING,
@@ -561,19 +560,22 @@ class BaseApp(Actions):
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
-        """Save a screenshot in the current folder, where recordings go.
+        """Save a picture of the screen in the current folder, where recordings go, and say its name.
 
         The SVG uses the reader's own font; Textual's would be fetched from another site.
         """
         svg = re.sub(r"@font-face \{.*?\}\s*", "", self.export_screenshot(), flags=re.DOTALL)
-        return self.deliver_text(
-            StringIO(svg),
-            save_directory=path or ".",
-            save_filename=filename or f"instrec-{datetime.now():{time_format or '%Y%m%d-%H%M%S'}}.svg",
-            open_method="browser",
-            mime_type="image/svg+xml",
-            name="screenshot",
-        )
+        try:
+            saved = named_by_clock("instrec", ".svg")
+            with open_text(saved, force=False) as file:
+                file.write(svg)
+        except InstrecError as error:
+            self.post_message(Notice(str(error)))
+        except OSError as error:
+            self.post_message(Notice(str(cannot_write(saved, error))))
+        else:
+            self.say(f"picture: {saved}")
+        return None
 
     def on_mount(self) -> None:
         self.arrived = time.monotonic()

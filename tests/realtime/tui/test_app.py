@@ -249,17 +249,29 @@ def test_updates_that_arrive_together_are_all_shown():
     play(body)
 
 
-def test_the_palette_saves_a_picture_in_the_present_folder(tmp_path, monkeypatch):
+def test_a_picture_is_saved_in_the_present_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     async def body(app, pilot, stream):
-        app.deliver_screenshot()
-        await settled(app, pilot, lambda: list(tmp_path.glob("*.svg")) and app._notifications)
-        (picture,) = tmp_path.glob("instrec-*.svg")
-        drawn = picture.read_text(encoding="utf-8")
+        await pilot.press("i", "i")  # in one second
+        pictures = sorted(path.name for path in tmp_path.iterdir())
+        assert len(pictures) == 2
+        assert {each.message for each in app._notifications} == {f"picture: {name}" for name in pictures}
+        drawn = (tmp_path / pictures[0]).read_text(encoding="utf-8")
         assert "accordion" in drawn
         assert "url(" not in drawn.replace("url(#", "")  # nothing of another site's
-        assert picture.name in next(iter(app._notifications)).message
+
+    play(body)
+
+
+def test_a_picture_that_cannot_be_saved_says_why(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+
+    async def body(app, pilot, stream):
+        (tmp_path / "gone").rmdir()
+        await pilot.press("i")
+        assert next(iter(app._notifications)).message.startswith("cannot write instrec-")
 
     play(body)
 
