@@ -181,8 +181,8 @@ def status_runs(
     """The whole line; the meter is elastic, and a narrow line loses its last counters first."""
     update = state.update
     clipped = update is not None and update.peak_db >= CLIP_DB
-    db = max(-99.0, update.level_db) if update else -99.0
-    left: list[Run] = [("trouble", " CLIP") if clipped else ("label", " in  "), ("value", f"{db:4.0f} dB ")]
+    db = f"{max(-99.0, update.level_db):4.0f}" if update else f"{glyphs.gone:>4}"
+    left: list[Run] = [("trouble", " CLIP") if clipped else ("label", " in  "), ("value", f"{db} dB ")]
     word = state_run(state, frozen, late, paused)
     right: list[Run] = [word, ("space", " ")]
     fields = counters(update, late)

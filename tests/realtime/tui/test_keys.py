@@ -483,6 +483,7 @@ def test_seeking_and_speed_while_a_file_is_paused():
         assert said(app)[-1] == "at 00:30; space resumes from here"
         assert app.state.update is None
         assert ".93" not in row_of(app, "piano")
+        assert lines(app)[1].split()[:3] == ["in", UNICODE.gone, "dB"]  # nothing was heard there
         await pilot.press("greater_than_sign")
         await pilot.pause()
         assert said(app)[-1] == "speed 1.5 when playback resumes"
