@@ -84,22 +84,35 @@ def _signals(received: list[int]) -> Iterator[None]:
         yield
         return
 
+    raised, in_hook, main = threading.Event(), False, threading.get_ident()
+
     def stop(number: int, frame: object) -> None:
         received.append(number)
         stop_waiting_for_readers()
-        raise Signalled(number)
+        if not in_hook:
+            raised.set()
+            raise Signalled(number)
 
-    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
+    def send_again(number: int) -> None:
+        while not raised.wait(0.05):
+            if hasattr(signal, "pthread_kill"):  # it also interrupts what the main thread waits for
+                signal.pthread_kill(main, number)
+            else:
+                signal.raise_signal(number)
+
+    def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+        nonlocal in_hook
         if isinstance(ignored.exc_value, Signalled):
-            timer = threading.Timer(0.01, signal.raise_signal, [ignored.exc_value.number])
-            timer.daemon = True
-            timer.start()
+            in_hook = True
+            raised.clear()
+            threading.Thread(target=send_again, args=[ignored.exc_value.number], daemon=True).start()
+            in_hook = False
         else:
             hook(ignored)
 
     # Python ignores what a handler raises inside `__del__` or a callback of weakref; it only tells this hook.
     hook = sys.unraisablehook
-    sys.unraisablehook = send_again
+    sys.unraisablehook = unraisable
     # Signals that nohup ignores stay ignored.
     heeded = [each for each in ENDING_SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heeded}
