@@ -224,6 +224,7 @@ def test_an_envelope_is_silent_before_and_after() -> None:
 
 
 FREQUENCIES = {"piano": 400, "flute": 1500, "voice": 5000}
+LICENCES = {"piano": "CC0-1.0", "flute": "CC BY-NC 4.0", "voice": "CC0-1.0"}
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ def sounds(tmp_path: Path) -> Path:
         hz = np.fft.rfftfreq(8 * SAMPLE_RATE, 1 / SAMPLE_RATE)
         sound = np.fft.irfft(np.where(np.abs(np.log2((hz + 1) / FREQUENCIES[instrument])) < 1 / 6, spectrum, 0))
         soundfile.write(folder / "a.flac", 0.1 * sound / sound.std(), SAMPLE_RATE)
-        rows.append({"source": "one", "licence": "CC0-1.0", "package": "made here", "class": instrument,
+        rows.append({"source": "one", "licence": LICENCES[instrument], "package": "made here", "class": instrument,
                      "n_files": 1, "seconds": 8, "kind": kind})  # fmt: skip
     with (tmp_path / "sounds" / "sources.csv").open("w", newline="") as handle:
         writer = csv.DictWriter(handle, rows[0])
@@ -261,6 +262,9 @@ def test_written_scenes_are_whole_and_the_same_again(sounds: Path, tmp_path: Pat
     assert [path.is_file() for path in table.paths] == [True] * 6
     assert set(table.split) == {"train"}
     assert len(set(table.group)) == 6
+    for labels, licence in zip(table.labels, table.licence, strict=True):
+        sounding = {LICENCES[INSTRUMENTS[i]] for i in np.flatnonzero(labels)}
+        assert sounding <= set(licence.split("; ")) <= set(LICENCES.values())
     for path in table.paths:
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.frames) == (SAMPLE_RATE, 1, 3 * SAMPLE_RATE)
@@ -274,7 +278,7 @@ def test_written_events_match_the_sound(sounds: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(write, "codec", lambda samples, rng: samples)
     stage, checked = write.Stage(read_sources(sounds)), 0
     for seed in range(12):
-        samples, annotation = stage.scene(np.random.default_rng(seed), 400)
+        samples, annotation, _ = stage.scene(np.random.default_rng(seed), 400)
         assert samples.shape == (4 * SAMPLE_RATE,)
         power = power_of(log_mel(samples))
         for name, hz in FREQUENCIES.items():

@@ -45,8 +45,8 @@ class Stage:
         self.cast = Cast([(s.instrument, n) for s, n in zip(sources, share(list(sources), 9000), strict=True)])
         self.player: Callable[[int], Player] = lru_cache(maxsize=40)(lambda i: Player(self.sources[i]))
 
-    def scene(self, rng: np.random.Generator, frames: int) -> tuple[FloatArray, Annotation]:
-        """A scene, float32 [320 * frames] at 32 kHz, and its annotation.
+    def scene(self, rng: np.random.Generator, frames: int) -> tuple[FloatArray, Annotation, str]:
+        """A scene, float32 [320 * frames] at 32 kHz, its annotation, and the licences of the sounds in it.
 
         Raises:
             InputFileError: a sound that cannot be read.
@@ -54,9 +54,11 @@ class Stage:
         count = int(rng.choice(len(POLYPHONY), p=np.array(POLYPHONY) / sum(POLYPHONY)))
         parts = draw_parts(rng, frames, self.cast.chances, count)
         mix, powers, known = np.zeros(frames * HOP, np.float32), [], True
+        licences: set[str] = set()
         for part in parts:
             source = self.cast.source(part.instrument, rng)
             known = known and self.sources[source].kind != "song"
+            licences.add(self.sources[source].licence)
             sound = _playing(self.player(source), part, rng, frames)
             # The loudness that decides whether a part is faint is that of the mels, as in training.
             powers.append(power_of(log_mel(sound)).sum(0))
@@ -64,7 +66,7 @@ class Stage:
         loudest = max((sounding(power) for power in powers), default=0.0)
         annotation = annotate([part.instrument for part in parts], powers, frames, loudest, known)
         samples = Channel.draw(rng).on_samples(mix, rng)
-        return (codec(samples, rng) if rng.random() < 0.15 else samples), annotation
+        return (codec(samples, rng) if rng.random() < 0.15 else samples), annotation, "; ".join(sorted(licences))
 
 
 def _playing(player: Player, part: Part, rng: np.random.Generator, frames: int) -> FloatArray:
@@ -92,7 +94,7 @@ def _enter(sources: Sequence[Source]) -> None:
     _stage = Stage(sources)
 
 
-def _render(job: tuple[int, int, int]) -> tuple[FloatArray, Annotation]:
+def _render(job: tuple[int, int, int]) -> tuple[FloatArray, Annotation, str]:
     seed, number, frames = job
     return _stage.scene(np.random.default_rng((seed, number)), frames)
 
@@ -106,13 +108,14 @@ def write(sources: Sequence[Source], to: Path, jobs: Sequence[tuple[int, int, in
     """
     with exclusive_folder(to) as staging:
         (staging / "audio").mkdir()
-        annotations = []
+        annotations, licences = [], []
         with worker_processes(workers, _enter, sources) as pool:
             rendered = tqdm(pool.map(_render, jobs), total=len(jobs), unit="scene", disable=None)
-            for i, (samples, annotation) in enumerate(rendered):
+            for i, (samples, annotation, licence) in enumerate(rendered):
                 (staging / _name(i)).write_bytes(_flac(samples))
                 annotations.append(annotation)
-        write_table(staging / "table.csv", _table(staging, annotations, split))
+                licences.append(licence)
+        write_table(staging / "table.csv", _table(staging, annotations, licences, split))
         _write_events(staging / "events.csv", [annotation.events() for annotation in annotations])
 
 
@@ -127,7 +130,7 @@ def _name(number: int) -> str:
     return f"audio/scene_{number:05d}.flac"
 
 
-def _table(folder: Path, annotations: Sequence[Annotation], split: str) -> Table:
+def _table(folder: Path, annotations: Sequence[Annotation], licences: Sequence[str], split: str) -> Table:
     count = len(annotations)
     return Table(
         tuple(folder / _name(i) for i in range(count)),
@@ -136,6 +139,7 @@ def _table(folder: Path, annotations: Sequence[Annotation], split: str) -> Table
         np.full(count, split),
         np.stack([annotation.labels for annotation in annotations]),
         np.stack([annotation.mask for annotation in annotations]),
+        licence=np.array(licences, np.str_),
     )
 
 
