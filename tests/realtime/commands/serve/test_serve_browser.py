@@ -280,6 +280,23 @@ def test_the_page_reconnects_when_the_program_returns(browser: Any, run: tuple[R
             web.stop()
 
 
+def test_a_hundred_viewers_get_every_update_of_one_run(browser: Any, run: tuple[Running, Source]) -> None:
+    server, source = run
+    with contextlib.ExitStack() as stack:
+        paths = ["/events", "/events.jsonl"] * 50
+        others = [stack.enter_context(server.watch(path)) for path in paths[:99]]
+        page = stack.enter_context(opened(browser, server))  # the hundredth
+        now(page, "drums")
+        assert server.get("/events.jsonl")[0] == 503
+        written = [replace(update(number), active=("banjo",)) for number in range(60, 70)]
+        for each in written:
+            source.write(each)
+        for viewer in others:
+            assert viewer.until("update")["time"] == update(59).time  # the newest when they came
+            assert [viewer.until("update")["time"] for _ in written] == [each.time for each in written]
+        now(page, "banjo")
+
+
 def test_every_link_has_the_token(browser: Any) -> None:
     broadcast = Broadcast()
     broadcast.add(None, head(hop=3600.0)).write(update(59))
