@@ -67,9 +67,14 @@ class OpenVinoEngine:
             raise ModelError(f"{self._model} failed on an input of {np.shape(log_mel)}: it must be [B, {N_MELS}, T]")
         try:
             self._request.infer({name: np.ascontiguousarray(x, np.float32) for name, x in inputs.items()})
-            return [np.array(self._request.get_tensor(name).data, np.float32) for name in outputs]
+            results = [np.array(self._request.get_tensor(name).data, np.float32) for name in outputs]
         except Exception as e:
             raise ModelError(f"{self._model} failed on an input of {np.shape(log_mel)}: {_reason(e)}") from e
+        if len(results[0]) != len(log_mel):  # with too little memory there may be no error, only an earlier result
+            raise ModelError(
+                f"{self._model} gave {len(results[0])} results for {len(log_mel)} windows", "is there enough memory?"
+            )
+        return results
 
 
 class CachingOpenVinoEngine(OpenVinoEngine):
