@@ -96,7 +96,7 @@ def _stdin_and_ui(settings: Settings) -> tuple[BinaryIO | None, bool]:
         pipe, ui = keyboard_apart() if ui else (sys.stdin.buffer, False)
     else:
         ui = ui and is_terminal(sys.stdin)
-    if ui and settings.theme is not None:
+    if settings.theme is not None:
         from instrec_live.realtime.tui.base_app import known_theme
 
         known_theme(settings.theme)  # before any output is begun

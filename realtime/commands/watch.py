@@ -422,7 +422,7 @@ def _stdin_and_ui(settings: WatchSettings) -> tuple[BinaryIO | None, bool]:
     if ui and any(source.place == "-" for source in settings.sources):
         pipe, ui = keyboard_apart()
     ui = ui and is_terminal(sys.stdin)
-    if ui and asked.theme is not None:
+    if asked.theme is not None:
         from instrec_live.realtime.tui.base_app import known_theme
 
         known_theme(asked.theme)  # before any output is begun

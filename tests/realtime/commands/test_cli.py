@@ -74,6 +74,7 @@ BAD = [
     (["--file", "good.wav", "--engine", "abacus"], 2, "abacus"),
     (["--file", "good.wav", "--weights", "1,2,3"], 2, "3 weights for 2 models"),
     (["--file", "good.wav", "--hpo", "1"], 2, "did you mean --hop?"),
+    (["--file", "good.wav", "--theme", "drak", "--no-ui"], 2, "no theme 'drak'"),
     (["--file", "good.wav", "--output", "no/where.csv"], 2, "no folder"),
     *([(["--file", "good.wav", "--output", "round.csv"], 2, "round.csv exists already")] if os.name == "posix" else []),
     (["--file", "good.wav", "--output", "taken.csv"], 2, "--force"),
