@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class CommandLines:
     def prepare(self) -> None:
         from tiny_bundle import write_tiny
 
+        sys.modules["openvino"] = None  # type: ignore[assignment] # as after `pip install .`; it needs more than the limit
         import instrec_live.models.engines.onnx_runtime
         import instrec_live.realtime.stream.stream  # noqa: F401
         from instrec_live.realtime.config.settings import parser

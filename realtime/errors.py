@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
         return code
 
     OK = 0, "done"
-    INTERNAL = 1, "a defect of the program, or an output that could not be written to its end"
+    INTERNAL = 1, "a defect of the program, too little memory, or an output that could not be written to its end"
     USAGE = 2, "an invalid option or setting"
     AUDIO_DEVICE = 3, "no such microphone, no PortAudio, or a device that was lost (only with --on-loss exit)"
     INPUT_FILE = 4, "a sound file that is missing, unreadable, empty or cut short"
@@ -81,6 +81,8 @@ def report(error: BaseException, debug: bool = False) -> int:
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         # Errors of output files have messages of their own; this one is of stdout.
         line, code = str(cannot_write(error.filename or "stdout", error)), int(ExitCode.USAGE)
+    elif isinstance(error, MemoryError):
+        line, code = "there is not enough memory — close other programs, or raise its limit", int(ExitCode.INTERNAL)
     else:
         hint = "" if debug else " — this is a defect; run again with -vv or INSTREC_DEBUG=1 for the traceback"
         line, code = f"{type(error).__name__}: {error}{hint}", int(ExitCode.INTERNAL)

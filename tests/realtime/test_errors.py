@@ -42,6 +42,12 @@ def test_ctrl_c_is_130_and_silent(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_too_little_memory_is_no_defect(capsys):
+    assert report(MemoryError("Unable to allocate 125. KiB")) == 1
+    line = "instrec-live: error: there is not enough memory — close other programs, or raise its limit\n"
+    assert capsys.readouterr().err == line
+
+
 def test_an_unexpected_exception_is_one_line_with_a_hint(capsys):
     assert report(ZeroDivisionError("division\nby zero")) == 1
     err = capsys.readouterr().err
