@@ -39,7 +39,12 @@ def test_a_network_may_know_other_sounds(tmp_path):
     wide = write_tiny(tmp_path / "wide", golden=(log_mel, logits))
     assert wide.others == Bundle.load(wide.path).others == OTHER_SOUNDS
     assert json.loads((wide.path / "manifest.json").read_text())["others"] == list(OTHER_SOUNDS)
-    assert write_tiny(tmp_path / "tiny").others == ()
+    tiny = write_tiny(tmp_path / "tiny")
+    assert tiny.others == ()
+    edit(tiny, lambda manifest: manifest.pop("others", None))
+    assert Bundle.load(tiny.path).others == ()
+    edit(tiny, lambda manifest: manifest.update(others=list(OTHER_SOUNDS[:-1])))
+    refused(tiny, f": its other sounds are not the {len(OTHER_SOUNDS)} that this version knows, in their order$")
     with pytest.raises(ModelError, match=r"golden.npz has shapes \(128, 200\) and"):
         write_tiny(tmp_path / "other", golden=(log_mel, logits[:-1]))
 

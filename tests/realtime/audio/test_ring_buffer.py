@@ -184,6 +184,20 @@ def test_wait_gives_up_in_time():
     assert time.monotonic() - began >= 0.05
 
 
+def test_a_wait_without_a_timeout_has_no_end() -> None:
+    ring = RingBuffer(10)
+    asked: list[float] = []
+
+    def acquire(timeout: float) -> bool:
+        asked.append(timeout)
+        ring.write(np.zeros(1, np.float32))
+        return True
+
+    ring._bell = SimpleNamespace(acquire=acquire, locked=lambda: False)  # type: ignore[assignment]
+    assert ring.wait(1)
+    assert asked == [-1.0]  # a lock's word for "for ever"
+
+
 def test_reading_available_samples_does_not_wait():
     ring = RingBuffer(10)
     ring.write(np.ones(3, np.float32))

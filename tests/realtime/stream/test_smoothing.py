@@ -42,6 +42,8 @@ def test_thresholds_are_the_models_own_unless_others_are_wanted() -> None:
     own = np.linspace(0.2, 0.6, 3)
     names = ("oud", "ney", "kanun")
     assert by_instrument(own, names) == {"oud": 0.2, "ney": 0.4, "kanun": 0.6}
+    with pytest.raises(ValueError, match="shorter"):
+        by_instrument(own[:2], names)  # type: ignore[arg-type]
     kept = merged_thresholds(own, None, names)  # type: ignore[arg-type]
     assert kept.dtype == np.float32
     np.testing.assert_allclose(kept, own, rtol=1e-6)
@@ -189,7 +191,8 @@ def test_after_silence_the_past_is_forgotten() -> None:
 
 
 def test_smoothing_is_the_same_after_silence() -> None:
-    fresh, used = (Smoother(np.full(20, 0.5), Smoothing(min_off_seconds=0.0)) for _ in range(2))
+    slow = Smoothing(tau_up=0.5, tau_down=1.0, min_off_seconds=0.0)
+    fresh, used = (Smoother(np.full(20, 0.5), slow) for _ in range(2))
     used.step({"": np.full(20, 7.0)}, 2.0)
     used.silence(("",), 0.5)
     for z in (3.0, -3.0, 1.0, -0.5):
@@ -252,7 +255,7 @@ def test_each_other_instrument_that_is_on_makes_the_wait_longer() -> None:
         assert went == [False] * (updates - 1) + [True]
 
 
-@pytest.mark.parametrize(("others", "height", "updates"), [(0, 0.1, 2), (1, 0.1, 4), (3, 0.9, 4), (1, 1.1, 2)])
+@pytest.mark.parametrize(("others", "height", "updates"), [(0, 0.1, 2), (1, 0.1, 4), (3, 0.9, 4), (1, 1.0, 2)])
 def test_a_second_name_takes_longer_unless_it_is_clear(others: int, height: float, updates: int) -> None:
     smoothing = replace(Smoothing().scaled(0.0), on_seconds=1.0, on_seconds_with_others=1.0, clear_margin=1.0)
     hysteresis = Hysteresis(np.full(4, 0.5), smoothing)
