@@ -456,7 +456,7 @@ def _soak_source(record: Mapping[str, Any]) -> str:
     load = f"load {machine['load']:.1f} at the beginning, {record['load_at_end']:.1f} at the end"
     return (
         f"- `{record['command']}`, {record['date'][:10]}, instrec-live {machine['instrec_live']}, "
-        f"{record['recordings']} recordings; "
+        f"{record['recordings']} recording{'s' if record['recordings'] > 1 else ''}; "
         f"{machine['processor']}, {machine['cores']} cores, under other load ({load})"
     )
 
