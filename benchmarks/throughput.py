@@ -79,13 +79,13 @@ def birdnet(model: Path) -> tuple[int, Callable[[FloatArray], object]]:
     (given,), (answer, *_) = network.get_input_details(), network.get_output_details()
     window = int(given["shape"][-1])  # 3 s at 48 kHz
 
-    def hear(sound: FloatArray) -> None:
+    def process(sound: FloatArray) -> None:
         for at in range(0, len(sound) - window + 1, window):
             network.set_tensor(given["index"], sound[None, at : at + window])
             network.invoke()
             network.get_tensor(answer["index"])
 
-    return 48_000, hear
+    return 48_000, process
 
 
 def yamnet(folder: Path) -> tuple[int, Callable[[FloatArray], object]]:
@@ -93,14 +93,14 @@ def yamnet(folder: Path) -> tuple[int, Callable[[FloatArray], object]]:
     return 16_000, import_module("yamnet").YamNet()
 
 
-def peer(path: Path, rate: int, hear: Callable[[FloatArray], object]) -> float:
+def peer(path: Path, rate: int, process: Callable[[FloatArray], object]) -> float:
     """Processor seconds an hour of sound, the least of three."""
     times = []
     for _ in range(3):
         began = time.process_time()
         sound, own = soundfile.read(path, dtype="float32", always_2d=True)
         mono = (sound @ np.full(sound.shape[1], 1 / sound.shape[1], np.float32)).astype(np.float32)
-        hear(np.asarray(soxr.resample(mono, own, rate), np.float32))
+        process(np.asarray(soxr.resample(mono, own, rate), np.float32))
         times.append((time.process_time() - began) * 3600 * own / len(sound))
     return round(float(min(times)), 1)
 

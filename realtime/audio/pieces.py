@@ -106,7 +106,7 @@ def _next(source: ByteInput, piece: Piece, first: bool) -> int:
     return 128 if head[:3] == b"TAG" else 0
 
 
-def pass_over(source: ByteInput, piece: Piece) -> None:
+def skip_piece(source: ByteInput, piece: Piece) -> None:
     """Go on from the beginning of a container to its end, or to where it is damaged or cut."""
     first = True
     while (size := _next(source, piece, first)) > 0:

@@ -53,7 +53,7 @@ from instrec_live.realtime.audio.framing import (
     walk_mp3,
 )
 from instrec_live.realtime.audio.pcm import BadHeader, NotPcm, PcmLayout, data_end, goes_on, read_header
-from instrec_live.realtime.audio.pieces import PIECES, PieceFile, pass_over
+from instrec_live.realtime.audio.pieces import PIECES, PieceFile, skip_piece
 from instrec_live.realtime.audio.source import why_not
 
 Note = Callable[[str], None]
@@ -380,7 +380,7 @@ def _container_end(source: FileInput, kind: str, begin: int, note: Note) -> int 
         head = source.peek(_ALIKE)
         with _mapped(source) as data:
             return _finder(kind, head)(data, begin + _ALIKE)
-    pass_over(source, piece)
+    skip_piece(source, piece)
     at = source.position
     if at >= source.size:
         return None
