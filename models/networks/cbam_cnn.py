@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.networks.mobilenet import STAGES, MelAdapter, SameConv, Separable
-from instrec_live.models.networks.patchwise import Patchwise
+from instrec_live.models.networks.patchwise import Patchwise, log_mean_exp
 
 
 class ChannelAttention(nn.Module):
@@ -133,9 +133,8 @@ class Head(nn.Module):
 
 
 class AudioSetHead(nn.Module):
-    """AudioSet's own classes: features [B, N, 1024] -> logits [B, 20], for each instrument the maximum over its classes
-    in every patch, then the mean over patches. The weights are YAMNet's last layer, not trained
-    (training.learning.initial_weights).
+    """AudioSet's own classes: features [B, N, 1024] -> logits [B, N, 20], for each instrument the maximum over its
+    classes. The weights are YAMNet's last layer, not trained (training.learning.initial_weights).
 
     Args:
         width: of the features.
@@ -149,15 +148,14 @@ class AudioSetHead(nn.Module):
         self.shape = (classes, synonyms)
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.rows(features).unflatten(-1, self.shape).amax(-1).mean(1)
+        logits: Tensor = self.rows(features).unflatten(-1, self.shape).amax(-1)
         return logits
 
 
 class CbamCnn(Patchwise, nn.Module):
     """log-mel [B, 128, T] (T 200…1000) -> logits [B, 20].
 
-    Each step in time has its own logits; a window's logits are their log-mean-exp, between mean and maximum, with a
-    learned sharpness per instrument (Pinheiro & Collobert, CVPR 2015): an instrument may sound in part of it only.
+    Each step in time has its own logits; a window's are their log-mean-exp with a learned sharpness per instrument.
 
     With the `mobilenet` trunk, part of the result can come from AudioSet's own classes (`AudioSetHead`). Scenes teach
     exact labels, AudioSet's classes know real music; the weighted mean is better than either.
@@ -198,14 +196,7 @@ class CbamCnn(Patchwise, nn.Module):
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Features in time [B, N, C] -> logits [B, 20]."""
-        learned = self.pool(self.head(self.dropout(embeddings)))
-        if self.audioset_head is None:
-            return learned
-        return torch.lerp(learned, self.audioset_head(embeddings), self.audioset_weight)
-
-    def pool(self, logits: Tensor) -> Tensor:
-        """Logits in time [B, N, 20] -> [B, 20]."""
-        sharpness = self.log_sharpness.exp()
-        scaled = logits * sharpness
-        peak = scaled.amax(1, keepdim=True)
-        return ((scaled - peak).exp().mean(1).log() + peak[:, 0]) / sharpness
+        logits = self.head(self.dropout(embeddings))
+        if self.audioset_head is not None:
+            logits = torch.lerp(logits, self.audioset_head(embeddings), self.audioset_weight)
+        return log_mean_exp(logits, self.log_sharpness.exp())

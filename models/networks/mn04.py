@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from instrec_live.models.audioset import CLASSES, FITTED, ROWS
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.networks.patchwise import log_mean_exp
 
 WIDTH = 384  # channels of the last maps
 BANDS, COLUMNS = 4, 3  # of a patch's maps: frequency and time
@@ -118,7 +119,7 @@ class Mn04Trunk(nn.Module):
 
 
 class Mn04Head(nn.Module):
-    """The classifier of mn04_as: mean maps of a window [B, 384] -> AudioSet's 527 logits, then those of
+    """The classifier of mn04_as: mean maps of a window [..., 384] -> AudioSet's 527 logits, then those of
     `models.audioset.FITTED`.
 
     `instruments` reads those of our 20 instruments, each the highest of its classes, on a learned scale: AudioSet's
@@ -139,18 +140,23 @@ class Mn04Head(nn.Module):
         self.register_buffer("rows", torch.tensor(padded), persistent=False)
         self.scale = nn.Parameter(torch.ones(len(INSTRUMENTS)))
         self.bias = nn.Parameter(torch.full((len(INSTRUMENTS),), 1.5))
+        self.log_sharpness = nn.Parameter(torch.full((len(INSTRUMENTS),), -0.7))
 
     def forward(self, mean: Tensor) -> Tensor:
         hidden = self.features(mean)
-        return torch.cat((self.out(hidden), self.fitted(hidden)), 1)
+        return torch.cat((self.out(hidden), self.fitted(hidden)), -1)
 
     def features(self, mean: Tensor) -> Tensor:
-        """Mean maps [B, 384] -> [B, 512], what the logits are linear in."""
+        """Mean maps [..., 384] -> [..., 512], what the logits are linear in."""
         return F.hardswish(self.hidden(mean))
 
     def instruments(self, audioset: Tensor) -> Tensor:
-        """AudioSet's logits [B, 527 or more] -> logits of our instruments [B, 20]."""
-        return audioset[:, self.rows[: len(INSTRUMENTS)]].amax(-1) * self.scale + self.bias
+        """AudioSet's logits [..., 527 or more] -> logits of our instruments [..., 20]."""
+        return audioset[..., self.rows[: len(INSTRUMENTS)]].amax(-1) * self.scale + self.bias
+
+    def pooled(self, parts: Tensor) -> Tensor:
+        """Mean maps of the parts of a window [B, N, 384] -> logits of our instruments in it [B, 20]."""
+        return log_mean_exp(self.instruments(self(parts)), self.log_sharpness.exp())
 
     def joined(self, instruments: Tensor, audioset: Tensor) -> Tensor:
         """What a network on this foundation gives: logits of the instruments, then [B, K] those of

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.networks.mn04 import BANDS, WIDTH, Mn04Head, Mn04Trunk
+from instrec_live.models.networks.mn04 import BANDS, COLUMNS, WIDTH, Mn04Head, Mn04Trunk
 
 
 class MultiScaleConv(nn.Module):
@@ -42,7 +42,7 @@ class MsCrnn(nn.Module):
     a multi-scale convolution looks at columns and their neighbours at three widths; a bidirectional GRU reads them in
     order; each instrument pools its logits over time with its own attention (Kong et al., "Sound event detection of
     weakly labelled data with CNN-Transformer and automatic threshold optimization", TASLP 2020). They correct what the
-    foundation's own classes give for the window.
+    foundation's own classes give for the window, the mean of two: for all of it, and for its parts of 0.96 s, pooled.
 
     Args:
         narrow: channels that enter the multi-scale convolution.
@@ -83,11 +83,19 @@ class MsCrnn(nn.Module):
         maps: Tensor = self.trunk(log_mel)
         return maps.mean((2, 3))
 
+    @staticmethod
+    def parts(maps: Tensor) -> Tensor:
+        """Maps [B, 384, 4, W] -> mean maps of its parts of 0.96 s [B, W // 3, 384]; the last ends where it ends."""
+        first = maps.shape[-1] % COLUMNS
+        return F.avg_pool1d(maps.mean(2)[..., first:], COLUMNS).transpose(1, 2)
+
     def both(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """log-mel [B, 128, T] -> logits of the instruments [B, 20] and of all other classes [B, 533]."""
         maps = self.trunk(log_mel)
         audioset = self.audioset(maps.mean((2, 3)))
-        return self.audioset.instruments(audioset) + self.correction(maps), audioset
+        parts = self.parts(maps)
+        own = (self.audioset.instruments(audioset) + self.audioset.pooled(parts)) / 2
+        return own + self.correction(maps), audioset
 
     def correction(self, maps: Tensor) -> Tensor:
         """Maps [B, 384, 4, W] -> pooled logits of the columns [B, n_classes]."""

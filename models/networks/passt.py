@@ -117,9 +117,9 @@ class Passt(Patchwise, PaSST):
 
     def both(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [B, N, width] -> logits of the instruments [B, 20] and of all other classes [B, 533]."""
-        audioset = self.audioset(embeddings[:, :, -WIDTH:].mean(1))
+        parts = embeddings[:, :, -WIDTH:]
         correction = self.head(self._attended(self._grid(embeddings)))
-        return self.audioset.instruments(audioset) + correction, audioset
+        return self.audioset.pooled(parts) + correction, self.audioset(parts.mean(1))
 
     def _grid(self, embeddings: Tensor) -> Tensor:
         """[B, N, width] -> [B, E, 2, 3 N]."""

@@ -34,3 +34,12 @@ def patches(log_mel: Tensor) -> Tensor:
     count = frames // PATCH
     cut = log_mel[:, :, frames - count * PATCH :].reshape(batch, bands, count, PATCH)
     return cut.transpose(1, 2).flatten(0, 1)
+
+
+def log_mean_exp(logits: Tensor, sharpness: Tensor) -> Tensor:
+    """Logits in time [B, N, C] -> of the window [B, C]: log(mean(exp(s * z))) / s, between their mean (s = 0) and their
+    maximum, with a sharpness s [C] per instrument (Pinheiro & Collobert, CVPR 2015): an instrument may sound in part of
+    the window only, and in a band it is heard best where the others pause."""
+    scaled = logits * sharpness
+    peak = scaled.amax(1, keepdim=True)
+    return ((scaled - peak).exp().mean(1).log() + peak[:, 0]) / sharpness

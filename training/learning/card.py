@@ -21,7 +21,7 @@ from instrec_live.training.evaluation.scorecard import interval, resamples
 _WHAT = {
     ("passt", "tiny"): "PaSST, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's class, "
     "192 wide, 4 blocks. Its patches are cut from the maps of MobileNetV3 (mn04) on 0.96 s of log-mel; the transformer "
-    "corrects the logits of AudioSet's classes, computed from the same maps.",
+    "corrects the logits of AudioSet's classes, computed from the maps of each patch and pooled by log-mean-exp.",
     ("passt", "passt_s"): "PaSST-S, a patchout audio transformer (Koutini et al., Interspeech 2022): hear21passt's "
     "class, 768 wide, 12 blocks.",
     ("cbam_cnn", "mobilenet"): "A MobileNetV1 trunk on 0.96 s patches with channel and spatial attention (CBAM, Woo et "
@@ -31,7 +31,8 @@ _WHAT = {
     ("cbam_cnn", "paper"): "The CBAM-CNN of Özel & İskender's notebooks.",
     ("ms_crnn", "small"): "MobileNetV3 (mn04) on the whole window; a multi-scale convolution (3, 5, 7) over its "
     "columns of 320 ms, a bidirectional GRU and attention pooling per instrument correct the logits of AudioSet's "
-    "classes, computed from the same maps.",
+    "classes, computed from the same maps: half for the whole window, half for its parts of 0.96 s, pooled by "
+    "log-mean-exp.",
     ("ms_crnn", "paper"): "The MS-CRNN of Özel & İskender's notebooks.",
 }
 _DEFAULT = {"passt": "tiny", "cbam_cnn": "mobilenet", "ms_crnn": "small"}

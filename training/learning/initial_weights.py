@@ -184,6 +184,7 @@ def fold(network: Any, calibration: Platt) -> None:
         last.bias.mul_(scale)
         network.audioset.scale.mul_(scale)
         network.audioset.bias.mul_(scale).add_(bias)
+        network.audioset.log_sharpness.sub_(scale.log())
         return
     for layer in (network.head.linear, network.head.more):
         layer.weight.mul_(scale[:, None])

@@ -151,7 +151,6 @@ def make_targets(bank: Path, mn04: Path, teachers: Sequence[Path]) -> None:
         ModelError: a bundle that cannot teach.
     """
     frames, tracks, _ = read_bank(bank)
-    weights = json.loads((BUNDLES / "ensemble.json").read_text(encoding="utf-8"))["weights"]
     content: dict[str, NDArray[np.float16]] = {}
     for length in LENGTHS:
         spans = [span for track in tracks for span in windows(track, length)]
@@ -160,7 +159,7 @@ def make_targets(bank: Path, mn04: Path, teachers: Sequence[Path]) -> None:
             bundle = Bundle.load(folder)
             answers = bundle_answers(frames, spans, bundle, bundle.calibration)
             logits = _kept(bank / f"{bundle.name}-{length}.npy", answers, len(spans), bundle.name)
-            bundles.append((weights.get(bundle.name, 1.0), logits.astype(np.float32)))
+            bundles.append((_weight(folder, bundle.name), logits.astype(np.float32)))
         audioset = _kept(bank / f"mn04-{length}.npy", mn04_answers(frames, spans, mn04), len(spans), "mn04")
         probabilities = combined(bundles, audioset.astype(np.float32))
         counts = [len(windows(track, length)) for track in tracks]
@@ -170,6 +169,12 @@ def make_targets(bank: Path, mn04: Path, teachers: Sequence[Path]) -> None:
         content[f"audioset{length}"] = sigmoid(audioset.astype(np.float32)).astype(np.float16)
     with exclusive_file(bank / "targets.npz") as partial, partial.open("wb") as out:
         np.savez(out, **content)  # type: ignore[arg-type]  # its stub takes the arrays for its own option
+
+
+def _weight(folder: Path, name: str) -> float:
+    """Of a bundle in the ensemble of its release, whose file lies beside it; 1 where there is none."""
+    path = folder.parent / "ensemble.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["weights"].get(name, 1.0)) if path.is_file() else 1.0
 
 
 def _kept(path: Path, answers: Iterator[FloatArray], count: int, name: str) -> NDArray[np.float16]:

@@ -42,7 +42,7 @@ HalfArray = NDArray[np.float16]
 
 LENGTHS = (2, 5, 10)  # patches of a window
 AUDIOSET_WEIGHT = 4 * len(INSTRUMENTS) / CLASSES  # of a cell of AudioSet's, relative to one of an instrument's
-SHARES = {"music": 0.2, "song": 0.17, "distractor": 0.08, "noise": 0.03}  # of voices; the rest are single instruments
+SHARES = {"music": 0.08, "song": 0.08, "distractor": 0.06, "noise": 0.02}  # of voices; the rest are single instruments
 OFFSETS = 0.1  # of mixtures have a constant offset under them, as cheap microphones do
 _LONGEST = 40  # patches of a track
 _PHRASE = 960  # frames: notes shorter than half of it are joined until they are as long
@@ -271,8 +271,8 @@ def in_a_room(power: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def make_bank(sounds: Path, music: Sequence[Path], to: Path, seed: int = 0, processes: int = 2) -> None:
-    """Decode folders of sounds (with `sources.csv`, and `songs.csv` if there are songs) and of unlabelled music into a
-    new folder `to`: frames.npy and index.json.
+    """Decode folders of sounds (with `sources.csv`, and `songs.csv` if there are songs) and of unlabelled music (whose
+    `sources.csv` may name its licences) into a new folder `to`: frames.npy and index.json.
 
     Raises:
         InputFileError: nothing there, or something that cannot be read.
@@ -326,10 +326,20 @@ def make_bank(sounds: Path, music: Sequence[Path], to: Path, seed: int = 0, proc
         np.save(partial / "frames.npy", raw)
         (partial / "frames.f16").unlink()
         names = [{"source": s.name, "licence": s.licence, "package": s.package, "class": s.instrument} for s in sources]
+        names += [row for folder in music for row in _music_sources(folder)]
         index = {"seed": seed, "sources": names, "tracks": [asdict(track) for track in tracks]}
         (partial / "index.json").write_text(json.dumps(index), encoding="utf-8")
     hours = length / 100 / 3600
     print(f"{to}: {len(tracks)} tracks, {hours:.1f} h", file=sys.stderr)
+
+
+def _music_sources(folder: Path) -> list[dict[str, str]]:
+    """The rows of a music folder's `sources.csv`, which the cards list too; none if it has no such file."""
+    table = folder / "sources.csv"
+    if not table.is_file():
+        return []
+    columns = ("source", "licence", "package")
+    return [{column: row[column] for column in columns} | {"class": "music"} for _, row in read_rows(table, columns)[1]]
 
 
 def _group_of(instrument: str) -> str:
