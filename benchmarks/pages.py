@@ -62,7 +62,10 @@ def tagging(record: Mapping[str, Any]) -> list[str]:
             cells = [_figure(figures, column) for column in METRICS]
             lines.append(f"| {called}, {figures['clips']} | {name} | {' | '.join(cells)} |")
     means = ", ".join(f"{name} {rows['mean_mAP']:.3f}" for name, rows in record["figures"].items())
-    return [*lines, "", f"`training.ensemble`, {record['date']}. Mean mAP of all sets: {means}."]
+    earlier = ""
+    if compared := record.get("compared"):
+        earlier = f" {', '.join(compared['networks'])}: the same clips, {compared['date']}."
+    return [*lines, "", f"`training.ensemble`, {record['date']}.{earlier} Mean mAP of all sets: {means}."]
 
 
 def accuracy(record: Mapping[str, Any]) -> list[str]:

@@ -77,13 +77,13 @@ class Smoothing:
     long_weight: float = 0.3
     tau_up: float = 0.0
     tau_down: float = 0.4
-    live_margin: float = 0.35
+    live_margin: float = 0.0
     on_seconds: float = 0.5
     on_seconds_with_others: float = 1.0
     clear_margin: float = 1.0
     off_seconds: float = 0.5
-    off_seconds_per_other: float = 0.4
-    off_margin: float = 1.6
+    off_seconds_per_other: float = 0.5
+    off_margin: float = 1.4
     min_on_seconds: float = 2.0
     min_off_seconds: float = 1.0
     quiet_seconds: float = 1.0
