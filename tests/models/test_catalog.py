@@ -116,7 +116,7 @@ def test_first_runs_at_once_then_tags_without_torch_or_network(offered: catalog.
         "socket.socket = None\n"
         f"checkpoint = replace(catalog.CHECKPOINTS[{NAME!r}], sha256={offered.sha256!r})\n"
         f"catalog.CHECKPOINTS[{NAME!r}] = checkpoint\n"
-        f"tagger = Tagger.load(models=({NAME!r}, 'ms_crnn'))\n"
+        f"tagger = Tagger.load(models=({NAME!r}, 'ms_crnn'), engine='onnx')\n"
         "samples = np.random.default_rng(0).standard_normal(320_000).astype(np.float32) * 0.1\n"
         f"given = tagger.tag(samples, 32_000).by_model[{NAME!r}]\n"
         f"np.testing.assert_allclose(given, {expected.tolist()}, atol=1e-4)",

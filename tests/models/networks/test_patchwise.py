@@ -1,9 +1,11 @@
 """Pooling over time, and the networks that use it."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="the networks need torch: pip install 'instrec-live[train]'")
+pytest.importorskip("hear21passt", reason="PaSST is built on hear21passt")
 
 from instrec_live.models.logmel import PATCH
 from instrec_live.models.networks.mn04 import Mn04Head
@@ -14,7 +16,7 @@ from instrec_live.models.networks.registry import build
 CBAM_CNN = {"trunk": "mobilenet", "audioset_weight": 0.4}
 
 
-def drawn(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
+def drawn(*shape: int, seed: int = 0, scale: float = 3.0) -> "torch.Tensor":
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
