@@ -85,7 +85,7 @@ class MsCrnn(nn.Module):
 
     @staticmethod
     def parts(maps: Tensor) -> Tensor:
-        """Maps [B, 384, 4, W] -> mean maps of its parts of 0.96 s [B, W // 3, 384]; the last ends where it ends."""
+        """Maps [B, 384, 4, W] -> mean maps of its parts of 0.96 s [B, W // 3, 384]; the last part ends with them."""
         first = maps.shape[-1] % COLUMNS
         return F.avg_pool1d(maps.mean(2)[..., first:], COLUMNS).transpose(1, 2)
 

@@ -37,9 +37,14 @@ def patches(log_mel: Tensor) -> Tensor:
 
 
 def log_mean_exp(logits: Tensor, sharpness: Tensor) -> Tensor:
-    """Logits in time [B, N, C] -> of the window [B, C]: log(mean(exp(s * z))) / s, between their mean (s = 0) and their
-    maximum, with a sharpness s [C] per instrument (Pinheiro & Collobert, CVPR 2015): an instrument may sound in part of
-    the window only, and in a band it is heard best where the others pause."""
+    """Logits in time [B, N, C] -> of the window [B, C]: log(mean(exp(s * z))) / s (Pinheiro & Collobert, CVPR 2015).
+
+    The result lies between their mean (s near 0) and their maximum (s large). An instrument may sound in part of the
+    window only, and in a band it is heard best where the others pause.
+
+    Args:
+        sharpness: s of each instrument [C], more than 0.
+    """
     scaled = logits * sharpness
     peak = scaled.amax(1, keepdim=True)
     return ((scaled - peak).exp().mean(1).log() + peak[:, 0]) / sharpness

@@ -58,8 +58,8 @@ class Smoothing:
         long_weight: w of the fusion z = w * z_long + (1 - w) * z_short, 0 to 1.
         tau_up: time constant of rising logits, s.
         tau_down: time constant of falling logits, s.
-        live_margin: how far thresholds are above those of whole clips, logits: a few seconds contain less evidence,
-            and a false name on the screen is worse than a late one.
+        live_margin: how far thresholds are above those of whole clips, logits; the higher, the fewer false names
+            are shown, and the fewer right ones.
         on_seconds: how long a probability must stay at its threshold or above to switch on, s.
         on_seconds_with_others: how much longer if another instrument is on, s: most false names are second names.
         clear_margin: how far above its threshold a logit must be to switch on without that longer wait, logits.
