@@ -8,6 +8,7 @@ import mmap
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -713,11 +714,14 @@ class Spool(SeekableSegmentFile):
     """All of one container in a pipe, in a temporary file."""
 
     def __init__(self, source: PieceFile) -> None:
-        self._kept = tempfile.NamedTemporaryFile(prefix="instrec-live-")  # noqa: SIM115 - closed when it is forgotten
+        kept = tempfile.NamedTemporaryFile(prefix="instrec-live-")  # noqa: SIM115 - closed when this is forgotten
+        weakref.finalize(self, kept.close)
         while data := source.read(1 << 16):
-            self._kept.write(data)
-        self._kept.flush()
-        super().__init__(FileInput(Path(self._kept.name)), 0)
+            kept.write(data)
+        kept.flush()
+        whole = FileInput(Path(kept.name))
+        weakref.finalize(self, whole.close)
+        super().__init__(whole, 0)
 
 
 def _note_tracks(tracks: int, track: int | None, note: Note) -> None:
