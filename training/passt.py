@@ -40,7 +40,7 @@ PROFILES = {
         low_lr_factor=1 / 3,
         clip=2.0,
         precision="fp32",
-        windows=((2, 0.2), (5, 0.4), (10, 0.4)),
+        windows=((1, 0.25), (2, 0.1), (5, 0.3), (10, 0.35)),
         smoothing=0.0,
         spec_masks=(0, 0),
     ),

@@ -35,6 +35,12 @@ _WHAT = {
     "log-mean-exp.",
     ("ms_crnn", "paper"): "The MS-CRNN of Özel & İskender's notebooks.",
 }
+_MN04 = "mn04_as (EfficientAT; AudioSet; MIT, Copyright (c) 2022 Florian Schmid and others)"
+_FOUNDATION = {
+    ("passt", "tiny"): _MN04,
+    ("cbam_cnn", "mobilenet"): "YAMNet (AudioSet; Apache-2.0, The TensorFlow Authors)",
+    ("ms_crnn", "small"): _MN04,
+}
 _DEFAULT = {"passt": "tiny", "cbam_cnn": "mobilenet", "ms_crnn": "small"}
 _LEARNED = (
     "It learned from mixtures of one to four windows, added as powers. The target of a mixture is the union of what "
@@ -73,10 +79,24 @@ class ClipScores:
         solos = self.clips.solo & (self.clips.truth[:, instrument] > 0.5)
         if not solos.any():
             return "–"
-        known = np.where(self.clips.mask[solos] > 0, self.probabilities[solos], -np.inf)  # what is unknown may sound
-        wrong = Counter(int(c) for c in known.argmax(1) if c != instrument)
+        wrong = self._wrong(instrument)
         names = ", ".join(f"{DISPLAY_NAMES[INSTRUMENTS[c]]} {n}" for c, n in wrong.most_common(3))
         return f"{wrong.total()} of {solos.sum()}" + (f": {names}" if names else "")
+
+    def confusions(self) -> list[str]:
+        """The pairs of instruments of which one was the most probable in a solo of the other, the most frequent first,
+        five at most."""
+        pairs: Counter[tuple[str, ...]] = Counter()
+        for i, name in enumerate(INSTRUMENTS):
+            for c, n in self._wrong(i).items():
+                pairs[tuple(sorted((DISPLAY_NAMES[name], DISPLAY_NAMES[INSTRUMENTS[c]])))] += n
+        return [" and ".join(pair) for pair, n in pairs.most_common(5) if n > 1]
+
+    def _wrong(self, instrument: int) -> Counter[int]:
+        """Of the solos of an instrument, how many had which other instrument as the most probable."""
+        solos = self.clips.solo & (self.clips.truth[:, instrument] > 0.5)
+        known = np.where(self.clips.mask[solos] > 0, self.probabilities[solos], -np.inf)  # what is unknown may sound
+        return Counter(int(c) for c in known.argmax(1) if c != instrument)
 
 
 def model_card(
@@ -118,7 +138,7 @@ def model_card(
             or "."
         ),
         f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}`, `python -m training.ensemble`.",
-        *([f"- {_LEARNED}"] if learned_mixtures(provenance) else []),
+        *(_how_it_learned(name, recipe["network"]) if learned_mixtures(provenance) else []),
         f"- Recipe: {recipe['steps']} steps of {recipe['batch']} examples, learning rate {recipe['lr']:g}, seed "
         f"{recipe['seed']}. {provenance.get('remark', '')}".rstrip(),
         "",
@@ -148,9 +168,14 @@ def model_card(
     for i, instrument in enumerate(INSTRUMENTS):
         row = [DISPLAY_NAMES[instrument], _figure(real.each[i]), str(int(positives[i])), real.mistaken(i)]
         lines.append(f"| {' | '.join(row)} |")
+    lines += ["", "## Where it fails", ""]
+    if learned_mixtures(provenance):
+        lines.append("- A third and fourth voice that sound at once are often missed.")
+    if confused := real.confusions():
+        lines.append(f"- Most often confused in solos: {', '.join(confused)}.")
     few = [DISPLAY_NAMES[name] for name, count in zip(INSTRUMENTS, positives.tolist(), strict=True) if count < _FEW]
     if few:
-        lines += ["", f"Fewer than {_FEW} clips have {', '.join(few)}: of these, the quality is uncertain."]
+        lines.append(f"- Fewer than {_FEW} clips have {', '.join(few)}: of these, the quality is uncertain.")
     lines += ["", *card_section(provenance)]
     if sources:
         lines += [
@@ -180,8 +205,17 @@ def sources_of(provenance: Mapping[str, Any], bank: Sequence[Mapping[str, Any]])
     return [row for row in bank if names is None or f"mixtures of {row['source']}" in names]
 
 
+def _how_it_learned(name: str, config: Mapping[str, Any]) -> list[str]:
+    foundation = _FOUNDATION.get(_kind(name, config))
+    return [*([f"- Its first weights were those of {foundation}."] if foundation else []), f"- {_LEARNED}"]
+
+
+def _kind(name: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    return name, str(config.get("size", config.get("trunk", _DEFAULT[name])))
+
+
 def _what(name: str, config: Mapping[str, Any]) -> str:
-    what = _WHAT[name, str(config.get("size", config.get("trunk", _DEFAULT[name])))]
+    what = _WHAT[_kind(name, config)]
     if weight := config.get("audioset_weight"):
         what += f" {weight:.0%} of each logit comes from AudioSet's own classes, computed from the same features."
     return what

@@ -57,7 +57,8 @@ def add_options(parser: argparse.ArgumentParser, name: str, profiles: dict[str, 
                        "(runs/phrases, if there is no --data)")  # fmt: skip
     group.add_argument("--scene-share", type=float, default=0.5, help="share of scenes, if there is --data too (0.5)")
     group.add_argument("--music", type=Path, metavar="FILE", help="unlabelled music, made by training.data.music")
-    group.add_argument("--music-share", type=float, default=0.25, help="share of scenes that are real music (0.25)")
+    group.add_argument("--music-share", type=float, help="share of scenes that are real music (0.25), or of the "
+                       "voices of --unions that are music or songs (0.16)")  # fmt: skip
     group.add_argument("--unions", type=Path, metavar="DIR", help="instead of scenes: mixtures whose target is what "
                        "the teachers recognise in each voice, made by training.synthesis.unions")  # fmt: skip
     group.add_argument("--distractor-share", type=float, default=0.0, help="share of scenes with an instrument that "
@@ -203,19 +204,20 @@ def open_data(args: argparse.Namespace, recipe: Recipe) -> Data:
         if args.phrases or args.music:
             raise UsageError("--unions takes the place of scenes", "leave out --phrases and --music")
         share = args.scene_share if table is not None else 1.0
-        supplies = [(supply, 1 - share) for supply, _ in supplies] + [(Unions(args.unions), share)]
+        supplies = [(supply, 1 - share) for supply, _ in supplies] + [(unions(args), share)]
     elif args.phrases or table is None:
         share = args.scene_share if table is not None else 1.0
         if not 0 < share <= 1 or (share == 1 and recipe.epochs):
             raise UsageError(f"--scene-share must be over 0 and {'below' if recipe.epochs else 'at most'} 1, "
                              f"not {share:g}")  # fmt: skip
-        if not 0 <= args.music_share <= 1:
-            raise UsageError(f"--music-share must be 0 to 1, not {args.music_share:g}")
+        music_share = 0.25 if args.music_share is None else args.music_share
+        if not 0 <= music_share <= 1:
+            raise UsageError(f"--music-share must be 0 to 1, not {music_share:g}")
         if not 0 <= args.distractor_share <= 1:
             raise UsageError(f"--distractor-share must be 0 to 1, not {args.distractor_share:g}")
         music = read_music(args.music, recipe.seconds[1]) if args.music else None
         phrases = Phrases(args.phrases or Path("runs/phrases"))
-        scenes = Scenes(phrases, music, args.music_share, distractors=args.distractor_share)
+        scenes = Scenes(phrases, music, music_share, distractors=args.distractor_share)
         supplies = [(supply, 1 - share) for supply, _ in supplies if share < 1] + [(scenes, share)]
     elif args.music:
         raise UsageError("--music is used in scenes, and with --data alone there are none", "give --phrases too")
@@ -239,6 +241,20 @@ def open_data(args: argparse.Namespace, recipe: Recipe) -> Data:
     clips = clips_of(valid) if valid is not None and len(valid) else None
     epoch = round(len(table) / (1 - share)) if table is not None and share < 1 else 0
     return Data(loader, table, clips, valid, epoch, ranked)
+
+
+def unions(args: argparse.Namespace) -> Unions:
+    """The mixtures that the options name.
+
+    Raises:
+        InputFileError: a missing or damaged bank.
+        UsageError: an invalid share.
+    """
+    if args.music_share is None:
+        return Unions(args.unions)
+    if not 0 <= args.music_share <= 0.9:
+        raise UsageError(f"--music-share must be 0 to .9 with --unions, not {args.music_share:g}")
+    return Unions(args.unions, args.music_share)
 
 
 def validation_rows(table: Table) -> Table:

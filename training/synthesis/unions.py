@@ -41,11 +41,14 @@ from instrec_live.training.synthesis.channel import log_of, power_of
 HalfArray = NDArray[np.float16]
 
 LENGTHS = (2, 5, 10)  # patches of a window
+_AROUND = 5  # patches: a shorter window of one instrument is taught what teachers recognise in so long a one
 AUDIOSET_WEIGHT = 4 * len(INSTRUMENTS) / CLASSES  # of a cell of AudioSet's, relative to one of an instrument's
-SHARES = {"music": 0.08, "song": 0.08, "distractor": 0.06, "noise": 0.02}  # of voices; the rest are single instruments
+MUSIC_SHARE = 0.16  # of voices: unlabelled music and songs, half each
+SHARES = {"distractor": 0.06, "noise": 0.02}  # of voices; the rest are single instruments
 OFFSETS = 0.1  # of mixtures have a constant offset under them, as cheap microphones do
 _LONGEST = 40  # patches of a track
 _PHRASE = 960  # frames: notes shorter than half of it are joined until they are as long
+_INAUDIBLE = (-20.0, -8.0)  # dB: softer than the first a voice counts as absent, louder than the second as present
 _SILENCE = 3.0  # mel power, summed over the bands, of a frame without sound
 
 
@@ -122,12 +125,15 @@ class Unions:
 
     Args:
         folder: a bank, with the teachers' answers in it.
+        music_share: share of the voices that are unlabelled music or songs, at most .9.
 
     Raises:
         InputFileError: it is missing or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, music_share: float = MUSIC_SHARE) -> None:
+        shares = {"music": music_share / 2, "song": music_share / 2, **SHARES}
+        self._shares = shares | {"instrument": 1 - sum(shares.values())}
         self.frames, tracks, self.sources = read_bank(folder)
         hint = "make them with python -m training.learning.teachers"
         try:
@@ -150,9 +156,9 @@ class Unions:
     def example(self, index: int, rng: np.random.Generator, frames: int) -> Example:
         """A mixture of one to four voices: log-mel [128, frames]; labels and mask [20 + 527], AudioSet's weighing
         less (and nothing where there is a generated noise, which no teacher has labelled)."""
-        length = next((n for n in LENGTHS if n * PATCH >= frames), LENGTHS[-1])
+        frames = min(frames, LENGTHS[-1] * PATCH)
         voices = int(rng.choice(4, p=(0.28, 0.32, 0.25, 0.15))) + 1
-        total = np.zeros((length * PATCH, N_MELS), np.float32)
+        total = np.zeros((frames, N_MELS), np.float32)
         absent = np.ones(len(INSTRUMENTS) + CLASSES, np.float32)
         used: set[str] = set()
         for _ in range(voices):
@@ -160,7 +166,7 @@ class Unions:
             while group in used and rng.random() >= 0.15:
                 group = self._group(rng)
             used.add(group)
-            power, probabilities = self._window(group, length, rng)
+            power, probabilities = self._excerpt(group, frames, rng)
             gain = 10 ** (rng.uniform(-0.9, 0.0)) if voices > 1 else 1.0
             total += np.float32(gain) * coloured(power, rng)
             absent *= 1 - probabilities
@@ -169,7 +175,7 @@ class Unions:
         total *= np.float32(level)
         if rng.random() < OFFSETS:
             total += np.float32(10 ** rng.uniform(-4.0, 0.0)) * power_of_offset()
-        mel = log_of(total).T[:, -frames:]
+        mel = log_of(total).T
         mask = np.ones(len(absent), np.float32)
         mask[len(INSTRUMENTS) :] = 0.0 if "noise" in used else AUDIOSET_WEIGHT
         return Example(np.ascontiguousarray(mel), 1 - absent, mask)
@@ -177,10 +183,25 @@ class Unions:
     _reference = 970.0  # mel power of all bands of a track of the bank, times 20
 
     def _group(self, rng: np.random.Generator) -> str:
-        group = str(rng.choice([*SHARES, "instrument"], p=[*SHARES.values(), 1 - sum(SHARES.values())]))
+        group = str(rng.choice(list(self._shares), p=list(self._shares.values())))
         if group == "noise" or group in self._groups:
             return group
         return self._instruments[rng.integers(len(self._instruments))]
+
+    def _excerpt(self, group: str, frames: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Mel powers [frames, 128] of a voice and the teachers' probabilities of it [20 + 527].
+
+        A stream hears an entry in a window of one or two patches, in which teachers recognise little. So these are
+        taught what they recognise in the five patches around, unless the instrument pauses.
+        """
+        length = next((n for n in LENGTHS if n * PATCH >= frames), LENGTHS[-1])
+        if frames < _AROUND * PATCH and group in self._instruments:
+            length = _AROUND
+        power, probabilities = self._window(group, length, rng)
+        first = int(rng.integers(len(power) - frames + 1))
+        power = power[first : first + frames]
+        decibels = 10 * np.log10(power.sum(1).mean() + 1e-9)  # relative to the frames of the window that sound
+        return power, probabilities * np.float32(np.interp(decibels, _INAUDIBLE, (0.0, 1.0)))
 
     def _window(self, group: str, length: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Mel powers [T, 128] of a window at one loudness, and the teachers' probabilities of it [20 + 527]."""

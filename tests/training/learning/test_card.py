@@ -57,8 +57,20 @@ def test_only_sources_that_it_learned_from_are_named() -> None:
     assert "| piano | one | CC0-1.0 | made here |" in text
     assert "| piano | two |" not in text
     assert "It was validated on clips (2 clips).\n" in text
+    assert "Its first weights were those of mn04_as" in text
+    assert "A third and fourth voice" in text
     assert sources_of({"command": command}, BANK) == BANK
     assert sources_of({"command": "python -m training.ms_crnn --data table:a.csv"}, BANK) == []
+
+
+def test_the_instruments_most_often_confused_are_named() -> None:
+    truth = np.tile(np.eye(3, 20, dtype=np.float32), (4, 1))
+    probabilities = np.full_like(truth, 0.1)
+    probabilities[:, 1] = 0.6  # all are taken for a banjo, and the bass once for itself
+    probabilities[2, 2] = 0.9
+    nothing = np.arange(12).astype(np.str_)
+    clips = Clips(list(nothing), truth, np.ones_like(truth), nothing, truth.any(1), [])
+    assert ClipScores(clips, probabilities).confusions() == ["accordion and banjo", "banjo and bass"]
 
 
 @pytest.mark.parametrize("name", DEFAULT_MODELS)

@@ -197,3 +197,44 @@ def test_a_bank_is_made_of_folders(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(UsageError, match="already there"):
         unions.make_bank(sounds, [], to, processes=1)
+
+
+@pytest.mark.parametrize("patches", [1, 2])
+def test_a_short_window_is_taught_what_is_recognised_in_the_five_patches_around(
+    bank: Path, monkeypatch: pytest.MonkeyPatch, patches: int
+) -> None:
+    asked = []
+    window = Unions._window
+
+    def overheard(self, group, length, rng):
+        asked.append((group, length))
+        return window(self, group, length, rng)
+
+    monkeypatch.setattr(Unions, "_window", overheard)
+    for index in range(40):
+        example = Unions(bank).example(index, np.random.default_rng(index), patches * PATCH)
+        assert example.log_mel.shape == (N_MELS, patches * PATCH)
+    assert {length for group, length in asked if group in INSTRUMENTS} == {5}
+    assert {length for group, length in asked if group in ("song", "music")} == {2}
+
+
+def test_an_instrument_that_pauses_in_a_short_window_is_not_taught(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supply = Unions(bank)
+    power = np.zeros((5 * PATCH, N_MELS), np.float32)
+    power[: 2 * PATCH] = 1 / N_MELS
+    monkeypatch.setattr(supply, "_window", lambda *_: (power, np.full(EVERYTHING, 0.9, np.float32)))
+    seen = []
+    for seed in range(60):
+        heard, probabilities = supply._excerpt("violin", PATCH, np.random.default_rng(seed))
+        share = heard.sum(1).mean()  # 1: it sounds all along
+        seen.append((share, probabilities.max()))
+    assert all(p == np.float32(0.9) for share, p in seen if share > 0.2)
+    assert all(p == 0 for share, p in seen if share < 0.005)
+    assert {p for _, p in seen} >= {np.float32(0.9), np.float32(0)}
+
+
+def test_the_share_of_music_is_as_asked_for(bank: Path) -> None:
+    supply = Unions(bank, music_share=0.5)
+    rng = np.random.default_rng(0)
+    groups = [supply._group(rng) for _ in range(4000)]
+    assert np.isin(groups, ("song", "music")).mean() == pytest.approx(0.5, abs=0.03)
