@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/budgets.json: for each budget its limit, what was measured, and the command behind it. The
 share of a core is CPU time by the clock, start-up included; the age is what every line of --json says of itself; the
-ratio to the naive way is that of peers.json and the times of entries are those of timing.json, if they were written.
+ratio to whole windows in torch is that of peers.json, and delays are those of timing.json, if they were written.
 """
 
 import argparse
@@ -86,9 +86,9 @@ def main() -> None:
         ),
     }
     for name, key, limit, figure in (
-        ("peers.json", "share of the naive way's cost", 1 / 3, lambda r: 1 / r["ratio_to_ours"]["naive"]),
-        ("timing.json", "entry to shown, median, s", 1.5, lambda r: r["median_detection_s"]),
-        ("timing.json", "stop to let go, median, s", 3.0, lambda r: r["median_release_s"]),
+        ("peers.json", "cost, relative to torch on whole windows", 1 / 3, lambda r: 1 / r["ratio_to_ours"]["naive"]),
+        ("timing.json", "delay until shown, median, s", 1.5, lambda r: r["median_detection_s"]),
+        ("timing.json", "delay until hidden, median, s", 3.0, lambda r: r["median_release_s"]),
     ):
         if (RESULTS / name).exists():
             record = json.loads((RESULTS / name).read_text(encoding="utf-8"))

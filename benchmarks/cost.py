@@ -37,7 +37,7 @@ Window = tuple[int, int]
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULTS = CHECKOUT / "benchmarks" / "results"
 HOP, SHORT, LONG, BATCH = 0.5, Smoothing().short_seconds, 10.0, 16
-HOPS, SPANS, STREAMS = (0.1, 0.25, 0.5, 1.0, 2.0), (2.0, 2.5, 5.0, 10.0), (1, 2, 4, 8, 16)
+HOPS, SPANS, STREAMS = (0.1, 0.25, 0.5, 1.0, 2.0), (1.0, 2.0, 2.5, 5.0, 10.0), (1, 2, 4, 8, 16)
 
 
 def demo(seconds: float) -> FloatArray:

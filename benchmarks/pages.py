@@ -42,9 +42,9 @@ def _source(record: Record) -> str:
 
 METRICS = {"mAP": "mAP", "micro_AP": "micro-AP", "top1": "top-1", "F1_shown": "F1 shown", "ECE": "ECE"}
 SETS = {
-    "dev_poly": "ensembles",
-    "mix0": "mixtures",
-    "dev": "solos and others",
+    "ensembles": "ensembles",
+    "mixtures": "mixtures",
+    "solos": "solos and others",
 }
 
 
@@ -71,7 +71,7 @@ def tagging(record: Mapping[str, Any]) -> list[str]:
 def accuracy(record: Mapping[str, Any]) -> list[str]:
     """Three figures for the README."""
     rows = record["figures"]["ensemble"]
-    bands, solos, mixtures = rows["dev_poly"], rows["dev"], rows["mix0"]
+    bands, solos, mixtures = rows["ensembles"], rows["solos"], rows["mixtures"]
     return [
         "| on recordings that no network was trained on | mAP | F1 of what is shown |",
         "|---|---|---|",
@@ -115,8 +115,8 @@ def distractors(record: Mapping[str, Any]) -> list[str]:
         *lines,
         "",
         f"`distractors.py`, {record['date'][:10]}: 10 s each of soundfonts that no network was trained on; "
-        f"{', '.join(counts)} were named as one of the 20; each is an error. How far such names are held back was "
-        "chosen on sf_timgm6mb.",
+        f"{', '.join(counts)} were named as one of the 20; each is an error. The strength with which such names "
+        "are suppressed was chosen on sf_timgm6mb.",
     ]
 
 
@@ -139,10 +139,7 @@ def following(record: Mapping[str, Any]) -> list[str]:
         "",
         f"- shown within {record['within_s']:.0f} s: {in_time} of {entries} entries",
         f"- median delay: shown {shown}, hidden {gone}",
-        f"- of the instrument-seconds shown, {strict['precision']:.0%} were right"
-        f" ({tolerant['precision']:.0%} if {record['release_tolerance_s']:.0f} s of delay at the end are"
-        " allowed);"
-        f" of those that sound, {strict['recall']:.0%} were shown",
+        f"- {_precision(strict, tolerant, record['release_tolerance_s'])}",
         f"- shown without sounding: {false or 'nothing'}",
     ]
 
@@ -161,10 +158,17 @@ def timing(record: Mapping[str, Any]) -> list[str]:
         f"- shown within 3 s: {record['share_in_time']:.0%} of the entries",
         f"- median delay: shown {shown}, hidden {gone}",
         *([f"- entries while others play, shown within 3 s: {over['in_time']} of {over['entries']}"] if over else []),
-        f"- of the instrument-seconds shown, {strict['precision']:.0%} were right ({tolerant['precision']:.0%} if 3 s"
-        f" of delay at the end are allowed); of those that sound, {strict['recall']:.0%} were shown",
+        f"- {_precision(strict, tolerant, 3.0)}",
         *(f"- {_calm(kind, figures)}" for kind, figures in record.get("calm", {}).items()),
     ]
+
+
+def _precision(strict: Mapping[str, float], tolerant: Mapping[str, float], late: float) -> str:
+    """In seconds of each instrument."""
+    return (
+        f"precision, in seconds of each instrument: {strict['precision']:.0%} ({tolerant['precision']:.0%} if an "
+        f"instrument may stay up to {late:.0f} s after it stops); recall: {strict['recall']:.0%}"
+    )
 
 
 def _calm(kind: str, figures: Mapping[str, float]) -> str:
@@ -593,11 +597,11 @@ def radio(record: Record) -> list[str]:
     one, two = record["stalled"], record["dump"]
     found = ", ".join(f"{each:.1f} s" for each in one["found_after_s"])
     return [
-        f"Measured once (`{record['command']}`, {record['date'][:10]}): of a station that fell silent for "
-        f"{one['stall_s']:g} s, sound is found again after {found}, and the clock agrees. Of a dump of "
+        f"Measured once (`{record['command']}`, {record['date'][:10]}): when a station fell silent for "
+        f"{one['stall_s']:g} s, the program resumed after {found}, with the correct time. A recording of "
         f"{two['minutes']:g} minutes in chained Ogg, {two['rates'][0] / 1000:g} and then {two['rates'][1] / 1000:g} "
-        f"kHz, {two['ogg']['heard_s']:,.0f} s are analysed; {two['same_segments']} of {two['wav']['segments']} "
-        "segments are those of the same sound as one WAV.",
+        f"kHz, was analysed completely ({two['ogg']['heard_s']:,.0f} s); {two['same_segments']} of its "
+        f"{two['wav']['segments']} segments are those of the same sound as one WAV.",
     ]
 
 

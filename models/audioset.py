@@ -44,7 +44,7 @@ KIND_ROWS: dict[str, tuple[int, ...]] = {
     "silence": (500,),
 }
 
-# Sound that is no music. While one of these leads music, instruments are held back.
+# Sound that is no music. While one of these leads music, instruments are suppressed.
 NOT_MUSIC: tuple[str, ...] = ("speech", "applause", "noise")
 
 OTHER_INSTRUMENT_ROWS: dict[str, tuple[int, ...]] = {

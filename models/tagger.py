@@ -55,11 +55,11 @@ _KINDS = list(KIND_ROWS)
 LIKELY = 0.3  # the probability from which an instrument other than the 20 is named
 _MUSIC, _OTHER_KINDS = _KINDS.index("music"), [_KINDS.index(name) for name in NOT_MUSIC]
 # In 313 clips of music it leads speech, applause and noise by 0.2 logits or more; speech leads it by 4, noise by 1.
-_LEAD = 0.3  # logits by which another kind must lead music before instruments are held back
-_MOST = 8.0  # logits by which they are held back at most; four times the lead beyond that
+_LEAD = 0.3  # logits by which another kind must lead music before instruments are suppressed
+_MOST = 8.0  # logits by which they are suppressed at most; four times the lead beyond that
 _FITTED = [OTHER_SOUNDS.index(name) for name in FITTED]
-# Of each instrument of `FITTED` [6], which of the 20 resemble it [20]. Those are held back by twice the logits by which
-# its probability exceeds _SUSPECTED, three at most: one that also sounds has a higher logit.
+# Of each instrument of `FITTED` [6], which of the 20 resemble it [20]. Those are suppressed by twice the logits by
+# which its probability exceeds _SUSPECTED, three at most: one that also sounds has a higher logit.
 _RESEMBLES = np.array([[name in RESEMBLING[other] for name in INSTRUMENTS] for other in FITTED])
 _SUSPECTED, _MOST_RESEMBLING = 0.16, 3.0
 

@@ -74,8 +74,8 @@ def _listen(
             summary = session.finish()
             if summary.updates:
                 log.info(
-                    "%g s of sound, %d updates, %d skipped, %d xruns; %s",
-                    *(summary.heard_s, summary.updates, summary.skipped, summary.xruns),
+                    "%g s of sound, %d update%s, %d skipped, %d xruns; %s",
+                    *(summary.heard_s, summary.updates, "s" * (summary.updates != 1), summary.skipped, summary.xruns),
                     summary.in_words,
                 )
             if summary.drift_ppm is not None:

@@ -75,15 +75,16 @@ class Settings:
     on_loss: str = option(_SOUND, "--on-loss", choices=("wait", "exit"), default="wait",
         help="when the microphone is lost: wait until it is back, or exit with 3 (wait)")  # fmt: skip
     rate: int | None = option(_SOUND, "--rate", type=whole(1_000, 768_000), metavar="HZ",
-        help="sample rate of raw PCM on stdin (44100)")  # fmt: skip
+        help="sample rate of raw PCM (44100)")  # fmt: skip
     channels: int | None = option(_SOUND, "--channels", type=whole(1, 64), metavar="N",
         help="channels of raw PCM (1), or to record (2)")  # fmt: skip
     format: str | None = option(_SOUND, "--format", choices=("s16le", "s24le", "s32le", "f32le"),
         help="sample format of raw PCM (s16le)")  # fmt: skip
     channel: str | int | None = option(_SOUND, "--channel", type=channel, metavar="left|right|N|mix",
-        help="use this channel, or the plain mean of all (the mean, unless they cancel each other out)")  # fmt: skip
+        help="use this channel; mix: always the mean of all (the mean, or the loudest one where the mean cancels "
+        "them out)")  # fmt: skip
     track: int | None = option(_SOUND, "--track", type=whole(1, 999), metavar="N",
-        help="sound track of a film, counted from 1")  # fmt: skip
+        help="audio track of a video file, counted from 1")  # fmt: skip
     start: float = option(_SOUND, "--start", type=number(0, 1e9), default=0.0, metavar="S",
         help="start this far into the file")  # fmt: skip
     play: bool = switch(_SOUND, "--play", help="also play the file on the default output device")
@@ -118,7 +119,7 @@ class Settings:
     smoothing: float = option(_ANALYSIS, "--smoothing", type=number(0, 10), default=1.0, metavar="FACTOR",
         help="strength of smoothing: 0 shows the raw networks, 10 is slowest (1)")  # fmt: skip
     causal: bool = switch(_ANALYSIS, "--causal",
-        help="decide about a file at --pace max as about live sound, without looking ahead")  # fmt: skip
+        help="for a file at --pace max: decide as for live sound, without look-ahead")  # fmt: skip
     strict: bool = switch(_ANALYSIS, "--strict", help="exit with 6 if the networks cannot keep up")
 
     no_ui: bool = switch(_RESULTS, "--no-ui",
@@ -151,7 +152,8 @@ class Settings:
     port: int = option(_BROWSER, "--port", type=whole(0, 65_535), metavar="N", help="port to serve on (8000)")
     public_url: str | None = option(_BROWSER, "--public-url", metavar="URL",
         help="address that viewers use, behind a proxy")  # fmt: skip
-    viewers: int = option(_BROWSER, "--viewers", type=whole(1, 1000), metavar="N", help="most viewers at a time (100)")
+    viewers: int = option(_BROWSER, "--viewers", type=whole(1, 1000), metavar="N",
+        help="maximum number of viewers at a time (100)")  # fmt: skip
 
     doctor: bool = switch(_PROGRAM, "--doctor", help="check models, engines and sound, and exit")
     benchmark: bool = switch(_PROGRAM, "--benchmark",

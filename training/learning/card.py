@@ -1,6 +1,7 @@
 """The model card that ships with a bundle."""
 
 import datetime
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def model_card(
         f"- Made on {datetime.date.today().isoformat()} by `python -m training.{name}`, `python -m training.ensemble`.",
         *(_how_it_learned(name, recipe["network"]) if learned_mixtures(provenance) else []),
         f"- Recipe: {recipe['steps']} steps of {recipe['batch']} examples, learning rate {recipe['lr']:g}, seed "
-        f"{recipe['seed']}. {provenance.get('remark', '')}".rstrip(),
+        f"{recipe['seed']}.{_kept(str(provenance.get('command', '')))} {provenance.get('remark', '')}".rstrip(),
         "",
         "## How good it is",
         "",
@@ -203,6 +204,12 @@ def sources_of(provenance: Mapping[str, Any], bank: Sequence[Mapping[str, Any]])
     record = provenance.get("trained_on")
     names = None if record is None else {each["name"] for each in record["data"]}
     return [row for row in bank if names is None or f"mixtures of {row['source']}" in names]
+
+
+def _kept(command: str) -> str:
+    """How much of the result is the initial weights, by the command's --keep."""
+    keep = re.search(r"--keep[ =]([\d.]+)", command)
+    return f" The final weights are {float(keep[1]):.0%} the initial ones, and the rest this run's." if keep else ""
 
 
 def _how_it_learned(name: str, config: Mapping[str, Any]) -> list[str]:
