@@ -1,6 +1,6 @@
 # The program on the CPU, for any user id:
 #   docker build -t instrec-live .
-#   docker run --rm -it instrec-live --demo
+#   docker run --rm -it -e TERM -e COLORTERM instrec-live --demo
 #   docker run --rm -u $(id -u) -v "$PWD:/data" -w /data instrec-live --file concert.wav --json --pace max
 FROM python:3.12-slim AS build
 COPY . /src

@@ -38,6 +38,11 @@ def _library() -> Any:
     return av
 
 
+def _tolerant(av: Any) -> dict[str, str]:
+    """The option with which PyAV before 19 accepts tags that are not UTF-8; later versions need none."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
 class AvDecoder:
     """One sound of a container, or of an address that FFmpeg reads itself. See `Decoder`.
 
@@ -96,9 +101,9 @@ class AvDecoder:
             self._container = av.open(
                 self._file if isinstance(self._file, str) else self._file(),
                 format=self._format,
-                metadata_errors="replace",
                 options=self._options or {},
                 timeout=(STALL_S, STALL_S) if address else None,
+                **_tolerant(av),
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DecodeError(_reason(error)) from error
@@ -259,7 +264,8 @@ class AvDecoder:
     def title(self) -> str | None:
         """The title that the container states."""
         tags = {key.lower(): value for key, value in self._container.metadata.items()}
-        return tags.get("streamtitle") or tags.get("title")
+        title = tags.get("streamtitle") or tags.get("title")
+        return title and title.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _floats(frame: Any) -> FloatArray:

@@ -45,7 +45,8 @@ def encoded(container: str, subtype: str | None = None, rate: int = RATE, endian
 def muxed(
     av_format: str, codec: str, rate: int = RATE, video: bool = False, tracks: int = 1, options: str = ""
 ) -> bytes:
-    """The music as FFmpeg's libraries write it. Of two tracks the second is silent."""
+    """The music as FFmpeg's libraries write it; `options` are "name=value,…" of the container, or its "title". Of two
+    tracks the second is silent."""
     with tempfile.TemporaryDirectory() as folder:  # FFmpeg opens an MP4 once more to bring its index to the front
         path = Path(folder, "a")
         _mux(path, av_format, codec, rate, video, tracks, options)
@@ -54,7 +55,10 @@ def muxed(
 
 def _mux(path: Path, av_format: str, codec: str, rate: int, video: bool, tracks: int, options: str) -> None:
     container_options = dict(pair.split("=") for pair in options.split(",") if pair)
+    title = container_options.pop("title", None)
     with av.open(str(path), "w", format=av_format, container_options=container_options) as container:
+        if title is not None:
+            container.metadata["title"] = title
         streams = []
         picture = None
         if video:
@@ -318,7 +322,7 @@ INPUTS = {
     "cut-wma": Input(lambda: _half(muxed("asf", "wmav2")), 3, r"ends early, at .* of 6\.0", 0.2, ".wma"),
     "cut-avi": Input(lambda: _half(muxed("avi", "mp3")), 3, r"ends early, at .* of 6\.0", 0.2, ".avi"),
     "cut-flv": Input(lambda: _half(muxed("flv", "mp3")), 3, r"ends early, at .* of 6\.0", 0.2, ".flv"),
-    "cut-ts": Input(lambda: _half(muxed("mpegts", "aac")), 3, "ends early, at 3", 0.2, ".ts"),
+    "cut-ts": Input(lambda: _half(muxed("mpegts", "aac"))[:-50], 3, "ends early, at 3", 0.2, ".ts"),
     "cut-adts": Input(lambda: _half(muxed("adts", "aac")), 3, "ends early, at 3", 0.2, ".aac"),
     # A3: containers
     "rf64": Input(lambda: rf64(len(pcm16(music())))),

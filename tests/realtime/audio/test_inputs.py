@@ -9,6 +9,7 @@ import pytest
 from inputs import INPUTS, RATE, SECONDS, Input, encoded, fmt, music, muxed, pcm16, wav
 
 from instrec_live.realtime.audio import FileSource, PipeSource, Source
+from instrec_live.realtime.audio.av_decoder import AvDecoder
 from instrec_live.realtime.errors import InputFileError, UsageError
 
 
@@ -240,3 +241,13 @@ def test_what_is_odd_is_reported_once(name: str, said: str, tmp_path: Path, capl
     caplog.clear()
     heard(FileSource(tmp_path / "a.wav", quiet=True))
     assert not caplog.records
+
+
+def test_a_title_that_is_not_utf8_is_no_obstacle() -> None:
+    plain = muxed("matroska", "aac", options="title=cafe")
+    latin = plain.replace(b"cafe", b"caf\xe9")
+    assert latin != plain
+    decoder = AvDecoder(lambda: io.BytesIO(latin), "matroska", None, True)
+    assert decoder.title == "caf\ufffd"
+    assert decoder.read(RATE) is not None
+    decoder.close()
