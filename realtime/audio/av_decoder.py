@@ -12,7 +12,7 @@ from instrec_live.realtime.audio.decoders import BreaksOff, Chunk, DecodeError
 from instrec_live.realtime.errors import UsageError, printable
 
 # Formats with true times after a seek, and those whose length is only guessed.
-_EXACT = frozenset(("mov", "matroska", "asf", "flac", "ogg", "wav", "aiff", "caf", "wv", "tta"))
+_EXACT = frozenset(("mov", "matroska", "flac", "ogg", "aiff", "caf", "wv", "tta"))
 _GUESSED = frozenset(("aac", "mpegts", "mp3", "mpeg", "amr", "ac3", "eac3", "dts", "rm", "hls", "ogg", "voc"))
 _NEAR = 60.0  # s that are decoded and passed over rather than sought in
 _PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before

@@ -292,6 +292,9 @@ INPUTS = {
     "wav-ulaw": Input(lambda: encoded("WAV", "ULAW")),
     "wav-alaw": Input(lambda: encoded("WAV", "ALAW")),
     "wav-adpcm": Input(lambda: encoded("WAV", "IMA_ADPCM"), within=0.1),
+    "wav-adpcm-ms": Input(lambda: encoded("WAV", "MS_ADPCM"), within=0.1),
+    "wav-adpcm-yamaha": Input(lambda: muxed("wav", "adpcm_yamaha"), within=0.1),
+    "wav-adpcm-swf": Input(lambda: muxed("wav", "adpcm_swf"), within=0.1),
     "wav-extensible": Input(lambda: encoded("WAVEX", "PCM_24")),
     # A1: the header's length is a lie
     "claims-half": Input(lambda: plain(len(pcm16(music())) // 2)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from inputs import INPUTS, RATE, SECONDS, Input, encoded, fmt, music, muxed, pcm16, wav
 
-from instrec_live.realtime.audio import FileSource, PipeSource, Source
+from instrec_live.realtime.audio import FileSource, PipeSource, Source, av_decoder
 from instrec_live.realtime.audio.av_decoder import AvDecoder
 from instrec_live.realtime.errors import InputFileError, UsageError
 
@@ -200,6 +200,26 @@ def test_a_seek_lands_on_the_sample(name: str, tmp_path: Path) -> None:
         resampled = name == "chained-rates" or name.endswith("48k")
         within = 0.05 if given.suffix == ".opus" else 0.02 if resampled else 1e-3
         np.testing.assert_allclose(block[: len(wanted)], wanted, atol=within)
+    source.close()
+
+
+SOUGHT = ("wav-adpcm", "wav-adpcm-ms", "wav-adpcm-yamaha", "wav-adpcm-swf", "wma", "m4a", "mkv-flac", "webm")
+
+
+@pytest.mark.parametrize("name", SOUGHT)
+def test_a_seek_into_a_long_file_lands_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further than what is decoded and passed over, to a millisecond, which is as fine as Matroska's clock is."""
+    monkeypatch.setattr(av_decoder, "_NEAR", 0.5)
+    path = tmp_path / f"a{INPUTS[name].suffix}"
+    path.write_bytes(INPUTS[name].make())
+    whole, _ = heard(FileSource(path))
+    source = FileSource(path)
+    for second in (4.0, 1.25, 5.0):
+        landed = round(source.seek(second) * source.rate)
+        part = np.concatenate([block for _ in range(5) if (block := source.read()) is not None])
+        size = 1 << len(whole).bit_length() + 1
+        spectrum = np.fft.rfft(whole[:, 0], size) * np.conj(np.fft.rfft(part[:, 0], size))
+        assert abs(int(np.fft.irfft(spectrum, size).argmax()) - landed) <= 0.001 * source.rate
     source.close()
 
 
