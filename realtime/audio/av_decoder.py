@@ -17,6 +17,9 @@ _GUESSED = frozenset(("aac", "mpegts", "mp3", "mpeg", "amr", "ac3", "eac3", "dts
 _NEAR = 60.0  # s that are decoded and passed over rather than sought in
 _PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before
 _TOLERATED = 0.5  # s that may be missing at the end: frames are longer than nothing
+_LEAD = 0.05  # s by which sound may begin after its picture, or its edit, without a meaning: what encoders add
+_LONGEST_LEAD = 60.0  # s of a transport stream, in which another programme has another clock
+_SILENCE = 1 << 16  # frames of a chunk of it
 _GAP = 0.1  # s between the time stamps of consecutive frames that are lost sound
 _PLANES = 8  # of a frame that PyAV finds: looking for more, it reads beyond their list, and may crash
 _BAD_PACKETS = 50  # consecutive ones, after which the rest is given up
@@ -82,6 +85,7 @@ class AvDecoder:
         self._framed, self._at_end, self._options = framed, at_end, options
         self.tracks = self._damaged = 0
         self._missing = self._first_gap = 0.0  # s
+        self._lead = 0.0  # s of silence before the sound, so that times are those of the film
         self._open()
         first = self._first
         if first is None:
@@ -89,6 +93,8 @@ class AvDecoder:
             raise DecodeError("there is no sound in it that can be decoded")
         self.rate, self.channels = first.rate, first.samples.shape[1]
         self._claimed = None if framed else claimed or self._claimed_seconds()
+        if self._claimed is not None:
+            self._claimed += self._lead
         self.frames = frames
         if frames is None and self._claimed is not None:
             self.frames = round(self._claimed * self.rate)
@@ -114,8 +120,11 @@ class AvDecoder:
             self._stream.codec_context.thread_count = 1
             self._chunks = self._decoded()
             self._at = 0
+            self._began: float | None = None  # s of the container's clock at which the first frame begins
             self._fault: str | None = None
             self._first: Chunk | None = next(self._chunks, None)
+            self._lead = self._lead_seconds()
+            self._silent = 0 if self._first is None else round(self._lead * self._first.rate)
         except BaseException:
             self._container.close()
             raise
@@ -152,6 +161,18 @@ class AvDecoder:
             return float(stream.duration * stream.time_base)
         return None
 
+    def _lead_seconds(self) -> float:
+        """How long after the beginning of the film the sound begins; 0 where that is not known, or means nothing."""
+        if self._framed or isinstance(self._file, str):  # a radio begins where one joins it
+            return 0.0
+        shown = [stream for stream in self._container.streams if _is_played(stream)]
+        begins = [float(each.start_time * each.time_base) for each in shown if each.start_time is not None]
+        name = self._container.format.name
+        if name.startswith("mov") and self._stream.frames:  # with an index: it counts from 0; pieces of a radio do not
+            begins.append(0.0)
+        lead = self._start_seconds() - min(begins, default=0.0) if begins else 0.0
+        return lead if lead > _LEAD and not (name == "mpegts" and lead > _LONGEST_LEAD) else 0.0
+
     def _trims(self) -> bool:
         """Whether the container states the end of the sound to the sample, and the decoder returns more."""
         exact: bool = self._stream.time_base == Fraction(1, self.rate)
@@ -178,6 +199,7 @@ class AvDecoder:
                     bad = 0
                     self._fault = None
                     samples = _floats(frame)
+                    self._began = frame.time if self._began is None else self._began
                     if due is not None and frame.time is not None and frame.time - due > _GAP and not self._framed:
                         self._first_gap = self._first_gap if self._missing else self._at / self.rate
                         self._missing += frame.time - due
@@ -198,6 +220,10 @@ class AvDecoder:
             self._fault, self._cut = _reason(error), False
 
     def read(self, most: int) -> Chunk | None:
+        if self._silent:
+            count = min(most, self._silent, _SILENCE)
+            self._silent, self._at = self._silent - count, self._at + count
+            return Chunk(np.zeros((count, self.channels), np.float32), self.rate)
         chunk, self._first = self._first, None
         chunk = chunk or next(self._chunks, None)
         if chunk is not None and self._limit is not None and chunk.rate == self.rate:
@@ -220,12 +246,12 @@ class AvDecoder:
 
     def seek(self, frame: int) -> None:
         seconds = frame / self.rate
-        exact = self._format in _EXACT and self._seekable
+        exact = self._format in _EXACT and self._seekable and seconds >= self._lead
         if exact and not 0 <= frame - self._at <= _NEAR * self.rate and seconds > _NEAR:
-            start = self._start_seconds()
+            place = self._start_seconds() - self._lead + seconds
             try:
-                self._container.seek(int((start + seconds - _PREROLL) * self._av.time_base))
-                self._chunks, self._first, self._at = self._decoded(start + seconds), None, frame
+                self._container.seek(int((place - _PREROLL) * self._av.time_base))
+                self._chunks, self._first, self._at, self._silent = self._decoded(place), None, frame, 0
                 return
             except (self._av.FFmpegError, OSError):
                 self._again()
@@ -239,7 +265,9 @@ class AvDecoder:
 
     def _start_seconds(self) -> float:
         start = self._stream.start_time
-        return float(start * self._stream.time_base) if start else 0.0
+        if start is None:  # too far from the beginning for FFmpeg to have looked
+            return self._began or 0.0
+        return float(start * self._stream.time_base)
 
     def _again(self) -> None:
         self._container.close()
@@ -252,6 +280,8 @@ class AvDecoder:
     def oddities(self) -> list[str]:
         """Sentences on what was odd about the sound so far."""
         odd = []
+        if self._lead > _TOLERATED:
+            odd.append(f"its sound begins {self._lead:.2f} s after the beginning; before it there is silence")
         if self._damaged:
             odd.append(f"{self._damaged:,} of its packets are damaged and left out")
         if self._missing:
@@ -266,6 +296,13 @@ class AvDecoder:
         tags = {key.lower(): value for key, value in self._container.metadata.items()}
         title = tags.get("streamtitle") or tags.get("title")
         return title and title.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _is_played(stream: Any) -> bool:
+    """Whether a stream is sound or moving pictures, not subtitles, data or a cover."""
+    disposition = getattr(stream, "disposition", None)
+    cover = disposition is not None and disposition.value & 0x400  # AV_DISPOSITION_ATTACHED_PIC
+    return stream.type in ("audio", "video") and not cover
 
 
 def _floats(frame: Any) -> FloatArray:

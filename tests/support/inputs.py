@@ -43,17 +43,25 @@ def encoded(container: str, subtype: str | None = None, rate: int = RATE, endian
 
 @cache
 def muxed(
-    av_format: str, codec: str, rate: int = RATE, video: bool = False, tracks: int = 1, options: str = ""
+    av_format: str,
+    codec: str,
+    rate: int = RATE,
+    video: bool = False,
+    tracks: int = 1,
+    options: str = "",
+    late: float = 0.0,
 ) -> bytes:
-    """The music as FFmpeg's libraries write it; `options` are "name=value,…" of the container, or its "title". Of two
-    tracks the second is silent."""
+    """The music as FFmpeg's libraries write it, from `late` seconds on; `options` are "name=value,…" of the container,
+    or its "title". Of two tracks the second is silent."""
     with tempfile.TemporaryDirectory() as folder:  # FFmpeg opens an MP4 once more to bring its index to the front
         path = Path(folder, "a")
-        _mux(path, av_format, codec, rate, video, tracks, options)
+        _mux(path, av_format, codec, rate, video, tracks, options, late)
         return path.read_bytes()
 
 
-def _mux(path: Path, av_format: str, codec: str, rate: int, video: bool, tracks: int, options: str) -> None:
+def _mux(
+    path: Path, av_format: str, codec: str, rate: int, video: bool, tracks: int, options: str, late: float
+) -> None:
     container_options = dict(pair.split("=") for pair in options.split(",") if pair)
     title = container_options.pop("title", None)
     with av.open(str(path), "w", format=av_format, container_options=container_options) as container:
@@ -80,7 +88,7 @@ def _mux(path: Path, av_format: str, codec: str, rate: int, video: bool, tracks:
             samples = at(rate) if rate != RATE else music()
             planes = np.ascontiguousarray((samples * (number == 0)).T)
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
-            frame.rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            frame.rate, frame.pts, frame.time_base = rate, round(late * rate), Fraction(1, rate)
             context = stream.codec_context
             resampler = av.AudioResampler(context.format, "stereo", rate, context.frame_size or 1024)
             for piece in resampler.resample(frame) + resampler.resample(None):
@@ -267,6 +275,7 @@ class Input:
 
 
 FAST = "movflags=+faststart"
+LATE = r"its sound begins (4\.00|3\.98) s after the beginning"
 LONG_LIST = chunk(b"LIST", bytes(3 << 20))
 MONO = music().mean(axis=1, keepdims=True)
 OPPOSED = np.hstack([MONO, -MONO])
@@ -391,6 +400,15 @@ INPUTS = {
     "mkv-flac": Input(lambda: muxed("matroska", "flac"), suffix=".mkv"),
     "mkv-that-begins-late": Input(
         lambda: muxed("matroska", "flac", options="output_ts_offset=3"), within=0.01, suffix=".mkv"
+    ),
+    "mkv-late-sound": Input(
+        lambda: muxed("matroska", "flac", video=True, late=4.0), SECONDS + 4, None, 0.01, ".mkv", LATE
+    ),
+    "mp4-late-sound": Input(lambda: muxed("mp4", "aac", video=True, late=4.0), SECONDS + 4, None, 0.06, ".mp4", LATE),
+    "ts-late-sound": Input(lambda: muxed("mpegts", "aac", video=True, late=4.0), SECONDS + 4, None, 0.06, ".ts", LATE),
+    "m4a-late-sound": Input(lambda: muxed("ipod", "aac", late=4.0), SECONDS + 4, None, 0.06, ".m4a", LATE),
+    "m4a-of-a-radio": Input(
+        lambda: muxed("mp4", "aac", options="movflags=+frag_keyframe+empty_moov,output_ts_offset=1000"), within=0.06
     ),
     "webm": Input(lambda: muxed("webm", "libopus", 48_000), within=0.01, suffix=".webm"),
     "wma": Input(lambda: muxed("asf", "wmav2"), within=0.1, suffix=".wma"),
