@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.realtime.audio.decoders import BreaksOff, Chunk, DecodeError
+from instrec_live.realtime.audio.byte_input import DecodeError
+from instrec_live.realtime.audio.decoders import BreaksOff, Chunk
 from instrec_live.realtime.errors import UsageError, printable
 
 # Formats with true times after a seek, and those whose length is only guessed.
@@ -165,12 +166,12 @@ class AvDecoder:
         """How long after the beginning of the film the sound begins; 0 where that is not known, or means nothing."""
         if self._framed or isinstance(self._file, str):  # a radio begins where one joins it
             return 0.0
-        shown = [stream for stream in self._container.streams if _is_played(stream)]
-        begins = [float(each.start_time * each.time_base) for each in shown if each.start_time is not None]
+        others = [stream for stream in self._container.streams if stream != self._stream and _is_played(stream)]
+        begins = [float(each.start_time * each.time_base) for each in others if each.start_time is not None]
         name = self._container.format.name
         if name.startswith("mov") and self._stream.frames:  # with an index: it counts from 0; pieces of a radio do not
             begins.append(0.0)
-        lead = self._start_seconds() - min(begins, default=0.0) if begins else 0.0
+        lead = self._start_seconds() - min(begins) if begins else 0.0
         return lead if lead > _LEAD and not (name == "mpegts" and lead > _LONGEST_LEAD) else 0.0
 
     def _trims(self) -> bool:
@@ -264,10 +265,9 @@ class AvDecoder:
                 self._first, self._at = Chunk(chunk.samples[-kept:], chunk.rate), frame
 
     def _start_seconds(self) -> float:
-        start = self._stream.start_time
-        if start is None:  # too far from the beginning for FFmpeg to have looked
-            return self._began or 0.0
-        return float(start * self._stream.time_base)
+        """Of the first sound, by the container's clock. FFmpeg's own start of a stream is the container's where the
+        stream begins further on than it looks."""
+        return self._began or 0.0
 
     def _again(self) -> None:
         self._container.close()

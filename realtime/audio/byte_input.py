@@ -10,8 +10,14 @@ from typing import Any, BinaryIO
 _SKIP = 1 << 16
 
 
+class DecodeError(Exception):
+    """The sound cannot be read or decoded, or no further; in words."""
+
+
 class ByteInput:
     """Bytes in order. Subclasses give `_fetch`.
+
+    All that reads raises DecodeError where the system cannot: a stick that was pulled, a bad sector.
 
     Attributes:
         size: of all, None if unknown.
@@ -28,15 +34,21 @@ class ByteInput:
         """From 1 to `most` bytes that were not given yet, or none at the end; waits for them."""
         raise NotImplementedError
 
+    def _more(self, most: int) -> bytes:
+        try:
+            return self._fetch(most)
+        except OSError as error:
+            raise DecodeError(error.strerror or str(error)) from error
+
     def peek(self, count: int) -> bytes:
         """The next bytes, which stay to be read; fewer only at the end."""
-        while len(self._ahead) < count and (more := self._fetch(count - len(self._ahead))):
+        while len(self._ahead) < count and (more := self._more(count - len(self._ahead))):
             self._ahead += more
         return self._ahead[:count]
 
     def fill(self, least: int, most: int) -> bytes:
         """All bytes that are there ahead, at least so many, fewer only at the end; they stay to be read."""
-        while len(self._ahead) < least and (more := self._fetch(most)):
+        while len(self._ahead) < least and (more := self._more(most)):
             self._ahead += more
         return self._ahead
 
@@ -44,7 +56,7 @@ class ByteInput:
         """From 1 to `most` bytes as they come, or none at the end."""
         if most <= 0:
             return b""
-        data = self._ahead[:most] or self._fetch(most)
+        data = self._ahead[:most] or self._more(most)
         self._ahead = self._ahead[len(data) :]
         self.position += len(data)
         return data

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import soundfile
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.realtime.audio.byte_input import ByteInput, FileInput, SplitFile
+from instrec_live.realtime.audio.byte_input import ByteInput, DecodeError, FileInput, SplitFile
 from instrec_live.realtime.audio.framing import AGAIN, REACH
 from instrec_live.realtime.audio.native_noise import suppress_stderr
 from instrec_live.realtime.audio.pcm import ENDLESS, PcmLayout, PcmSamples, what_follows
@@ -21,10 +21,6 @@ T = TypeVar("T")
 OPEN_SECONDS = 3.0  # libsndfile can hang on a hostile header (its issue 1118)
 SCAN_RATE = 50e6  # bytes/s allowed on top, for a format whose length is found by reading it all
 _NEVER = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
-
-
-class DecodeError(Exception):
-    """The sound cannot be decoded, or no further; in words."""
 
 
 class BreaksOff(Exception):  # noqa: N818 - becomes an InputFileError that names the file

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.conditioning import PROBES, Sanity
-from instrec_live.realtime.audio.decoders import BreaksOff, DecodeError
+from instrec_live.realtime.audio.byte_input import DecodeError
+from instrec_live.realtime.audio.decoders import BreaksOff
 from instrec_live.realtime.audio.reader import NotSound, Reader, open_file
 from instrec_live.realtime.audio.source import block_frames, why_not
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
@@ -65,11 +66,11 @@ class FileSource:
         self.rate, self.channels = self._reader.rate, self._reader.channels
         try:
             self._first, self._stop = self._span(start, duration)
+            self._probe()
         except BaseException:
             self._reader.close()
             raise
         self._position = self._landed = self._first
-        self._probe()
         frames = self._reader.frames
         stop = frames if self._stop is None or (frames is not None and frames < self._stop) else self._stop
         known = frames is not None and stop is not None
@@ -113,23 +114,30 @@ class FileSource:
         if frames is not None and first >= frames:
             raise self._begins_too_late(first)
         if first:
-            try:
-                self._reader.seek(first)
-            except (BreaksOff, DecodeError) as error:
-                raise self._unreadable_from(first, error) from error
+            self._go_to(first)
         return first, None if duration is None else first + max(1, round(duration * self.rate))
 
     def _probe(self) -> None:
-        """Look at places all over a file of floats, so that one divisor serves from its beginning on."""
+        """Look at places all over a file of floats, so that one divisor serves from its beginning on. What cannot be
+        read there is an error only where it is reached."""
         frames = self._reader.frames
         if not self._reader.floats or frames is None:
             return
         self.sanity.learn(self._read_at(frames * place // PROBES) for place in range(PROBES))
-        self._reader.seek(self._first)
+        self._go_to(self._first)
 
     def _read_at(self, frame: int) -> NDArray[np.float32]:
-        self._reader.seek(frame)
-        return self._reader.read(block_frames(self.rate))
+        try:
+            self._reader.seek(frame)
+            return self._reader.read(block_frames(self.rate))
+        except (BreaksOff, DecodeError):
+            return np.empty((0, self.channels), np.float32)
+
+    def _go_to(self, frame: int) -> None:
+        try:
+            self._reader.seek(frame)
+        except (BreaksOff, DecodeError) as error:
+            raise self._unreadable_from(frame, error) from error
 
     def read(self) -> NDArray[np.float32] | None:
         """The next 0.1 s, float32 [m, channels], or None at the end.
@@ -200,10 +208,7 @@ class FileSource:
         with self._lock:
             if self._closed:
                 return frame / self.rate
-            try:
-                self._reader.seek(frame)
-            except (BreaksOff, DecodeError) as error:
-                raise self._unreadable_from(frame, error) from error
+            self._go_to(frame)
             self._fault = None
         self._position = self._landed = frame
         return frame / self.rate

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.conditioning import Sanity
-from instrec_live.realtime.audio.byte_input import ByteInput, PipeInput
-from instrec_live.realtime.audio.decoders import BreaksOff, DecodeError
+from instrec_live.realtime.audio.byte_input import ByteInput, DecodeError, PipeInput
+from instrec_live.realtime.audio.decoders import BreaksOff
 from instrec_live.realtime.audio.file import unreadable
 from instrec_live.realtime.audio.pcm import raw_layout
 from instrec_live.realtime.audio.reader import NotSound, open_pipe

@@ -19,7 +19,14 @@ import numpy as np
 import soxr
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.realtime.audio.byte_input import ByteInput, FileInput, SeekableSegmentFile, SegmentFile, SplitFile
+from instrec_live.realtime.audio.byte_input import (
+    ByteInput,
+    DecodeError,
+    FileInput,
+    SeekableSegmentFile,
+    SegmentFile,
+    SplitFile,
+)
 from instrec_live.realtime.audio.container import (
     AV_FORMATS,
     PCM_KINDS,
@@ -32,7 +39,6 @@ from instrec_live.realtime.audio.container import (
 from instrec_live.realtime.audio.decoders import (
     BreaksOff,
     Chunk,
-    DecodeError,
     Decoder,
     PcmDecoder,
     SndfileDecoder,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.conditioning import Sanity
-from instrec_live.realtime.audio.decoders import BreaksOff, DecodeError
+from instrec_live.realtime.audio.byte_input import DecodeError
+from instrec_live.realtime.audio.decoders import BreaksOff
 from instrec_live.realtime.audio.file import FileSource, unreadable
 from instrec_live.realtime.audio.reader import NotSound, Reader, Sound, open_pipe
 from instrec_live.realtime.audio.source import block_frames, why_not

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from instrec_live.realtime.audio.byte_input import ByteInput
-from instrec_live.realtime.audio.decoders import DecodeError
+from instrec_live.realtime.audio.byte_input import ByteInput, DecodeError
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
 
 STALL_S = 10.0  # s without a byte, after which a connection counts as lost

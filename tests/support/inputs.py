@@ -454,6 +454,9 @@ INPUTS = {
         lambda: endless("AU", music(), RATE) + endless("AU", at(48_000)[:, :1], 48_000), 2 * SECONDS, suffix=".au"
     ),
     "cut-wav-then-wav": Input(lambda: plain()[:100_000] + plain(), SECONDS + 0.567, said="0.00 s ends early, at 0.57"),
+    "float-wav-then-cut-flac": Input(
+        lambda: encoded("WAV", "FLOAT") + encoded("FLAC", "PCM_16")[:100_000], SECONDS + 1.4, "ends early, at", 0.9
+    ),
     "two-data": Input(lambda: plain(after=chunk(b"data", pcm16(music()))), 2 * SECONDS),
     "two-data-list-between": Input(
         lambda: plain(after=chunk(b"LIST", b"INFO") + chunk(b"data", pcm16(music()))), 2 * SECONDS

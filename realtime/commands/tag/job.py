@@ -410,11 +410,11 @@ class Job:
         """Write updates to the builder and the files; returns what is wrong with the sound after the last, or None.
 
         Raises:
-            OSError: a file cannot be written.
+            _NotWritten: a file cannot be written.
         """
         sinks, count = outputs.SinkGroup(), outputs.SummaryBuilder(info.hop)
         fault = None
-        with ExitStack() as files:
+        with _writing(), ExitStack() as files:
             head = outputs.header(info, self.config.smoothing, self.config.gate_db)
             tally.begin(head)
             if self.labels is not None:
@@ -432,6 +432,8 @@ class Job:
                 ended = "end"
             except InstrecError as error:
                 fault = error.message
+            except OSError as error:  # not of an output, whose errors the group of them keeps
+                fault = f"cannot be read any further: {error.strerror or error}"
             finally:
                 summary = count.summary(ended)
                 sinks.close(summary)
@@ -441,6 +443,10 @@ class Job:
         return fault
 
 
+class _NotWritten(Exception):  # noqa: N818 - becomes the record's error
+    """An output of the file could not be written; in words."""
+
+
 def _recorded(item: Item, instruments: Sequence[str], process: Callable[[RecordBuilder], str | None]) -> Record:
     """The record of a file, with its faults."""
     tally = RecordBuilder(instruments)
@@ -448,12 +454,22 @@ def _recorded(item: Item, instruments: Sequence[str], process: Callable[[RecordB
         fault = process(tally)
     except InstrecError as error:
         fault = error.message
-    except OSError as error:  # of an output file
-        what = printable(str(error.filename or "labels"))  # a name of any bytes
-        fault = f"was processed, but its {what} could not be written: {error.strerror or error}"
+    except _NotWritten as error:
+        fault = f"was processed, but its {error}"
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror or error}"
     except Exception as error:  # a file that hits a bug must not end the run
         fault = f"caused an internal error: {printable(repr(error))}"
     return tally.record(item.name, fault)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = printable(str(error.filename or "labels"))  # a name of any bytes
+        raise _NotWritten(f"{what} could not be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Real files of every format, rate and channel count; and every way a file can be wrong, each in one line."""
 
+import errno
+import io
 import os
 import struct
 import threading
@@ -9,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from inputs import INPUTS
 
-from instrec_live.realtime.audio import FileSource, Source, decoders
+from instrec_live.realtime.audio import FileSource, PipeSource, Source, decoders
+from instrec_live.realtime.audio.byte_input import FileInput
 from instrec_live.realtime.audio.resampler import Resampler
 from instrec_live.realtime.audio.source import LOUDEST, zero_bad_samples
 from instrec_live.realtime.errors import InputFileError, UsageError
@@ -286,3 +290,48 @@ def test_a_library_that_hangs_on_a_header_is_given_up(tmp_path, monkeypatch):
         FileSource(path)
     release.set()
     one_line(error, "hostile.ogg", "reasonable time")
+
+
+def seconds_until(source: Source, fault: str) -> float:
+    """Seconds heard until the one line that names the fault and the second."""
+    frames = 0
+    try:
+        while (block := source.read()) is not None:
+            frames += len(block)
+    except InputFileError as error:
+        seconds = frames / source.rate
+        assert f"cannot be read beyond {seconds:.2f} s: {fault}" in str(error)
+        return seconds
+    raise AssertionError("it was read to its end")
+
+
+@pytest.mark.parametrize("name", ["wav", "wav-float", "two-wav", "m4a", "flac-of-unknown-length"])
+def test_a_file_that_cannot_be_read_to_its_end_is_heard_up_to_there(name, tmp_path, monkeypatch):
+    """A stick that is pulled, a bad sector: one line names the second, also where it is looked into before."""
+    path = tmp_path / f"a{INPUTS[name].suffix}"
+    path.write_bytes(INPUTS[name].make())
+    end, fetch = path.stat().st_size // 2, FileInput._fetch
+
+    def failing(source, most):
+        if broken and source.position > end:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return fetch(source, most)
+
+    broken = name == "wav-float"
+    monkeypatch.setattr(FileInput, "_fetch", failing)
+    source = FileSource(path)
+    broken = True
+    assert seconds_until(source, "Input/output error") > INPUTS[name].seconds / 4
+    source.close()
+
+
+def test_a_pipe_that_cannot_be_read_to_its_end_is_heard_up_to_there():
+    data = INPUTS["wav"].make()
+
+    class Failing(io.BytesIO):
+        def read(self, most=-1):
+            if self.tell() > len(data) // 2:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(min(most, 10_000))
+
+    assert seconds_until(PipeSource(Failing(data)), "Input/output error") > INPUTS["wav"].seconds / 4

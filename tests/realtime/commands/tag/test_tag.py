@@ -637,6 +637,21 @@ def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp
     assert "could not be written" in record.error
 
 
+def test_a_file_that_cannot_be_read_is_not_called_an_output(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    job = Job(AnalysisConfig(models=()), labels=tmp_path / "tracks")
+    item = Item("b.wav", place / "archive" / "b.wav", Path("b.wav"))
+    monkeypatch.setattr("instrec_live.realtime.audio.file.FileSource.read", failing)
+    record = job.tag(item, FakeTagger())  # type: ignore[arg-type]
+    assert record.error is not None
+    assert "Input/output error" in record.error
+    assert "could not be written" not in record.error
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
 def test_labels_that_cannot_be_written_for_a_name_that_is_not_text_are_an_error(place: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff" + 248 * b"a" + b".wav")  # too long for its labels
