@@ -298,12 +298,31 @@ def open_file(path: Path, track: int | None = None, note: Note = log.warning) ->
     """
     source = FileInput(path)
     try:
-        sounds = list(_file_sounds(source, path, track, note))
+        sounds = list(_up_to_a_fault(_file_sounds(source, path, track, note), note))
         _check(track, sounds[0].kind if sounds else "")
         return _FileReader(iter(sounds), source, note)
     except BaseException:
         source.close()
         raise
+
+
+def _up_to_a_fault(sounds: Iterator[Sound], note: Note, skip: Callable[[], object] = lambda: None) -> Iterator[Sound]:
+    """Sounds up to one that is none, which is said; it is an error only where there is nothing before it.
+
+    Args:
+        sounds: in order.
+        note: as of `open_file`.
+        skip: passes over the rest, of a pipe.
+    """
+    count = 0
+    try:
+        for count, sound in enumerate(sounds, 1):  # noqa: B007 - counted for the error
+            yield sound
+    except NotSound as error:
+        if not count:
+            raise
+        note(f"what follows its sound is skipped: it {error.message}")
+        skip()
 
 
 class _FileReader(Reader):
@@ -348,9 +367,6 @@ def _file_sounds(source: FileInput, path: Path, track: int | None, note: Note) -
             try:
                 layout = read_header(source, found.kind, layout if more else None)
             except BadHeader as error:
-                if count > 1:
-                    note(f"{source.size - start:,} bytes at its end are skipped: {error}")
-                    return
                 raise NotSound(f"is a damaged {found.kind} file: {error}", "is it truncated or overwritten?") from error
             except NotPcm:
                 layout = None
@@ -587,7 +603,8 @@ def open_pipe(source: ByteInput, raw: PcmLayout | None, track: int | None = None
     Raises:
         NotSound, DecodeError, UsageError: as `open_file`.
     """
-    return Reader(_pipe_sounds(source, raw, track, note), False, note)
+    sounds = _up_to_a_fault(_pipe_sounds(source, raw, track, note), note, lambda: source.skip(sys.maxsize))
+    return Reader(sounds, False, note)
 
 
 def _pipe_sounds(source: ByteInput, raw: PcmLayout | None, track: int | None, note: Note) -> Iterator[Sound]:
@@ -611,16 +628,14 @@ def _pipe_sounds(source: ByteInput, raw: PcmLayout | None, track: int | None, no
         count += 1
         source.skip(found.before)
         if found.kind in PCM_KINDS:
-            source = yield from _piped_pcm(source, found.kind, track, note, count)
+            source = yield from _piped_pcm(source, found.kind, track, note)
         elif found.kind in _FRAMED:
             yield from _piped_frames(source, found.kind, note)
         else:
             yield from _piped(source, found.kind, track, note)
 
 
-def _piped_pcm(
-    source: ByteInput, kind: str, track: int | None, note: Note, count: int
-) -> Generator[Sound, None, ByteInput]:
+def _piped_pcm(source: ByteInput, kind: str, track: int | None, note: Note) -> Generator[Sound, None, ByteInput]:
     """Gives the sounds of one container, and returns the input in which what follows it comes."""
     layout: PcmLayout | None = None
     while layout is None or goes_on(source.peek(_HEAD), layout):
@@ -628,10 +643,6 @@ def _piped_pcm(
         try:
             layout = read_header(recorded, kind, layout)
         except BadHeader as error:
-            if count > 1 or layout is not None:
-                note(f"what follows its sound is skipped: {error}")
-                source.skip(sys.maxsize)
-                return source
             raise NotSound(f"is a damaged {kind} file: {error}") from error
         except NotPcm:
             whole = _Prefixed(recorded.taken, source)

@@ -457,6 +457,15 @@ INPUTS = {
     "float-wav-then-cut-flac": Input(
         lambda: encoded("WAV", "FLOAT") + encoded("FLAC", "PCM_16")[:100_000], SECONDS + 1.4, "ends early, at", 0.9
     ),
+    "wav-then-100-hz": Input(
+        lambda: plain() + wav(pcm16(music()[:, :1]), fmt(1, 100, 16)), said="skipped: it claims a sample rate of 100 Hz"
+    ),
+    "wav-then-200-channels": Input(
+        lambda: plain() + wav(pcm16(music()), fmt(200, RATE, 16)), said="skipped: it claims 200 channels"
+    ),
+    "wav-then-damaged-wav": Input(
+        lambda: plain() + wav(pcm16(music()), fmt(0, RATE, 16)), said="skipped: it is a damaged WAV file"
+    ),
     "two-data": Input(lambda: plain(after=chunk(b"data", pcm16(music()))), 2 * SECONDS),
     "two-data-list-between": Input(
         lambda: plain(after=chunk(b"LIST", b"INFO") + chunk(b"data", pcm16(music()))), 2 * SECONDS
