@@ -307,11 +307,12 @@ class OggPages:
 
     Attributes:
         rate: Hz of a first stream of Vorbis or Opus; 0 of others.
+        channels: of that stream.
         frames: of that stream, up to its last whole page.
     """
 
     def __init__(self) -> None:
-        self.rate = self.frames = 0
+        self.rate = self.channels = self.frames = 0
         self._ahead = b""
         self._silent: set[int] = set()  # serials of streams that are no sound
         self._next: dict[int, int] = {}  # of each stream with sound, the number of the page that should come
@@ -378,9 +379,9 @@ class OggPages:
             return
         self._serial = serial
         if body[1:7] == b"vorbis":
-            self.rate = int.from_bytes(body[12:16], "little")
+            self.rate, self.channels = int.from_bytes(body[12:16], "little"), body[11]
         elif body[:8] == b"OpusHead":
-            self.rate, self._skipped = 48_000, int.from_bytes(body[10:12], "little")
+            self.rate, self.channels, self._skipped = 48_000, body[9], int.from_bytes(body[10:12], "little")
 
     def _fault(self, kind: str, count: int) -> None:
         self._faults[kind] += count

@@ -11,6 +11,7 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.realtime.audio.byte_input import ByteInput, FileInput
 
 # A program that pipes does not know how many bytes come, and claims so many or more; 0 and -1 say the same.
+RAW = "raw PCM"  # the kind of samples without a header
 ENDLESS = 0x7FFF0000
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9_(][A-Za-z0-9 _.)+\-]{3}")
 _LONGEST_FORMAT = 1 << 16  # bytes
@@ -69,7 +70,7 @@ def raw_layout(sample_format: str, rate: int, channels: int) -> PcmLayout:
     """Samples without a header: `s16le`, `s24le`, `s32le`, `f32le`."""
     bits = int(sample_format[1:3])
     encoding = "float" if sample_format[0] == "f" else "int"
-    return PcmLayout("raw PCM", rate, channels, encoding, bits // 8, bits, False, None)
+    return PcmLayout(RAW, rate, channels, encoding, bits // 8, bits, False, None)
 
 
 # -- headers -----------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def read_header(source: ByteInput, kind: str, before: PcmLayout | None = None) -
 def goes_on(head: bytes, layout: PcmLayout) -> bool:
     """Whether bytes behind some sound begin a chunk of the same container with more of it, or with its format."""
     kind = layout.kind
-    if kind in ("raw PCM", "AU") or len(head) < 8 or (kind == "W64" and head[4:16] != _W64_TAIL):
+    if kind in (RAW, "AU") or len(head) < 8 or (kind == "W64" and head[4:16] != _W64_TAIL):
         return False
     return head[:4] in (_SOUND.get(kind, b"data"), _FORMAT.get(kind, b"fmt "))
 
@@ -273,7 +274,7 @@ def _chunk_bytes(head: bytes, layout: PcmLayout) -> int | None:
     kind = layout.kind
     length = _HEAD.get(kind, 8)
     named = head[4:16] == _W64_TAIL if kind == "W64" else _CHUNK_NAME.match(head)
-    if kind in ("raw PCM", "AU") or len(head) < length or not named:
+    if kind in (RAW, "AU") or len(head) < length or not named:
         return None
     _, size, padding = _chunk(head, kind)
     return length + size + padding if 0 <= size < _LONGEST_CHUNK else None

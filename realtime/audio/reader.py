@@ -59,7 +59,7 @@ from instrec_live.realtime.audio.framing import (
     ogg_beginning,
     walk_mp3,
 )
-from instrec_live.realtime.audio.pcm import BadHeader, NotPcm, PcmLayout, data_end, goes_on, read_header
+from instrec_live.realtime.audio.pcm import RAW, BadHeader, NotPcm, PcmLayout, data_end, goes_on, read_header
 from instrec_live.realtime.audio.pieces import PIECES, PieceFile, skip_piece
 from instrec_live.realtime.audio.source import why_not
 
@@ -340,7 +340,7 @@ class _FileReader(Reader):
 def _check(track: int | None, kind: str) -> None:
     from instrec_live.realtime.errors import UsageError
 
-    if track is not None and track > 1 and (kind in PCM_KINDS or kind in _FRAMED):
+    if track is not None and track > 1 and (kind in PCM_KINDS or kind in _FRAMED or kind == RAW):
         raise UsageError(f"there is no track {track}: {kind} has 1")
 
 
@@ -475,7 +475,7 @@ def _framed(
         pages = OggPages()
         for at in range(begin, stop, _LOOK):
             pages(data[at : min(stop, at + _LOOK)])
-        if path is not None and pages.plain:
+        if path is not None and pages.plain and pages.channels <= 2:  # of more, libsndfile has another order
             # As bytes, where names are bytes: soundfile would fail to encode one that is not UTF-8.
             name: Any = path if os.name == "nt" else os.fsencode(path)
             return Sound(kind, lambda: SndfileDecoder(name, stop - begin))
@@ -604,7 +604,9 @@ def open_pipe(source: ByteInput, raw: PcmLayout | None, track: int | None = None
         NotSound, DecodeError, UsageError: as `open_file`.
     """
     sounds = _up_to_a_fault(_pipe_sounds(source, raw, track, note), note, lambda: source.skip(sys.maxsize))
-    return Reader(sounds, False, note)
+    reader = Reader(sounds, False, note)
+    _check(track, reader.kind)
+    return reader
 
 
 def _pipe_sounds(source: ByteInput, raw: PcmLayout | None, track: int | None, note: Note) -> Iterator[Sound]:

@@ -270,6 +270,22 @@ def test_one_of_several_tracks(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         FileSource(tmp_path / "a.wav", track=2)
 
 
+@pytest.mark.parametrize("name", ["wav", "mp3", "flac", "ogg", "mkv-flac"])
+def test_a_track_that_a_pipe_has_not_is_refused_as_of_a_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(INPUTS[name].make())
+    with pytest.raises(UsageError, match=r"no track 3: .* has 1") as of_file:
+        FileSource(path, track=3)
+    with pytest.raises(UsageError, match=r"no track 3: .* has 1") as of_pipe:
+        PipeSource(Dribble(INPUTS[name].make()), track=3)
+    assert str(of_file.value).endswith(str(of_pipe.value))
+
+
+def test_raw_samples_have_one_track() -> None:
+    with pytest.raises(UsageError, match="no track 2: raw PCM has 1"):
+        PipeSource(Dribble(pcm16(music())), rate=RATE, channels=2, track=2)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
