@@ -245,17 +245,20 @@ class AvDecoder:
             raise BreaksOff(None) if self._cut else DecodeError(fault)
         return None
 
-    def seek(self, frame: int) -> None:
+    def seek(self, frame: int) -> int:
         seconds = frame / self.rate
         exact = self._format in _EXACT and self._seekable and seconds >= self._lead
         if exact and not 0 <= frame - self._at <= _NEAR * self.rate and seconds > _NEAR:
             place = self._start_seconds() - self._lead + seconds
             try:
                 self._container.seek(int((place - _PREROLL) * self._av.time_base))
-                self._chunks, self._first, self._at, self._silent = self._decoded(place), None, frame, 0
-                return
+                self._chunks, self._at, self._silent = self._decoded(place), frame, 0
+                self._first = next(self._chunks, None)
+                if self._first is not None or self.frames is not None:
+                    return frame
             except (self._av.FFmpegError, OSError):
-                self._again()
+                pass
+            self._again()  # also beyond an end that was not known, which is found by decoding up to it
         if frame < self._at:
             self._again()
         while self._at < frame and (chunk := self.read(frame - self._at)) is not None:
@@ -263,6 +266,7 @@ class AvDecoder:
             if over > 0:
                 kept = round(over * chunk.rate / self.rate)
                 self._first, self._at = Chunk(chunk.samples[-kept:], chunk.rate), frame
+        return self._at
 
     def _start_seconds(self) -> float:
         """Of the first sound, by the container's clock. FFmpeg's own start of a stream is the container's where the

@@ -64,8 +64,9 @@ class Decoder(Protocol):
             DecodeError: it cannot be decoded any further.
         """
 
-    def seek(self, frame: int) -> None:
-        """Continue from another frame; only of files. Raises DecodeError."""
+    def seek(self, frame: int) -> int:
+        """Continue from another frame; only of files. Returns the one reached: an earlier one at the end, where that
+        was not known. Raises DecodeError."""
 
     def close(self) -> None:
         """Close it."""
@@ -152,9 +153,10 @@ class PcmDecoder:
             raise BreaksOff(self.claimed // size / self.rate)
         return False
 
-    def seek(self, frame: int) -> None:
+    def seek(self, frame: int) -> int:
         self._at = self._start + frame * self._layout.frame_bytes
         self._pending = b""
+        return frame
 
     def close(self) -> None:
         """The input is its owner's."""
@@ -216,8 +218,8 @@ class WithoutTail:
                 self._kept.append(Chunk(last.samples[:-left], last.rate))
             left -= len(last.samples)
 
-    def seek(self, frame: int) -> None:
-        self._decoder.seek(frame)
+    def seek(self, frame: int) -> int:
+        return self._decoder.seek(frame)
 
     def close(self) -> None:
         self._decoder.close()
@@ -273,7 +275,7 @@ class SndfileDecoder:
             raise BreaksOff(self.frames / self.rate)
         return None
 
-    def seek(self, frame: int) -> None:
+    def seek(self, frame: int) -> int:
         if self._file.format == "OGG":  # its decoder keeps state across a seek: hundredths of a second of noise
             self._file.close()
             self._file = self._open()
@@ -285,7 +287,9 @@ class SndfileDecoder:
             left = frame
             while left > 0 and len(skipped := self._file.read(min(left, 1 << 16), always_2d=True)):
                 left -= len(skipped)
+            frame -= left
         self._at = frame
+        return frame
 
     def close(self) -> None:
         self._file.close()

@@ -209,6 +209,10 @@ class FileSource:
             if self._closed:
                 return frame / self.rate
             self._go_to(frame)
+            if self._reader.position < frame:  # beyond the end, which was not known before
+                self.end = self._reader.position / self.rate
+                frame = round(self.held(time) * self.rate)
+                self._go_to(frame)
             self._fault = None
         self._position = self._landed = frame
         return frame / self.rate

@@ -238,7 +238,8 @@ class Reader:
             self._waiting += len(samples)
 
     def seek(self, frame: int) -> None:
-        """Continue from another frame of a file.
+        """Continue from another frame of a file; from its end, where that comes first and was not known. See
+        `position`.
 
         Raises:
             DecodeError: it cannot be read so far.
@@ -260,8 +261,10 @@ class Reader:
                 pass
             return
         inside = round((frame - begins) * self._decoder.rate / self.rate)
-        self._decoder.seek(inside)
-        self._before, self._inside, self.position = begins, inside, frame
+        reached = self._decoder.seek(inside)
+        if reached < inside:
+            frame = begins + round(reached * self.rate / self._decoder.rate)
+        self._before, self._inside, self.position = begins, reached, frame
 
     def close(self) -> None:
         """Close the decoder."""

@@ -360,6 +360,8 @@ INPUTS = {
     "adts": Input(lambda: muxed("adts", "aac"), within=0.06, suffix=".aac"),
     "mpeg-ts": Input(lambda: muxed("mpegts", "aac"), within=0.06, suffix=".ts"),
     "ac3": Input(lambda: muxed("ac3", "ac3"), within=0.06, suffix=".ac3"),
+    "mpeg-ps": Input(lambda: muxed("mpeg", "mp2"), within=0.06, suffix=".mpg"),
+    "ogg-flac": Input(lambda: muxed("ogg", "flac"), within=0.001, suffix=".oga"),
     # A4: 24 bits in four bytes
     "s24-in-4-low": Input(lambda: twenty_four_in_four(True)),
     "s24-in-4-high": Input(lambda: twenty_four_in_four(False)),
@@ -454,6 +456,7 @@ INPUTS = {
         lambda: endless("AU", music(), RATE) + endless("AU", at(48_000)[:, :1], 48_000), 2 * SECONDS, suffix=".au"
     ),
     "cut-wav-then-wav": Input(lambda: plain()[:100_000] + plain(), SECONDS + 0.567, said="0.00 s ends early, at 0.57"),
+    "wav-then-endless-flac": Input(lambda: plain() + flac_of_unknown_length(), 2 * SECONDS),
     "float-wav-then-cut-flac": Input(
         lambda: encoded("WAV", "FLOAT") + encoded("FLAC", "PCM_16")[:100_000], SECONDS + 1.4, "ends early, at", 0.9
     ),

@@ -237,6 +237,34 @@ def test_a_seek_into_a_long_file_lands_there(name: str, tmp_path: Path, monkeypa
     source.close()
 
 
+OF_UNKNOWN_LENGTH = ("adts", "mpeg-ts", "ac3", "mpeg-ps", "voc", "ogg-flac", "flac-of-unknown-length",
+                     "mp3-bare", "wav-then-endless-flac")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_UNKNOWN_LENGTH)
+@pytest.mark.parametrize("near", [60.0, 0.5])
+def test_a_seek_beyond_an_end_that_was_not_known_lands_there(
+    name: str, near: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(av_decoder, "_NEAR", near)
+    path = tmp_path / f"a{INPUTS[name].suffix}"
+    path.write_bytes(INPUTS[name].make())
+    whole, _ = heard(FileSource(path))
+    source = FileSource(path)
+    end = len(whole) / source.rate
+    assert source.seek(end + 60) == pytest.approx(end - 0.01, abs=0.001)
+    assert source.end == pytest.approx(end, abs=0.001)
+    rest = source.read()
+    assert rest is not None
+    assert len(rest) / source.rate == pytest.approx(0.01, abs=0.001)
+    assert source.read() is None
+    landed = round(source.seek(end - 5) * source.rate)
+    block = source.read()
+    assert block is not None
+    np.testing.assert_allclose(block, whole[landed : landed + len(block)], atol=0.02)
+    source.close()
+
+
 @pytest.mark.parametrize("name", [name for name in INPUTS if name.endswith("late-sound")])
 def test_times_are_those_of_the_film(name: str, tmp_path: Path) -> None:
     """Sound that begins four seconds after its picture, or behind an empty edit, is heard four seconds later."""
