@@ -22,7 +22,7 @@ _LEAD = 0.05  # s by which sound may begin after its picture, or its edit, witho
 _LONGEST_LEAD = 60.0  # s of a transport stream, in which another programme has another clock
 _SILENCE = 1 << 16  # frames of a chunk of it
 _GAP = 0.1  # s between the time stamps of consecutive frames that are lost sound
-_PLANES = 8  # of a frame that PyAV finds: looking for more, it reads beyond their list, and may crash
+_PLANES = 8  # of a frame, the places of a list that PyAV searches for its end: if all are taken, it may crash
 _BAD_PACKETS = 50  # consecutive ones, after which the rest is given up
 STALL_S = 10.0  # s without an answer, of an address
 
@@ -316,7 +316,7 @@ def _floats(frame: Any) -> FloatArray:
         FFmpegError, ValueError: channels that cannot be brought together.
     """
     channels = frame.layout.nb_channels
-    if frame.format.is_planar and channels > _PLANES:
+    if frame.format.is_planar and channels >= _PLANES:
         packed = frame.format.packed.name
         (frame,) = _library().AudioResampler(packed, frame.layout, frame.sample_rate).resample(frame)
     array: NDArray[Any] = frame.to_ndarray()

@@ -38,6 +38,15 @@ def test_six_channels_come_in_one_order(container: str, subtype: str, tmp_path: 
     assert heard[0] == heard[1]
 
 
+@pytest.mark.parametrize("channels", [7, 8])
+def test_as_many_channels_of_vorbis_as_a_frame_lists(channels: int) -> None:
+    out = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (48_000, channels))
+    soundfile.write(out, noise, 48_000, "VORBIS", format="OGG")
+    for _ in range(5):  # it did not crash each time
+        assert all_of(PipeSource(io.BytesIO(out.getvalue()))).shape == noise.shape
+
+
 @pytest.mark.parametrize("codec", ["wavpack", "pcm_s16le"])
 def test_sixteen_channels_in_matroska(codec: str, tmp_path: Path) -> None:
     path, layout, rate = tmp_path / "a.mka", "hexadecagonal", 32_000
