@@ -21,7 +21,8 @@ NAMES = (
     "s24-in-4-low", "opposed", "one-of-64", "floats-of-16-bits", "flac-of-unknown-length", "chained-rates",
     "claims-nothing", "offset", "opposed-with-an-offset",
     "m4a", "mp4-with-pictures", "webm", "wma", "two-wav", "wav-then-mono-48k",
-    "two-data", "two-m4a", "two-wavpack", "ogg-page-missing", "floats-between-16-bits", "mkv-late-sound", "wav-then-100-hz",
+    "two-data", "two-m4a", "two-wavpack", "ogg-page-missing", "floats-between-16-bits",
+    "mkv-late-sound", "wav-then-100-hz",
 )  # fmt: skip
 
 
