@@ -58,7 +58,7 @@ class AvDecoder:
         frames: that there are, where the caller knows better than the container; None where it does not.
         framed: it is a row of frames, of which the container's own length is a guess.
         options: of FFmpeg's own reading of an address.
-        claimed: seconds by the sound's own header, if FFmpeg does not report them.
+        claimed: seconds by the container's own header, if FFmpeg does not report them.
         at_end: returns what is wrong where the sound ends, or None; None: not known.
 
     Attributes:
@@ -93,9 +93,8 @@ class AvDecoder:
             self.close()
             raise DecodeError("there is no sound in it that can be decoded")
         self.rate, self.channels = first.rate, first.samples.shape[1]
-        self._claimed = None if framed else claimed or self._claimed_seconds()
-        if self._claimed is not None:
-            self._claimed += self._lead
+        own = self._claimed_seconds()
+        self._claimed = None if framed else claimed or (None if own is None else self._lead + own)
         self.frames = frames
         if frames is None and self._claimed is not None:
             self.frames = round(self._claimed * self.rate)

@@ -408,6 +408,9 @@ INPUTS = {
     ),
     "mp4-late-sound": Input(lambda: muxed("mp4", "aac", video=True, late=4.0), SECONDS + 4, None, 0.06, ".mp4", LATE),
     "ts-late-sound": Input(lambda: muxed("mpegts", "aac", video=True, late=4.0), SECONDS + 4, None, 0.06, ".ts", LATE),
+    "wmv-late-sound": Input(
+        lambda: muxed("asf", "wmav2", video=True, late=4.0), SECONDS + 4, None, 0.15, ".wmv", r"begins 4\.\d\d s after"
+    ),
     "m4a-late-sound": Input(lambda: muxed("ipod", "aac", late=4.0), SECONDS + 4, None, 0.06, ".m4a", LATE),
     "m4a-of-a-radio": Input(
         lambda: muxed("mp4", "aac", options="movflags=+frag_keyframe+empty_moov,output_ts_offset=1000"), within=0.06
