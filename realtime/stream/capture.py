@@ -396,14 +396,16 @@ class HopReader:
 
     def _between(self, start: int, stop: int) -> FloatArray:
         """Samples [start, stop), float32; zeros where a long stall lost them, so that the clock stays true."""
-        ring = self._ring
-        try:
-            return ring.read(start, stop)
-        except Overrun:
-            oldest = min(stop, ring.written - ring.capacity + SAMPLE_RATE)
-            self.capture.gaps.note(oldest - 1)
-            self.overruns += 1
-            log.warning(
-                "%.1f s of sound were lost: inference was too late to read them", (oldest - start) / SAMPLE_RATE
-            )
-            return np.concatenate([np.zeros(oldest - start, np.float32), ring.read(oldest, stop)])
+        ring, oldest = self._ring, start
+        while True:
+            try:
+                sound = ring.read(oldest, stop)
+                break
+            except Overrun:  # again and again where the writer catches up after the process was stopped
+                oldest = min(stop, max(oldest, ring.written - ring.capacity + SAMPLE_RATE))
+        if oldest == start:
+            return sound
+        self.capture.gaps.note(oldest - 1)
+        self.overruns += 1
+        log.warning("%.1f s of sound were lost: inference was too late to read them", (oldest - start) / SAMPLE_RATE)
+        return np.concatenate([np.zeros(oldest - start, np.float32), sound])

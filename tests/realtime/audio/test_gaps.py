@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from played import an_update
 from test_microphone_source import FakePortAudio, use
 
+from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.audio import MicrophoneSource
+from instrec_live.realtime.audio.ring_buffer import RingBuffer
 from instrec_live.realtime.outputs import JsonLines, TidyCsv
 from instrec_live.realtime.outputs.jsonl_reader import update_of
 from instrec_live.realtime.stream import capture as pieces
-from instrec_live.realtime.stream.capture import Gaps, MonoReader
+from instrec_live.realtime.stream.capture import Capture, Gaps, HopReader, MonoReader
 from instrec_live.realtime.stream.health import reason
 from instrec_live.realtime.stream.stream import Stream
 from instrec_live.realtime.stream.update import State
@@ -123,3 +125,30 @@ def test_a_driver_that_reports_it_all_the_time_costs_no_memory() -> None:
         gaps.note(second * 32_000)
         gaps.within((second - 10) * 32_000, second * 32_000)
     assert len(gaps._at) <= 11
+
+
+class CatchingUp(RingBuffer):
+    """Its writer gains two seconds on each of the first reads, as a pipe's does when a stopped process continues."""
+
+    reads = 3
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        if self.reads:
+            self.reads -= 1
+            self.write(np.ones(2 * SAMPLE_RATE, np.float32))
+        return super().read(start, stop)
+
+
+def test_a_writer_that_catches_up_while_lost_sound_is_skipped_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    hop = SAMPLE_RATE // 2
+    ring = CatchingUp(hop + 6 * SAMPLE_RATE)
+    capture = Capture(MonoReader(ArraySource(music(1.0))), ring, None)
+    reader = HopReader(capture, ring, hop)
+    ring.write(np.ones(8 * SAMPLE_RATE, np.float32))
+    ring.close()
+    heard = np.concatenate([samples for samples, _ in reader])
+    assert len(heard) == ring.written == 14 * SAMPLE_RATE
+    assert not heard[: 8 * SAMPLE_RATE].any()  # lost: the writer came that far meanwhile
+    assert (heard[8 * SAMPLE_RATE :] == 1).all()
+    assert (reader.overruns, capture.gaps.count) == (1, 1)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["8.0 s of sound were lost"]
