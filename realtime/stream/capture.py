@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.models.conditioning import Downmix
-from instrec_live.models.errors import InputFileError, InstrecError
+from instrec_live.models.conditioning import Downmix, channel_index
+from instrec_live.models.errors import InputFileError, InstrecError, UsageError
 from instrec_live.models.logmel import HOP, SAMPLE_RATE, WINDOW_SECONDS
 from instrec_live.realtime.audio import Source
 from instrec_live.realtime.audio.playback_clock import Clock
@@ -141,6 +141,18 @@ def _slope(points: list[_Point]) -> float | None:
     return float(np.median((lead[later] - lead[earlier]) / apart)) * 1e6
 
 
+def check_channel(source: Source, channel: str | int | None) -> None:
+    """Make sure that a source has the channel that is to count.
+
+    Raises:
+        UsageError: it has not.
+    """
+    try:
+        channel_index(channel, source.channels)
+    except ValueError:
+        raise UsageError(f"{source.label} has {source.channels} channels: there is no channel {channel}") from None
+
+
 class MonoReader:
     """A source's sound as 32 kHz mono blocks.
 
@@ -173,7 +185,9 @@ class MonoReader:
 
         Raises:
             InstrecError: of the source; that of a file after all sound before it.
+            UsageError: it has no such channel, as a radio that comes back may not.
         """
+        check_channel(self._source, self._channel)
         resampler = Resampler(self._source.rate)
         downmix = Downmix(self._source.channels, self._source.rate, self._channel, self._say)
         frames = 0

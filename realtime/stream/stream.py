@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.models.conditioning import channel_index
 from instrec_live.models.errors import InputFileError, InstrecError, UsageError
 from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS
 from instrec_live.realtime.audio import (
@@ -39,7 +38,7 @@ from instrec_live.realtime.stream.analysis import (
     ReadStats,
     warm_up,
 )
-from instrec_live.realtime.stream.capture import Drift, MonoReader, batched, split_hops
+from instrec_live.realtime.stream.capture import Drift, MonoReader, batched, check_channel, split_hops
 from instrec_live.realtime.stream.device_recovery import (
     DeviceLost,
     DigitalSilence,
@@ -269,10 +268,10 @@ class Stream:
             channels = max(channels or 2, 1 if channel == "left" else 2 if channel == "right" else int(channel))
         source, clock = factory.open(rate, channels, sample_format)
         try:
-            channel_index(channel, source.channels)
-        except ValueError:
+            check_channel(source, channel)
+        except UsageError:
             source.close()
-            raise UsageError(f"{source.label} has {source.channels} channels: there is no channel {channel}") from None
+            raise
         returns = factory.switchable or (isinstance(source, RadioSource) and source.returns)
         self._switchable = factory.switchable
         self._keep_mel, self._channels, self._batcher = keep_mel, channels, batcher

@@ -24,7 +24,7 @@ from instrec_live.realtime.commands.tag.results import Record, RecordBuilder
 from instrec_live.realtime.errors import InputFileError, InstrecError, ModelError, printable
 from instrec_live.realtime.logs import Warnings
 from instrec_live.realtime.stream.analysis import AHEAD_SECONDS, Analysis, AnalysisConfig, PendingHop, hop_samples
-from instrec_live.realtime.stream.capture import MonoReader, batched, split_hops
+from instrec_live.realtime.stream.capture import MonoReader, batched, check_channel, split_hops
 from instrec_live.realtime.stream.offline import OfflineAnalysis
 from instrec_live.realtime.stream.smoothing import by_instrument
 from instrec_live.realtime.stream.stream import Stream, stream_info
@@ -114,6 +114,7 @@ def analyze_chunk(path: Path, job: "Job", tagger: "Tagger", span: Span) -> Chunk
         source = FileSource(path, track=job.config.track, quiet=span.stop is not None)
         try:
             config = job.config
+            check_channel(source, config.channel)
             hop = config.hop_samples
             info = stream_info(source, "max", tagger, config.thresholds_of(tagger, lookahead=True), config)
             analysis = job.analysis(tagger)

@@ -1,4 +1,4 @@
-"""Sound of more channels than PyAV's frames can list: read, and no crash where damage claims them."""
+"""Sound of more channels than PyAV's frames can list: read, and no crash where damage claims them. And of too few."""
 
 import io
 from fractions import Fraction
@@ -8,8 +8,11 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from fakes import ArraySource, music
 
 from instrec_live.realtime.audio import FileSource, PipeSource, Source
+from instrec_live.realtime.errors import UsageError
+from instrec_live.realtime.stream.capture import MonoReader
 
 
 def all_of(source: Source) -> np.ndarray:
@@ -62,3 +65,8 @@ def test_sixteen_channels_in_matroska(codec: str, tmp_path: Path) -> None:
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
     np.testing.assert_allclose(all_of(FileSource(path)), wanted, atol=0.004)  # WavPack is written with 8 bits
+
+
+def test_a_source_that_comes_back_with_fewer_channels_is_one_clear_line() -> None:
+    with pytest.raises(UsageError, match="array has 1 channels: there is no channel right"):
+        list(MonoReader(ArraySource(music(1.0)), channel="right"))

@@ -165,6 +165,13 @@ def test_a_file_that_breaks_off_has_the_same_record_in_parts(sound: Path, tmp_pa
     assert job.do(MergeTask(item(lost), parts(lost, job, fake, [2])), fake) == whole  # type: ignore[arg-type]
 
 
+def test_a_channel_that_is_not_there_has_the_same_words_in_parts(sound: Path) -> None:
+    job, fake = Job(AnalysisConfig(models=(), channel=3)), FakeTagger()
+    whole = job.do(FileTask(item(sound)), fake)  # type: ignore[arg-type]
+    assert whole == Record(sound.name, None, None, (), "has 2 channels: there is no channel 3")
+    assert job.do(MergeTask(item(sound), parts(sound, job, fake, [3])), fake) == whole  # type: ignore[arg-type]
+
+
 def test_only_long_files_are_cut_and_into_no_more_parts_than_asked(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
