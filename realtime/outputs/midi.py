@@ -32,6 +32,8 @@ class Port(Protocol):
 class Midi(Sink):
     """note_on at an onset (velocity: its probability), note_off at an offset, one controller per instrument.
 
+    No note sounds while a file is paused or has ended.
+
     Args:
         port: the name of an output port or a part of it, or tcp://HOST:PORT.
         channel: 1…16.
@@ -48,30 +50,41 @@ class Midi(Sink):
         self._notes = NOTES | dict(zip(new, range(60 + len(INSTRUMENTS), 128), strict=False))
         self._controllers = CONTROLLERS | dict(zip(new, MORE_CONTROLLERS, strict=False))
         self._on: tuple[str, ...] = ()
+        self._paused = False
         self._values: dict[str, int] = {}
 
     def write(self, update: Update) -> None:
         every = zip(update.instruments, map(float, update.probabilities), strict=True)
         values = {name: level(p) for name, p in every if name in self._instruments}
-        for name in self._on:
-            if name not in update.active and name in self._notes:
-                self._send("note_off", note=self._notes[name], velocity=0)
-        for name in update.active:
+        active = () if self._paused else update.active  # a late one is of sound before the pause
+        self._end_notes(except_for=active)
+        for name in active:
             if name not in self._on and name in self._notes:
                 self._send("note_on", note=self._notes[name], velocity=max(1, values[name]))  # 0 would mean off
         for name, value in values.items():
             if self._values.get(name) != value and name in self._controllers:
                 self._send("control_change", control=self._controllers[name], value=value)
-        self._on, self._values = update.active, values
+        self._on, self._values = active, values
+
+    def pause(self, paused: bool, time: float, jumped: bool = False) -> None:
+        self._paused = paused
+        if paused:
+            self._end_notes()
+
+    def at_end(self, update: Update) -> None:
+        self._end_notes()
 
     def close(self, summary: Summary) -> None:
         try:
-            for name in self._on:
-                if name not in self._notes:
-                    continue
-                self._send("note_off", note=self._notes[name], velocity=0)
+            self._end_notes()
         finally:
             self._port.close()
+
+    def _end_notes(self, except_for: Sequence[str] = ()) -> None:
+        for name in self._on:
+            if name not in except_for and name in self._notes:
+                self._send("note_off", note=self._notes[name], velocity=0)
+        self._on = tuple(name for name in self._on if name in except_for)
 
     def _send(self, kind: str, **content: int) -> None:
         from mido import Message

@@ -29,7 +29,8 @@ def needs_control(option: str) -> UsageError:
 class Osc(Sink):
     """Every update: /instrec/NAME with the probability, /instrec/level in dBFS; on change: /instrec/NAME/active 1 or 0.
 
-    At first, and after a jump, /active is sent for every instrument; labels are /instrec/label. At the end all are 0.
+    At first, and after a jump, /active is sent for every instrument; labels are /instrec/label. All are 0 while
+    a file is paused or has ended, and at the end.
 
     Args:
         address: HOST:PORT, or [IPV6]:PORT.
@@ -55,6 +56,7 @@ class Osc(Sink):
             ) from error
         self._instruments = instruments
         self._sent: dict[str, bool] = {}  # the last /active of each instrument
+        self._paused = False
 
     def write(self, update: Update) -> None:
         if update.jumped:
@@ -62,18 +64,31 @@ class Osc(Sink):
         for name, p in zip(update.instruments, update.probabilities, strict=True):
             if name in self._instruments:
                 self._send(f"/instrec/{name}", float(p))
-                self._send_active(name, name in update.active)
+                self._send_active(
+                    name, name in update.active and not self._paused
+                )  # a late one is of sound before the pause
         self._send("/instrec/level", float(update.level_db))
 
     def label(self, time: float, text: str) -> None:
         self._send("/instrec/label", text)
 
+    def pause(self, paused: bool, time: float, jumped: bool = False) -> None:
+        self._paused = paused
+        if paused:
+            self._send_none_active()
+
+    def at_end(self, update: Update) -> None:
+        self._send_none_active()
+
     def close(self, summary: Summary) -> None:
         try:
-            for name in self._instruments:
-                self._send_active(name, False)
+            self._send_none_active()
         finally:
             self._client.close()
+
+    def _send_none_active(self) -> None:
+        for name in self._instruments:
+            self._send_active(name, False)
 
     def _send_active(self, name: str, active: bool) -> None:
         if self._sent.get(name) is not active:

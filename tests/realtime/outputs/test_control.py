@@ -26,6 +26,8 @@ from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.outputs.midi import CONTROLLERS, NOTES, Midi, chosen, level
 from instrec_live.realtime.outputs.osc import Osc
+from instrec_live.realtime.outputs.sink import SinkGroup, SummaryBuilder
+from instrec_live.realtime.stream.update import State
 
 RUN = [sys.executable, "-m", "instrec_live.realtime", "--models", "./one", "--no-ui", "-q"]
 Message = tuple[str, object]
@@ -139,6 +141,57 @@ def test_midi_plays_a_note_while_it_sounds(midi: tuple[str, PortServer]) -> None
     turned = [(m.control, m.value) for m in got if m.type == "control_change"]
     assert turned == [(c, value) for value in (0, 64, 0) for c in CONTROLLERS.values()]  # only what has changed
     assert not session.failed
+
+
+class Told:
+    """A MIDI port and an OSC client that note what sounds."""
+
+    def __init__(self) -> None:
+        self.notes: set[int] = set()
+        self.active: set[str] = set()
+
+    def send(self, message: mido.Message) -> None:
+        if message.type.startswith("note"):
+            (self.notes.add if message.type == "note_on" else self.notes.remove)(message.note)
+
+    def send_message(self, address: str, value: object) -> None:
+        if address.endswith("/active"):
+            (self.active.add if value else self.active.discard)(address.split("/")[2])
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_sounds_while_a_file_is_paused_or_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    monkeypatch.setattr("instrec_live.realtime.outputs.midi._over_tcp", lambda address: told)
+    osc = Osc("127.0.0.1:9")
+    osc._client.close()
+    osc._client = told  # type: ignore[assignment]
+    sinks = SinkGroup()
+    sinks.add("midi", Midi("tcp://x:1"))
+    sinks.add("osc", osc)
+
+    def sounds() -> bool:
+        assert told.notes == {NOTES[name] for name in told.active}
+        return told.active == {"piano"}
+
+    sinks.write(an_update(0.5, "piano"))
+    assert sounds()
+    sinks.pause(True, 0.5)
+    assert not sounds()
+    sinks.write(an_update(1.0, "piano"))  # of sound from before the pause
+    assert not sounds()
+    sinks.pause(False, 0.5)
+    sinks.write(an_update(1.5, "piano"))
+    assert sounds()
+    sinks.at_end(an_update(1.5, "piano", state=State.ENDED))
+    assert not sounds()
+    sinks.write(an_update(0.5, "piano", jumped=True))  # played again
+    assert sounds()
+    sinks.close(SummaryBuilder(0.5).summary("end"))
+    assert not sounds()
+    assert not sinks.failed
 
 
 def test_the_numbers_of_midi() -> None:
