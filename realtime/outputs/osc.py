@@ -61,12 +61,11 @@ class Osc(Sink):
     def write(self, update: Update) -> None:
         if update.jumped:
             self._sent = {}
+        active = () if self._paused else update.active  # a late one is of sound before the pause
         for name, p in zip(update.instruments, update.probabilities, strict=True):
             if name in self._instruments:
                 self._send(f"/instrec/{name}", float(p))
-                self._send_active(
-                    name, name in update.active and not self._paused
-                )  # a late one is of sound before the pause
+                self._send_active(name, name in active)
         self._send("/instrec/level", float(update.level_db))
 
     def label(self, time: float, text: str) -> None:

@@ -257,25 +257,36 @@ def hop_began(update: Update, hop: float) -> float:
     return max(0.0, update.time - min(hop, update.filled_s))
 
 
-class ChangeTimes:
+def applies_from(update: Update, before: float | None, hop: float, decisions: str) -> float:
     """The time from which an update applies, s.
 
     A live update applies from its own time on. One that was decided with look-ahead applies
     for the whole hop that it ends.
 
     Args:
+        update: the update.
+        before: time of the update before it, s, or None.
+        hop: of the run, s.
+        decisions: of the run, "causal" or "lookahead".
+    """
+    if decisions != "lookahead":
+        return update.time
+    return before if before is not None and goes_on(update, before) else hop_began(update, hop)
+
+
+class ChangeTimes:
+    """`applies_from` for a run.
+
+    Args:
         head: of the run.
     """
 
     def __init__(self, head: Mapping[str, Any]) -> None:
-        self._whole_hop = head.get("decisions") == "lookahead"
-        self._hop = float(head.get("hop", 0.5))
+        self._hop, self._decisions = float(head.get("hop", 0.5)), str(head.get("decisions"))
 
     def of(self, update: Update, before: float | None) -> float:
         """`before`: time of the update before it, s, or None."""
-        if not self._whole_hop:
-            return update.time
-        return before if before is not None and goes_on(update, before) else hop_began(update, self._hop)
+        return applies_from(update, before, self._hop, self._decisions)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.outputs.sink import applies_from
 from instrec_live.realtime.stream.activity import Decision
 from instrec_live.realtime.stream.update import Controls, State, StreamInfo, Update
 from instrec_live.realtime.tui.drawing import decay
@@ -266,13 +267,15 @@ class ScreenState:
     def after(self, update: Update, since: float = math.inf) -> "ScreenState":
         """The state after `update`, which comes `since` seconds after the update before."""
         past = self.forgotten(update.time) if update.jumped else self
-        passed = 0.0 if past.update is None else update.time - past.update.time
+        before = None if past.update is None else past.update.time
+        passed = 0.0 if before is None else update.time - before
+        changed_at = applies_from(update, before, self.info.hop, self.info.decisions)
         values = _predictors(update, self.info.models)
         # One without new sound (DEVICE LOST) replaces the one before.
         keep = (past.times > update.time - SPAN + 1e-9) & (past.times < update.time)
         names = set(update.active)
         entered = past.entered.copy()
-        entered[[self.info.classes.index(name) for name in names - past.active]] = update.time
+        entered[[self.info.classes.index(name) for name in names - past.active]] = changed_at
         return replace(
             past,
             update=update,
@@ -285,7 +288,7 @@ class ScreenState:
             db_origin=past.level_db(since),
             mel=_mel_after(past.mel, update),
             entered=entered,
-            events=_events_after(past.events, past.active, update),
+            events=_events_after(past.events, past.active, update, changed_at),
         )
 
     def forgotten(self, time: float) -> "ScreenState":
@@ -410,9 +413,11 @@ def _mel_after(mel: FloatArray, update: Update) -> FloatArray:
     return np.concatenate([mel, new])[-int(SPAN * FRAMES) :].astype(np.float32)
 
 
-def _events_after(events: tuple[SoundEvent, ...], before: frozenset[str], update: Update) -> tuple[SoundEvent, ...]:
-    """The events after an update, newest first: ended ones closed, new ones added."""
-    now, names = update.time, set(update.active)
+def _events_after(
+    events: tuple[SoundEvent, ...], before: frozenset[str], update: Update, now: float
+) -> tuple[SoundEvent, ...]:
+    """The events after an update that applies from `now` on, newest first: ended ones closed, new ones added."""
+    names = set(update.active)
     closed = tuple(
         replace(s, stop=now) if s.stop is None and not s.label and s.name not in names else s for s in events
     )

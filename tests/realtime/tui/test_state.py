@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.outputs.sink import SegmentTracker
 from instrec_live.realtime.stream.update import State
 from instrec_live.realtime.tui.drawing import ASCII, UNICODE, clock, length
 from instrec_live.realtime.tui.header import header_runs, state_run, status_runs
@@ -90,6 +91,19 @@ def test_old_columns_wander_left_without_changing():
 def test_entries_and_exits_newest_first():
     screen_state = screen_state_of([only("piano", 0.9, 1.0), only("piano", 0.9, 2.0), only("piano", 0.1, 3.0)])
     assert screen_state.events == (SoundEvent("piano", 1.0, 3.0),)
+
+
+@pytest.mark.parametrize("decisions", ["causal", "lookahead"])
+def test_entries_and_exits_are_when_the_outputs_have_them(decisions):
+    updates = [only("piano", p, time) for p, time in ((0.9, 0.5), (0.9, 1.0), (0.1, 1.5), (0.9, 2.0), (0.1, 2.5))]
+    updates += [only("piano", p, time, jumped=time == 9.0) for p, time in ((0.9, 9.0), (0.9, 9.5), (0.1, 10.0))]
+    screen_state = screen_state_of(updates, decisions=decisions, pace="max")
+    tracker = SegmentTracker({"hop": screen_state.info.hop, "decisions": decisions})
+    written = [segment for each in updates for segment in tracker.after(each)]
+    assert [(event.start, event.stop) for event in reversed(screen_state.events)] == [
+        (segment.onset, segment.offset) for segment in written
+    ]
+    assert screen_state.entered[INSTRUMENTS.index("piano")] == written[-1].onset == (9.0, 8.5)[decisions != "causal"]
 
 
 def test_orders():
