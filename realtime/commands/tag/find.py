@@ -3,12 +3,13 @@
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
 
@@ -18,6 +19,10 @@ from instrec_live.realtime.errors import InputFileError, UsageError, printable
 # Sound that is stored elsewhere: http:// and https://, and s3:// and all else that fsspec can reach.
 
 _CHAINED = frozenset(("zip", "tar", "libarchive", "simplecache", "filecache", "blockcache", "reference", "data"))
+
+_INSTEAD = "listen to it: --file, or watch"
+
+LARGEST = 16_000_000_000  # bytes fetched of what tells no length: a day of stereo at 44.1 kHz
 
 T = TypeVar("T")
 
@@ -50,14 +55,16 @@ def fetched(url: str) -> Iterator[Path]:
     """A copy of a file on this machine, which is gone after the block: decoders need to seek.
 
     Raises:
-        InputFileError, UsageError: it is not there, cannot be reached, or there is no room for it.
+        InputFileError, UsageError: it is not there, cannot be reached, has no end, or there is no room for it.
     """
     if _is_web(url):
         from instrec_live.realtime.audio.web import Fetched, ask
 
         answer = ask(url)
         if answer.kind in ("radio", "hls", "live hls"):
-            raise InputFileError(f"{printable(url)} is a stream, not a file", "listen to it: --file, or watch")
+            raise InputFileError(f"{printable(url)} is a stream, not a file", _INSTEAD)
+        if answer.length is None:
+            answer = replace(answer, response=_Bounded(url, answer.response))
         copy = Fetched(answer)
         try:
             if copy.missing is not None:
@@ -75,6 +82,31 @@ def fetched(url: str) -> Iterator[Path]:
         here = Path(name, path.rstrip("/").rsplit("/", 1)[-1])
         _reached(url, "fetched", lambda: files.get_file(path, str(here)))
         yield here
+
+
+class _Bounded:
+    """A response of unknown length: one without end must not fill the disk.
+
+    Its copy may be as large as `LARGEST`, and as what it leaves free.
+    """
+
+    def __init__(self, url: str, response: Any) -> None:
+        self._url, self._response, self._received = url, response, 0
+
+    def read1(self, most: int) -> bytes:
+        data = bytes(self._response.read1(most))
+        self._received += len(data)
+        if data and self._received > min(LARGEST, shutil.disk_usage(tempfile.gettempdir()).free):
+            self.close()
+            raise InputFileError(
+                f"{printable(self._url)} is a stream, not a file, or too large: {self._received / 1e6:,.0f} MB came "
+                "without an end",
+                _INSTEAD,
+            )
+        return data
+
+    def close(self) -> None:
+        self._response.close()
 
 
 def _is_web(url: str) -> bool:

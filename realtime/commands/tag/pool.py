@@ -1,11 +1,13 @@
 """A pool of processes that share files; when one dies, only its own task is lost."""
 
+import gc
 import logging
 import math
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -69,6 +71,8 @@ def _quota_of(folder: Path) -> list[float]:
     except (OSError, ValueError, ZeroDivisionError):  # none, "max", or no cgroup of this kind
         return []
 
+
+_END_WITHIN = 5.0  # s that a process may take to end once it is told to
 
 _CONTEXT = multiprocessing.get_context("spawn")  # on every system alike; a forked ONNX Runtime may hang
 
@@ -142,14 +146,18 @@ class Worker:
 
     def death(self) -> str:
         """How it died, once it has: "signal 11", "exit code 1"."""
-        self._process.join(5)
+        self._process.join(_END_WITHIN)
         code = self._process.exitcode
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
+    def terminate(self) -> None:
+        """Tell it to end; does not wait for it. Its current task is lost."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """End it at once; its current task is lost."""
-        self._process.terminate()
-        self._process.join(5)
+        self.terminate()
+        self._process.join(_END_WITHIN)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -183,9 +191,32 @@ class _Tell(logging.Handler):
         self._pipe.send(LogRecord(record.levelno, record.getMessage()))
 
 
+class _Terminated(BaseException):
+    """SIGTERM: whatever the process is doing ends, and its temporary files are removed."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the removal
+    raise _Terminated
+
+
 def _work(pipe: Connection, job: "Job") -> None:
-    """The process: load the networks, then do one task after another until the pipe ends."""
+    """The process: do its tasks until the pipe ends, or until SIGTERM, of which it dies once it has tidied up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held off before
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _do_tasks(pipe, job)
+    except _Terminated:
+        pass
+    else:
+        return
+    gc.collect()  # a copy that was not complete goes with the object that was making it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _do_tasks(pipe: Connection, job: "Job") -> None:
+    """Load the networks, then do one task after another until the pipe ends."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logger = logging.getLogger("instrec_live")
     logger.addHandler(_Tell(pipe))
@@ -210,6 +241,9 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # to tidy up
+            time.sleep(_END_WITHIN)
         os._exit(1)
 
 
@@ -315,6 +349,8 @@ class Pool:
 
     def close(self) -> None:
         """End all processes at once."""
+        for worker in self._workers:
+            worker.terminate()
         for worker in self._workers:
             worker.stop()
 

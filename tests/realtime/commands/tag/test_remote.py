@@ -2,17 +2,25 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import soundfile
 from fakes import FakeTagger, music
 from tiny_bundle import write_tiny
+from waiting import wait_for
 
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.realtime.commands.tag import find as find_module
 from instrec_live.realtime.commands.tag import results as results_module
 from instrec_live.realtime.commands.tag.find import Item, find, path_of
 from instrec_live.realtime.commands.tag.job import ChunkResult, ChunkTask, Job, Span
@@ -111,6 +119,53 @@ def test_no_room_for_a_copy_costs_its_file_only(memory: str, monkeypatch: pytest
     assert part.fault == "cannot be fetched: No space left on device"
 
 
+class Endless(BaseHTTPRequestHandler):
+    """Sends sound without end and without a length."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "audio/mpeg")
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(bytes(4_000_000))
+            self.server.released.wait()  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def endless() -> Iterator[Item]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        server.daemon_threads, server.released = True, threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/a.mp3"
+        yield find([path_of(url)]).items[0]
+        server.released.set()  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder, here and in processes begun here."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("limit", ["size", "disk"])
+def test_a_stream_without_end_does_not_fill_the_disk(
+    limit: str, endless: Item, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit == "size":
+        monkeypatch.setattr(find_module, "LARGEST", 3_000_000)
+    else:
+        left = SimpleNamespace(free=3_000_000)
+        monkeypatch.setattr(find_module, "shutil", SimpleNamespace(disk_usage=lambda path: left))
+    assert tag(endless).error == "is a stream, not a file, or too large: 3 MB came without an end"
+    assert not list(copies.iterdir())
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("lists")
@@ -125,6 +180,16 @@ def run(place: Path, *argv: str, **options: object) -> subprocess.CompletedProce
     return subprocess.run(
         [*TAG, *argv], cwd=place, capture_output=True, text=True, timeout=120, check=False, **options
     )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process that is ended can do nothing more")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_copy(number: int, place: Path, endless: Item, copies: Path) -> None:
+    run = subprocess.Popen([*TAG, str(endless.url), "-j", "1"], cwd=place, stdout=subprocess.DEVNULL)
+    wait_for(lambda: any(path.stat().st_size for path in copies.glob("instrec-live-*/*")), "the copy to begin")
+    run.send_signal(number)
+    assert run.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    wait_for(lambda: not list(copies.iterdir()), "its process to remove the copy")
 
 
 def test_a_list_continues_after_a_missing_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
