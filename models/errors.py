@@ -30,6 +30,12 @@ class UsageError(InstrecError):
     exit_code = 2
 
 
+class OutputError(InstrecError):
+    """An output that could not be written to its end: a full disk, a folder that is gone."""
+
+    exit_code = 1
+
+
 class AudioDeviceError(InstrecError):
     """No such microphone, no PortAudio, or a device that cannot be opened or was lost."""
 
@@ -49,6 +55,14 @@ class ModelError(InstrecError):
 
 
 def cannot_write(path: object, why: OSError | str, hint: str | None = None) -> UsageError:
-    """The error of a file that cannot be written."""
-    reason = why if isinstance(why, str) else why.strerror or why
-    return UsageError(f"cannot write {path}: {reason}", hint)
+    """The error of a file that cannot be written, found before a run."""
+    return UsageError(_unwritable(path, why), hint)
+
+
+def write_failed(path: object, why: OSError, hint: str | None = None) -> OutputError:
+    """The error of an output that cannot be written any further, or at the end of a run."""
+    return OutputError(_unwritable(path, why), hint)
+
+
+def _unwritable(path: object, why: OSError | str) -> str:
+    return f"cannot write {path}: {why if isinstance(why, str) else why.strerror or why}"

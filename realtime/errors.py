@@ -12,8 +12,9 @@ from instrec_live.models.errors import (
     InstrecError,
     InternalError,
     ModelError,
+    OutputError,
     UsageError,
-    cannot_write,
+    write_failed,
 )
 
 __all__ = [
@@ -23,10 +24,14 @@ __all__ = [
     "InstrecError",
     "InternalError",
     "ModelError",
+    "OutputError",
     "UsageError",
     "printable",
     "report",
 ]
+
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a disk, a file, a user's share of it
 
 
 class ExitCode(IntEnum):
@@ -78,9 +83,9 @@ def report(error: BaseException, debug: bool = False) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, InstrecError):
         line, code = str(error), error.exit_code
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    elif isinstance(error, OSError) and error.errno in _FULL:
         # Errors of output files have messages of their own; this one is of stdout.
-        line, code = str(cannot_write(error.filename or "stdout", error)), int(ExitCode.USAGE)
+        line, code = str(write_failed(error.filename or "stdout", error)), OutputError.exit_code
     elif isinstance(error, MemoryError):
         line, code = "there is not enough memory — close other programs, or raise its limit", int(ExitCode.INTERNAL)
     else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instrec_live.models.errors import InputFileError, UsageError, cannot_write
+from instrec_live.models.errors import InputFileError, UsageError, write_failed
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.commands.tag.find import SUFFIXES
 from instrec_live.realtime.config.options import Parser, whole
@@ -524,4 +524,4 @@ def _write(
             model_card=card,
         )
     except OSError as error:
-        raise cannot_write(to, error) from error
+        raise write_failed(to, error) from error

@@ -194,6 +194,6 @@ def _open_outputs(settings: Settings, session: "Session", ui: bool, head: dict[s
     except BrokenPipeError:
         raise
     except OSError as error:
-        from instrec_live.models.errors import cannot_write
+        from instrec_live.models.errors import write_failed
 
-        raise cannot_write(name, error) from error
+        raise write_failed(name, error) from error

@@ -93,9 +93,9 @@ def run(argv: Sequence[str]) -> int:
         try:
             begun = open_output(path, _head_for(path, found.head, given.sound), given.force)
         except OSError as error:
-            from instrec_live.models.errors import cannot_write
+            from instrec_live.models.errors import write_failed
 
-            raise cannot_write(path, error) from error
+            raise write_failed(path, error) from error
         for each in begun:
             sinks.add(*each)
     replay(found, sinks)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.errors import InputFileError, OutputError, UsageError
 from instrec_live.models.files import read_text
 from instrec_live.realtime.commands.serve.command import serving, wait_for_signal
 from instrec_live.realtime.config.options import Parser, borrow, retyped
@@ -297,7 +297,7 @@ class Lines:
                 with _in_one_line(place):
                     file.write(json.dumps(record) + "\n")
                     file.flush()
-            except UsageError as error:
+            except OutputError as error:
                 if not known:
                     log.error("%s", error)
 
@@ -305,7 +305,7 @@ class Lines:
         """Close the file.
 
         Raises:
-            UsageError: the rest cannot be written, and nothing failed before.
+            OutputError: the rest cannot be written, and nothing failed before.
         """
         if self._file is not None:
             with _in_one_line(str(self._settings.output)):
@@ -322,7 +322,7 @@ def _in_one_line(place: str) -> Iterator[None]:
     """A failure to write there, for the user.
 
     Raises:
-        UsageError: it cannot be written.
+        OutputError: it cannot be written.
         BrokenPipeError: its reader has exited.
     """
     try:
@@ -330,9 +330,9 @@ def _in_one_line(place: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        from instrec_live.models.errors import cannot_write
+        from instrec_live.models.errors import write_failed
 
-        raise cannot_write(place, error) from error
+        raise write_failed(place, error) from error
 
 
 class _Shared:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instrec_live.models.arrays import FloatArray
-from instrec_live.models.errors import UsageError, cannot_write
+from instrec_live.models.errors import UsageError, cannot_write, write_failed
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.realtime.outputs.files import named_by_clock
 
@@ -31,6 +31,7 @@ class Recorder:
 
     Raises:
         UsageError: the file cannot be created, or exists and `force` is not given.
+        OutputError: there is no room for it.
     """
 
     def __init__(self, path: Path, force: bool = False) -> None:
@@ -47,7 +48,7 @@ class Recorder:
         try:
             self._append(b"")  # writes the header, so that the file is valid from the start
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_failed(path, error) from error
 
     @property
     def seconds(self) -> float:
@@ -153,6 +154,7 @@ class Recordings:
 
         Raises:
             UsageError: the file cannot be created.
+            OutputError: there is no room for it.
         """
         with self._lock:
             if self._recorder is not None:
@@ -164,7 +166,7 @@ class Recordings:
             try:
                 recorder.write(self._before.sound())
             except OSError as error:
-                raise cannot_write(recorder.path, error) from error
+                raise write_failed(recorder.path, error) from error
             self._recorder = recorder
             return recorder.path
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from instrec_live.models.errors import InstrecError as InstrecError
     from instrec_live.models.errors import InternalError as InternalError
     from instrec_live.models.errors import ModelError as ModelError
+    from instrec_live.models.errors import OutputError as OutputError
     from instrec_live.models.errors import UsageError as UsageError
     from instrec_live.models.instruments import INSTRUMENTS as INSTRUMENTS
     from instrec_live.models.tagger import Tagger as Tagger
@@ -45,6 +46,7 @@ _HOMES = {
     "InstrecError": "models.errors",
     "InternalError": "models.errors",
     "ModelError": "models.errors",
+    "OutputError": "models.errors",
     "Smoothing": "realtime.stream.smoothing",
     "State": "realtime.stream.update",
     "Stream": "realtime.stream.stream",
@@ -63,6 +65,7 @@ __all__ = [
     "InstrecError",
     "InternalError",
     "ModelError",
+    "OutputError",
     "Smoothing",
     "State",
     "Stream",

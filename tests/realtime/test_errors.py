@@ -13,6 +13,7 @@ from instrec_live.realtime.errors import ExitCode, InstrecError, printable, repo
 KINDS = {
     errors.InternalError: ExitCode.INTERNAL,
     errors.UsageError: ExitCode.USAGE,
+    errors.OutputError: ExitCode.INTERNAL,
     errors.AudioDeviceError: ExitCode.AUDIO_DEVICE,
     errors.InputFileError: ExitCode.INPUT_FILE,
     errors.ModelError: ExitCode.MODEL,

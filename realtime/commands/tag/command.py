@@ -263,7 +263,8 @@ def run(argv: Sequence[str]) -> int:
     """Tag the files; returns 0, or 4 if one of them could not be read to its end.
 
     Raises:
-        UsageError, InputFileError, ModelError: the run could not start, or the results cannot be written.
+        UsageError, InputFileError, ModelError: the run could not start.
+        OutputError: the results cannot be written.
     """
     settings = parse_tag(argv)
     configure_logging(settings.listening, screen=False)

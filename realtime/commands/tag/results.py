@@ -18,7 +18,7 @@ import numpy as np
 
 from instrec_live.models.arrays import DoubleArray
 from instrec_live.models.audioset import KIND_ROWS
-from instrec_live.models.errors import cannot_write
+from instrec_live.models.errors import cannot_write, write_failed
 from instrec_live.models.fetch.lock import file_lock
 from instrec_live.models.files import atomic_file, atomic_text, read_regular
 from instrec_live.models.instruments import INSTRUMENTS
@@ -379,7 +379,7 @@ class Printed:
         """Print it, or keep it until its turn.
 
         Raises:
-            UsageError: stdout takes no more.
+            OutputError: stdout takes no more.
         """
         self._texts[record.name] = self._early[record.name] = self._format.write(record).text
         ready = []
@@ -404,7 +404,7 @@ class Printed:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise cannot_write("stdout", error) from error
+            raise write_failed("stdout", error) from error
 
 
 class ResultsFile:
@@ -440,7 +440,7 @@ class ResultsFile:
                 earlier = [] if force else self._earlier(facts)
                 self._begin(facts, earlier)
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise cannot_write(path, error) from error
             self._held = begun.pop_all()  # the file and its lock, until `close`
         self._written = {written.name: written for written in earlier}  # of a file tried again, the last
         self.done = frozenset(written.name for written in self._written.values() if not written.failed)
@@ -449,13 +449,13 @@ class ResultsFile:
         """Append a record.
 
         Raises:
-            UsageError: there is no room for it any more.
+            OutputError: there is no room for it any more.
         """
         written = self._format.write(record)
         try:
             _append(self._file, written.text)
         except OSError as error:
-            raise self._unwritable(error, _KEPT) from error
+            raise write_failed(self.path, error, _KEPT) from error
         self._written[record.name] = written
 
     def close(self, order: Sequence[str]) -> None:
@@ -473,7 +473,7 @@ class ResultsFile:
                 if self._table is not None:
                     write_parquet(self._table, texts)
             except OSError as error:
-                raise self._unwritable(error, _KEPT) from error
+                raise write_failed(self.path, error, _KEPT) from error
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         texts = [written.text for written in self._written.values()]
@@ -550,9 +550,6 @@ class ResultsFile:
             f"cannot resume {path or self.path}: {why}",
             "choose another --output, or replace the file with --force",
         )
-
-    def _unwritable(self, error: OSError, hint: str | None = None) -> UsageError:
-        return cannot_write(self.path, error, hint)
 
 
 def _append(file: BinaryIO, text: str) -> None:

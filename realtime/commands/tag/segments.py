@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from instrec_live.models.errors import cannot_write
+from instrec_live.models.errors import cannot_write, write_failed
 from instrec_live.models.files import atomic_text
 from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.commands.tag.results import KINDS, Record
@@ -74,14 +74,14 @@ class SegmentsFile:
         """Append the segments of a file.
 
         Raises:
-            UsageError: there is no room for them.
+            OutputError: there is no room for them.
         """
         self._texts[record.name] = text_of(rows_of(record))
         try:
             self._file.write(self._texts[record.name])
             self._file.flush()
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_failed(self._path, error) from error
 
     def close(self, order: Sequence[str]) -> None:
         """Bring the files into this order of names; those that are no longer there come last."""
@@ -91,7 +91,7 @@ class SegmentsFile:
                 self._file.close()
             atomic_text(self._real, text_of([COLUMNS]) + "".join((first | self._texts).values()))
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_failed(self._path, error) from error
 
 
 def filled(path: Path) -> bool:
@@ -138,12 +138,12 @@ def write_wide(path: Path, rows: Iterable[Mapping[str, Any]], instruments: Seque
     """Write that table.
 
     Raises:
-        UsageError: it cannot be written.
+        OutputError: it cannot be written.
     """
     try:
         atomic_text(Path(os.path.realpath(path)), wide(rows, instruments))
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_failed(path, error) from error
 
 
 _MOST = 8  # segments in a line

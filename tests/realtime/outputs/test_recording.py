@@ -18,7 +18,7 @@ from played import Played, an_update
 from tiny_bundle import write_tiny
 from waiting import wait_for
 
-from instrec_live.models.errors import UsageError
+from instrec_live.models.errors import OutputError, UsageError
 from instrec_live.realtime.outputs.recorder import PreRoll, Recorder
 from instrec_live.realtime.outputs.session import Session
 from instrec_live.realtime.stream.stream import Stream
@@ -138,7 +138,7 @@ def test_no_room_for_the_seconds_before_is_reported_by_the_key(tmp_path: Path) -
     with full_disk(100_000):
         for number, _ in enumerate(session):
             if number == 12:
-                with pytest.raises(UsageError, match=r"cannot write .*take\.wav: File too large"):
+                with pytest.raises(OutputError, match=r"cannot write .*take\.wav: File too large"):
                     session.record(True)
         assert session.recording is None
     assert soundfile.info(tmp_path / "take.wav").frames == 0
@@ -147,7 +147,7 @@ def test_no_room_for_the_seconds_before_is_reported_by_the_key(tmp_path: Path) -
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_device_without_room_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "full.wav").symlink_to("/dev/full")
-    with pytest.raises(UsageError, match=r"cannot write .*full\.wav: No space left"):
+    with pytest.raises(OutputError, match=r"cannot write .*full\.wav: No space left"):
         Recorder(tmp_path / "full.wav", force=True)
 
 

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from docs_pages import CHECKOUT, blocks
 from fakes import FakeTagger, music
+from full_disk import full_disk
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import write_tiny
@@ -27,6 +28,7 @@ from waiting import wait_for
 
 from instrec_live.models import Tagger
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
+from instrec_live.models.segments import Segment
 from instrec_live.realtime.commands.tag import results as results_module
 from instrec_live.realtime.commands.tag.command import parse_tag
 from instrec_live.realtime.commands.tag.find import Item, find, name_of
@@ -35,7 +37,7 @@ from instrec_live.realtime.commands.tag.pool import Pool, cores, cpu_quota
 from instrec_live.realtime.commands.tag.results import COLUMNS, FORMATS, Record, ResultsFile, Tag
 from instrec_live.realtime.commands.tag.segments import COLUMNS as SEGMENT_COLUMNS
 from instrec_live.realtime.commands.tag.segments import SegmentsFile, text_of, write_wide
-from instrec_live.realtime.errors import InputFileError, ModelError, UsageError
+from instrec_live.realtime.errors import InputFileError, ModelError, OutputError, UsageError
 from instrec_live.realtime.stream.analysis import AnalysisConfig
 from instrec_live.realtime.stream.stream import Stream
 
@@ -618,13 +620,41 @@ def test_a_full_disk_is_reported_and_keeps_what_is_there(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("instrec_live.realtime.commands.tag.results._append", full)
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         results.add(Record("b.wav", 1.0, 0.0, tags))
     monkeypatch.undo()
     results._held.close()
     again = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
     assert again.done == {"a.wav"}
     assert len((tmp_path / "r.csv").read_text().splitlines()) == 21
+
+
+def test_a_table_that_cannot_be_written_to_its_end_is_no_mistake_of_the_user(tmp_path: Path) -> None:
+    segments = SegmentsFile(tmp_path / "s.csv", (), force=False)
+    row = {"file": "a.wav", "instrument": "piano", "active_seconds": 1.0}
+    results = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
+    segments.add(Record("a.wav", 1.0, 0.0, (), segments=(Segment("piano", 0.0, 1.0, 0.5, 0.9),) * 10))
+    with full_disk(100):
+        for write in (
+            lambda: segments.add(Record("b.wav", 1.0, 0.0, (), segments=(Segment("piano", 0.0, 1.0, 0.5, 0.9),))),
+            lambda: segments.close(["a.wav"]),
+            lambda: results.close([]),
+            lambda: write_wide(tmp_path / "w.csv", [row], INSTRUMENTS),
+        ):
+            with pytest.raises(OutputError, match=r"cannot write .*csv: File too large") as raised:
+                write()
+            assert raised.value.exit_code == 1
+
+
+@posix
+@pytest.mark.parametrize("argv", ["-o r.csv", "> r.csv"])
+def test_its_exit_code_is_1(argv: str, place: Path, tmp_path: Path) -> None:
+    tag = " ".join([*TAG, "--models", str(place / "one"), "-q", "-j", "1", str(place / "archive"), argv])
+    shell = ["bash", "-c", f"ulimit -f 4; {tag}"]  # of 1024 bytes
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    name = "r.csv" if "-o" in argv else "stdout"
+    assert done.stderr.splitlines()[-1].startswith(f"instrec-live: error: cannot write {name}: File too large")
+    assert done.returncode == 1
 
 
 def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp_path: Path) -> None:
