@@ -61,7 +61,7 @@ PROFILES = {
         fixed=("trunk.mel_adapter", "trunk.stem", "trunk.stages.0", "trunk.stages.1", "audioset_head"),
         clip=2.0,
         precision="fp32",  # depthwise convolutions are faster so
-        windows=((1, 0.25), (2, 0.1), (5, 0.3), (10, 0.35)),
+        windows=((2, 0.2), (5, 0.4), (10, 0.4)),
         smoothing=0.0,
         spec_masks=(0, 0),
     ),

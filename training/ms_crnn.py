@@ -37,7 +37,7 @@ PROFILES = {
         low_lr_factor=1 / 3,
         clip=2.0,
         precision="fp32",
-        windows=((2, 0.3), (5, 0.3), (10, 0.4)),
+        windows=((2, 0.2), (5, 0.4), (10, 0.4)),
         smoothing=0.0,
         spec_masks=(0, 0),
     ),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from instrec_live.models.arrays import DoubleArray, FloatArray
-from instrec_live.models.calibration import Context, Platt
+from instrec_live.models.calibration import Context, Platt, logit, sigmoid
 
 
 def recording_weights(mask: FloatArray, recording: NDArray[np.str_]) -> FloatArray:
@@ -106,12 +106,13 @@ def balanced(mask: FloatArray, which: NDArray[np.int64]) -> FloatArray:
 
 
 def choose_thresholds(
-    probabilities: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1000.0
+    probabilities: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1000.0, slack: float = 0.005
 ) -> FloatArray:
     """Thresholds of maximum F1 per instrument; the counts of all instruments are added with a weight of `pull`
     positives.
 
-    Where several are best, the highest is taken: a false name is worse than a missed one.
+    F1 is nearly the same over a wide range of thresholds, and where in it the maximum lies is chance. So the middle of
+    those whose F1 is within `slack` of it is taken, in logits.
 
     Args:
         probabilities, truth, mask: [n, 20]; the mask is the weight of a cell.
@@ -126,7 +127,9 @@ def choose_thresholds(
     prior = pull / max(1.0, float(positive.sum()))
     tp, fp, fn = (x + prior * x.sum(1, keepdims=True) for x in (tp, fp, fn))
     f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1e-9)
-    return np.asarray(grid[::-1][(f1 >= f1.max(0) - 1e-9)[::-1].argmax(0)], np.float32)
+    good = f1 >= f1.max(0) - slack
+    lowest, highest = grid[good.argmax(0)], grid[::-1][good[::-1].argmax(0)]
+    return sigmoid(0.5 * (logit(lowest) + logit(highest)))
 
 
 def folds(recording: NDArray[np.str_], count: int = 5, seed: int = 0) -> list[NDArray[np.bool_]]:

@@ -37,6 +37,13 @@ def test_thresholds_of_rare_instruments_follow_the_others() -> None:
     assert ((thresholds > 0.4) & (thresholds < 0.6)).all()
 
 
+def test_of_equally_good_thresholds_the_middle_is_taken() -> None:
+    truth = np.tile(np.array([[0.0], [1.0]], np.float32), (200, 20))
+    p = np.where(truth > 0, 0.8, 0.3).astype(np.float32)
+    middle = 1 / (1 + np.exp(-0.5 * (np.log(0.305 / 0.695) + np.log(0.8 / 0.2))))
+    np.testing.assert_allclose(choose_thresholds(p, truth, np.ones_like(truth)), middle, atol=0.003)
+
+
 def test_folds_keep_recordings_whole() -> None:
     recording = np.array([f"r{i // 3}" for i in range(60)])
     inside = np.stack(folds(recording))
