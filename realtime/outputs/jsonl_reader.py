@@ -221,6 +221,7 @@ def update_of(record: Mapping[str, Any], instruments: Sequence[str] = INSTRUMENT
         kind=None if record.get("kind") is None else str(record["kind"]),
         also={str(name): number(p) for name, p in record.get("also", {}).items() if others},
         instruments=tuple(instruments),
+        sound_s=moment(record["sound_s"]) if "sound_s" in record else None,
     )
 
 
