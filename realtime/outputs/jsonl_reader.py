@@ -118,9 +118,9 @@ class Run:
         names = head.get("instruments")
         if not _are_instruments(names):
             raise InputFileError(f"{self._path} has instruments that this version does not know")
-        hop = head.get("hop")
-        if isinstance(hop, bool) or not isinstance(hop, int | float) or not 0 < hop < 3600:
-            raise InputFileError(f"{self._path}: its header is damaged")
+        for figure, most in ((head.get("hop"), 3600), (head.get("rate", 1), 1e9)):
+            if isinstance(figure, bool) or not isinstance(figure, int | float) or not 0 < figure < most:
+                raise InputFileError(f"{self._path}: its header is damaged")
         return head
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.errors import printable
 from instrec_live.realtime.outputs.history import MOST_EVENTS, History
 from instrec_live.realtime.outputs.sink import Summary, day_of
 from instrec_live.realtime.outputs.tables import moment
@@ -61,7 +62,7 @@ def _metadata(kind: str) -> dict[str, Any]:
 
 
 def _title(head: Mapping[str, Any], summary: Summary) -> str:
-    source, created = str(head.get("source", "")), day_of(head)
+    source, created = printable(str(head.get("source", ""))), printable(day_of(head))
     source = source if len(source) <= 60 else source[:59] + "…"
     words = summary.in_words
     lines = textwrap.wrap(words, _TITLE_CELLS, max_lines=2, placeholder=" …")
