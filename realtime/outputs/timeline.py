@@ -125,9 +125,12 @@ def _labels(axes: Axes, history: History) -> None:
 
 
 def _time_axis(axes: Axes, history: History) -> None:
-    length = history.end - history.origin
+    # A label may be where nothing was heard: of a file that was paused and sought in.
+    times = [time for time, _ in history.labels]
+    begins, ends = min([history.origin, *times]), max([history.end, *times])
+    length = ends - begins
     step = next((step for step in _STEPS if length / step <= 14), _STEPS[-1] * np.ceil(length / _STEPS[-1] / 14))
-    axes.set_xlim(history.origin, history.end)
+    axes.set_xlim(begins, ends)
     axes.xaxis.set_major_locator(MultipleLocator(float(step)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: moment(seconds, step < 1)))
     axes.set_xlabel("time; bar: active, triangle: entry" + ("; dashed: a label" if history.labels else ""))
