@@ -3,6 +3,7 @@
 import logging
 import sys
 from logging.handlers import MemoryHandler
+from pathlib import Path
 
 from instrec_live.realtime.config.settings import Settings
 from instrec_live.realtime.errors import UsageError, printable
@@ -63,7 +64,7 @@ def configure_logging(settings: Settings, screen: bool) -> logging.Logger:
     `screen`: a screen is drawn on stderr's terminal; then only problems are logged, at the end.
 
     Raises:
-        UsageError: the log file cannot be written.
+        UsageError: the log file cannot be written, or is sound or another file that is no text.
     """
     stderr: logging.Handler = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(OneLine())
@@ -75,6 +76,7 @@ def configure_logging(settings: Settings, screen: bool) -> logging.Logger:
     handlers = [stderr]
     if settings.log_file is not None:
         try:
+            _check_text(settings.log_file)
             handlers.append(LogFile(settings.log_file, encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from error
@@ -88,3 +90,17 @@ def configure_logging(settings: Settings, screen: bool) -> logging.Logger:
     for handler in handlers:
         log.addHandler(handler)
     return log
+
+
+def _check_text(path: Path) -> None:
+    """Refuse to append a log to what is no text.
+
+    Raises:
+        UsageError: it is none.
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        if b"\0" in file.read(4096):
+            raise UsageError(f"--log-file {path}: it is no text file", "give the log a file of its own")

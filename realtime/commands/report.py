@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.realtime.config.options import Parser, borrow, retyped
+from instrec_live.realtime.config.options import Parser, borrow
 
 if TYPE_CHECKING:
     from instrec_live.realtime.outputs import SinkGroup
@@ -27,11 +27,6 @@ examples:
 
 def parser() -> Parser:
     """The options of this command."""
-    return _grammar()[0]
-
-
-def _grammar() -> tuple[Parser, list[argparse.Action]]:
-    """The parser, and the actions borrowed from the main command."""
     from instrec_live.realtime.config.settings import parser as main_parser
 
     p = Parser(
@@ -59,9 +54,9 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
     )
     p.add_argument("--channel", metavar="NAME", help="the source, for a run of `watch`")
     p.add_argument("--force", action="store_true", help="replace files that exist")
-    chosen = borrow(main_parser(), p, "analysis", ("--only", "--not"))
+    borrow(main_parser(), p, "analysis", ("--only", "--not"))
     p.add_argument("-q", "--quiet", action="store_true", help="log only warnings and errors")
-    return p, chosen
+    return p
 
 
 def run(argv: Sequence[str]) -> int:
@@ -70,18 +65,15 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         UsageError, InputFileError: what cannot be written or read.
     """
-    grammar, chosen = _grammar()
-    given = grammar.parse_args(argv)
+    given = parser().parse_args(argv)
     from instrec_live.realtime.config.settings import parse
     from instrec_live.realtime.logs import configure_logging
     from instrec_live.realtime.outputs import SinkGroup, check_output, open_output, streamed_first
-    from instrec_live.realtime.outputs.jsonl_reader import Run
 
-    words = [word for action in chosen for word in retyped(action, given)]
-    settings = parse(["--no-config", *words, *(["--quiet"] if given.quiet else [])])
+    settings = parse(["--no-config", *(["--quiet"] if given.quiet else [])])
     configure_logging(settings, screen=False)
     earlier: Path = given.run
-    found = Run(earlier, given.channel, settings.only, settings.exclude or ())
+    found = _opened(earlier, given)
     paths = tuple(given.output) or tuple(earlier.with_suffix(suffix) for suffix in (".html", ".png"))
     _check(paths, earlier)
     for path in paths:
@@ -108,6 +100,25 @@ def run(argv: Sequence[str]) -> int:
     if not sinks.failed:
         log.info("written: %s", ", ".join(map(str, paths)))
     return int(sinks.failed)
+
+
+def _opened(earlier: Path, given: argparse.Namespace) -> "Run":
+    """The run, with the instruments asked for: those it has, learned ones too.
+
+    Raises:
+        UsageError, InputFileError: a mistake in --only or --not, or no such run.
+    """
+    from instrec_live.realtime.config.settings import name_list
+    from instrec_live.realtime.outputs.jsonl_reader import Run
+
+    only = name_list("--only", getattr(given, "only", None), "piano,voice")
+    exclude = name_list("--not", getattr(given, "exclude", None), "drums,bass")
+    if only and exclude:
+        raise UsageError("--not and --only exclude each other", "leave one of them out")
+    try:
+        return Run(earlier, given.channel, only, exclude or ())
+    except UsageError as error:
+        raise UsageError(f"{'--not' if exclude else '--only'}: {error.message}", error.hint) from None
 
 
 def _head_for(path: Path, head: dict[str, Any], sound: Path | None) -> dict[str, Any]:

@@ -199,6 +199,9 @@ def parse_watch(argv: Sequence[str]) -> WatchSettings:
     described = [word for action in raw for word in retyped(action, given)]
     # The format of pipes without a header is given once for all; the main command has it for stdin only.
     listening = parse([*words, *(["--stdin", *described] if described else ["--stdin"])])
+    written = [os.path.realpath(path) for path in (given.output, listening.log_file) if path is not None]
+    if len(set(written)) < len(written):
+        raise UsageError("two outputs have the same name")
     return WatchSettings(sources, given.output, listening)
 
 

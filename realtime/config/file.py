@@ -171,6 +171,10 @@ def fitting(kept: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]
     }[source]
     if source == "device" and both.get("pace") == "max":
         away |= {"pace"}
+    elif typed.get("pace") == "max":  # which no loudspeaker can keep up with
+        away |= {"play", "speed"}
+    elif typed.get("play") or typed.get("speed", 1.0) != 1.0:
+        away |= {"pace"}
     if not typed.get("serve"):
         away |= {"host", "port", "public_url", "viewers"}
     if not str(both.get("engine")).startswith("triton"):

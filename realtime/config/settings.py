@@ -266,9 +266,9 @@ def _checked(given: Namespace, config: Path | None) -> Settings:
     for name in ("host", "port", "public_url", "viewers"):
         if getattr(given, name) is not None and not given.serve:
             raise UsageError(f"--{name.replace('_', '-')} needs --serve")
-    models = _names("--models", given.models, "passt,ms_crnn")
-    only = _names("--only", given.only, "piano,voice")
-    exclude = _names("--not", given.exclude, "drums,bass")
+    models = name_list("--models", given.models, "passt,ms_crnn")
+    only = name_list("--only", given.only, "piano,voice")
+    exclude = name_list("--not", given.exclude, "drums,bass")
     instruments = known_instruments(models)
     if not instruments:
         from instrec_live.models.bundle import DEFAULT_MODELS
@@ -282,7 +282,7 @@ def _checked(given: Namespace, config: Path | None) -> Settings:
     except UsageError as error:
         raise UsageError(f"{'--not' if exclude else '--only'}: {error.message}", error.hint) from None
     outputs = tuple(given.outputs)
-    _check_names(outputs, given.record, given.file)
+    _check_names(outputs, given.record, given.file, given.log_file)
     known = {each.name for each in fields(Settings)}
     values = {name: value for name, value in vars(given).items() if name in known}
     return Settings(
@@ -341,7 +341,12 @@ def _unknown(word: str, options: Sequence[str], argv: Sequence[str]) -> UsageErr
     return UsageError(f"{word!r} is not an option", hint)
 
 
-def _names(option: str, text: str | None, example: str) -> tuple[str, ...] | None:
+def name_list(option: str, text: str | None, example: str) -> tuple[str, ...] | None:
+    """The names of an option A,B,…
+
+    Raises:
+        UsageError: an empty one.
+    """
     if text is None:
         return None
     names = tuple(name.strip() for name in text.split(","))
@@ -366,7 +371,7 @@ def _weights(text: str | None, models: tuple[str, ...] | None) -> tuple[float, .
         raise UsageError(f"--weights: {error.message}", error.hint) from None
 
 
-def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | str | None) -> None:
+def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | str | None, log_file: Path | None) -> None:
     for path in outputs:
         if path.suffix.lower() not in _SUFFIXES:
             raise UsageError(
@@ -375,7 +380,7 @@ def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | str 
     if record is not None and record.suffix.lower() != ".wav":
         raise UsageError(f"--record {record}: recordings are WAV files", "end its name in .wav")
     # Unlike Path.resolve, realpath does not fail on circular links; opening the file will.
-    written = [os.path.realpath(path) for path in (*outputs, *([record] if record else []))]
+    written = [os.path.realpath(path) for path in (*outputs, record, log_file) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError("two outputs have the same name")
     if file is not None and os.path.realpath(file) in written:

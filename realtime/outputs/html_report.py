@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.errors import printable
 from instrec_live.realtime.outputs.files import check_whole, write_whole
 from instrec_live.realtime.outputs.history import MOST_EVENTS, History
 from instrec_live.realtime.outputs.sink import Sink, Summary, day_of
@@ -73,8 +74,8 @@ def page(picture: str, history: History, head: Mapping[str, Any], summary: Summa
     """The page; `picture` is an SVG document."""
     title = f"{head.get('source', '')}: which instruments sounded"
     parts = [
-        f"<h1>{escape(str(head.get('source', '')))}</h1>",
-        f"<p>{escape(_in_short(head, summary))}</p>",
+        f"<h1>{_text(str(head.get('source', '')))}</h1>",
+        f"<p>{_text(_in_short(head, summary))}</p>",
         _played(history, head),
         picture[picture.index("<svg") :],
         "<h2>Total time of each instrument</h2>",
@@ -87,7 +88,7 @@ def page(picture: str, history: History, head: Mapping[str, Any], summary: Summa
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
@@ -204,10 +205,15 @@ def _table(names: list[str], rows: Iterable[list[str]], numbers: bool = False) -
 
     def cells(tag: str, row: list[str]) -> str:
         opening = [f"<{tag} class='n'>" if numbers and place else f"<{tag}>" for place in range(len(row))]
-        return "".join(f"{begin}{escape(cell)}</{tag}>" for begin, cell in zip(opening, row, strict=True))
+        return "".join(f"{begin}{_text(cell)}</{tag}>" for begin, cell in zip(opening, row, strict=True))
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table>\n<thead><tr>{cells('th', names)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _text(text: str) -> str:
+    """As HTML and XML can hold it, which no control character is."""
+    return escape(printable(text))
 
 
 def _silence_matplotlib() -> None:

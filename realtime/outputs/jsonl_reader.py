@@ -118,9 +118,9 @@ class Run:
         names = head.get("instruments")
         if not _are_instruments(names):
             raise InputFileError(f"{self._path} has instruments that this version does not know")
-        hop = head.get("hop")
-        if isinstance(hop, bool) or not isinstance(hop, int | float) or not 0 < hop < 3600:
-            raise InputFileError(f"{self._path}: its header is damaged")
+        for figure, most in ((head.get("hop"), 3600), (head.get("rate", 1), 1e9)):
+            if isinstance(figure, bool) or not isinstance(figure, int | float) or not 0 < figure < most:
+                raise InputFileError(f"{self._path}: its header is damaged")
         return head
 
 
@@ -221,6 +221,7 @@ def update_of(record: Mapping[str, Any], instruments: Sequence[str] = INSTRUMENT
         kind=None if record.get("kind") is None else str(record["kind"]),
         also={str(name): number(p) for name, p in record.get("also", {}).items() if others},
         instruments=tuple(instruments),
+        sound_s=moment(record["sound_s"]) if "sound_s" in record else None,
     )
 
 

@@ -102,6 +102,7 @@ class Session:
         self._closed = self._stopping = False
         self._ended = "stopped"
         self._summary: Summary | None = None  # once the outputs are finished
+        self._time = stream.info.start  # s, of the last update, or where a paused file was sought to since
         self._lost_at: float | None = None  # s, while the device is lost
         stream.tap(self._recordings.write)
 
@@ -140,7 +141,7 @@ class Session:
         return path
 
     def label(self, text: str, time: float | None = None) -> Path | None:
-        """Write a label, at `time` (s; None: of the last update), into every output that can hold one.
+        """Write a label, at `time` (s; None: where the sound is now), into every output that can hold one.
 
         Where no output keeps labels, a file in the current folder does, which is returned.
 
@@ -154,7 +155,7 @@ class Session:
             if not self._sinks.keeps_labels_somewhere:
                 self._label_file = LabelFile(self._stem)
                 self._sinks.add(str(self._label_file.path), self._label_file, self._label_file.file)
-            self._sinks.label(self._tally.time if time is None else max(0.0, time), line)
+            self._sinks.label(self._time if time is None else max(0.0, time), line)
             return None if self._label_file is None else self._label_file.path
 
     def export_events(self) -> Path:
@@ -198,13 +199,15 @@ class Session:
 
     def _report_pause(self, paused: bool, time: float, jumped: bool) -> None:
         with self._lock:
+            if jumped:
+                self._time = time
             if not self._closed:
                 self._sinks.pause(paused, time, jumped)
 
     def _change(self, kind: str, **content: Any) -> None:
         with self._lock:
             if not self._closed:
-                self._sinks.change({"type": kind, "time": round(self._tally.time, 3), **content})
+                self._sinks.change({"type": kind, "time": round(self._time, 3), **content})
 
     def _report_loss(self, update: Update) -> None:
         """Write to the outputs that the device is lost, or back."""
@@ -227,6 +230,7 @@ class Session:
                         return
                     # ENDED (a file at its end, waiting for a seek) is no new sound.
                     self._ended = "end" if update.state is State.ENDED else "stopped"
+                    self._time = update.time
                     if update.state is not State.ENDED:
                         self._report_loss(update)
                         self._tally.note(update)

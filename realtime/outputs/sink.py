@@ -253,8 +253,8 @@ def goes_on(update: Update, before: float | None) -> bool:
 
 
 def hop_began(update: Update, hop: float) -> float:
-    """When the sound of an update that follows no other began, s: a hop ago, or where the sound began if later."""
-    return max(0.0, update.time - min(hop, update.filled_s))
+    """When the sound of an update that follows no other began, s."""
+    return max(0.0, update.time - (hop if update.sound_s is None else update.sound_s))
 
 
 def applies_from(update: Update, before: float | None, hop: float, decisions: str) -> float:

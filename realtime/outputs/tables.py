@@ -140,10 +140,11 @@ class JsonLines(Sink):
 
     def __init__(self, file: TextIO, head: Mapping[str, Any], channel: str | None = None) -> None:
         self._file, self._channel, self._instruments = file, channel, instruments_of(head)
+        self._hop = head.get("hop", 0.5)
         self._line(head)
 
     def write(self, update: Update) -> None:
-        self._line(update_record(update, self._instruments))
+        self._line(update_record(update, self._instruments) | self._length(update))
 
     def label(self, time: float, text: str) -> None:
         self._line({"type": "label", "time": round(time, 3), "text": text})
@@ -153,6 +154,13 @@ class JsonLines(Sink):
 
     def close(self, summary: Summary) -> None:
         self._line({"type": "summary", **asdict(summary)})
+
+    def _length(self, update: Update) -> dict[str, float]:
+        """How much sound the update is about, where that is not a hop."""
+        seconds = update.sound_s
+        if seconds is None or math.isclose(seconds, self._hop, abs_tol=5e-4):
+            return {}
+        return {"sound_s": round(seconds, 3)}
 
     def _line(self, content: Mapping[str, Any]) -> None:
         if self._channel is not None:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from instrec_live.models.instruments import DISPLAY_NAMES
+from instrec_live.realtime.errors import printable
 from instrec_live.realtime.outputs.history import MOST_EVENTS, History
 from instrec_live.realtime.outputs.sink import Summary, day_of
 from instrec_live.realtime.outputs.tables import moment
@@ -61,7 +62,7 @@ def _metadata(kind: str) -> dict[str, Any]:
 
 
 def _title(head: Mapping[str, Any], summary: Summary) -> str:
-    source, created = str(head.get("source", "")), day_of(head)
+    source, created = printable(str(head.get("source", ""))), printable(day_of(head))
     source = source if len(source) <= 60 else source[:59] + "…"
     words = summary.in_words
     lines = textwrap.wrap(words, _TITLE_CELLS, max_lines=2, placeholder=" …")
@@ -124,9 +125,12 @@ def _labels(axes: Axes, history: History) -> None:
 
 
 def _time_axis(axes: Axes, history: History) -> None:
-    length = history.end - history.origin
+    # A label may be where nothing was heard: of a file that was paused and sought in.
+    times = [time for time, _ in history.labels]
+    begins, ends = min([history.origin, *times]), max([history.end, *times])
+    length = ends - begins
     step = next((step for step in _STEPS if length / step <= 14), _STEPS[-1] * np.ceil(length / _STEPS[-1] / 14))
-    axes.set_xlim(history.origin, history.end)
+    axes.set_xlim(begins, ends)
     axes.xaxis.set_major_locator(MultipleLocator(float(step)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: moment(seconds, step < 1)))
     axes.set_xlabel("time; bar: active, triangle: entry" + ("; dashed: a label" if history.labels else ""))

@@ -422,6 +422,7 @@ class Analysis:
             kind=kind,
             also=also if self._others else {},
             instruments=self._instruments,
+            sound_s=hop.seconds,
         )
 
     def _fused(self, newest: Mapping[str, FloatArray], long: Mapping[str, FloatArray] | None) -> dict[str, FloatArray]:

@@ -82,6 +82,7 @@ def device_lost(
         xruns=capture.xruns,
         bad_samples=capture.bad_samples,
         instruments=instruments,
+        sound_s=0.0,
     )
 
 

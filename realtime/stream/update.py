@@ -107,6 +107,7 @@ class Update:
         kind: the kind of sound, one of `models.audioset.KIND_ROWS`; None where no network distinguishes them.
         also: likely instruments other than these, with their probabilities.
         instruments: the names that belong to the probabilities.
+        sound_s: seconds of sound since the update before, or since where the sound began; None: a hop.
     """
 
     time: float
@@ -129,6 +130,7 @@ class Update:
     kind: str | None = None
     also: "Mapping[str, float]" = field(default_factory=dict)
     instruments: tuple[str, ...] = INSTRUMENTS
+    sound_s: float | None = None
 
     def probability(self, name: str) -> float:
         """That of one instrument."""

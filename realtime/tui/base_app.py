@@ -330,8 +330,16 @@ class Actions(App[None]):
     def action_label(self) -> None:
         """Ask for a label; its time is that of the key."""
         if self.has_sound:
-            self.labelled_at = self.state.update.time if self.state.update else 0.0
+            self.labelled_at = self.moment
             self.stream_view.prompt.ask("label", "a label for this moment; enter writes it into the outputs")
+
+    @property
+    def moment(self) -> float:
+        """The second of the sound that is shown: of the newest update, or where a file was sought to that is paused."""
+        if self.state.update is not None:
+            return self.state.update.time
+        position = self.playback.position
+        return self.stream.info.start if position is None else position
 
     def on_prompt_typed(self, message: Prompt.Typed) -> None:
         if message.purpose == "filter":

@@ -5,8 +5,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from instrec_live.models.errors import UsageError
+from instrec_live.realtime.commands.watch import parse_watch
 from instrec_live.realtime.config import settings
 from instrec_live.realtime.logs import configure_logging
 
@@ -30,3 +34,21 @@ def test_a_log_file_that_is_full_is_one_line(tmp_path: Path, capsys: pytest.Capt
     assert (one, two) == ("instrec-live: one", "instrec-live: two")
     assert why.startswith("instrec-live: cannot write --log-file ")
     assert why.endswith("full.log: No space left on device")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_no_log_is_appended_to_sound(name: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / name, np.zeros(32_000), 32_000)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(UsageError, match="no text file"):
+        configure_logging(settings.parse(["--no-config", "--log-file", str(tmp_path / name)]), screen=False)
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", [["-o", "a.jsonl"], ["-o", "b.csv", "-o", "./a.jsonl"], ["watch", "b.wav", "-o", "a.jsonl"]]
+)
+def test_nor_to_an_output(words: list[str]) -> None:
+    parse, argv = (parse_watch, words[1:]) if words[0] == "watch" else (settings.parse, words)
+    with pytest.raises(UsageError, match="two outputs have the same name"):
+        parse(["--no-config", *argv, "--log-file", "a.jsonl"])

@@ -137,7 +137,8 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
             raise UsageError(f"{name} {table}: the table is a CSV file", "end its name in .csv")
         if table is not None and not os.path.isdir(table.parent):
             raise cannot_write(table, f"there is no folder {table.parent}")
-    tables = [os.path.realpath(each) for each in (output, given.segments, given.wide) if each is not None]
+    log_file = getattr(given, "log_file", None)
+    tables = [os.path.realpath(each) for each in (output, given.segments, given.wide, log_file) if each is not None]
     if len(set(tables)) < len(tables):
         raise UsageError("two outputs have the same name")
     for name, folder in (("--labels", given.labels), ("--per-hop", given.per_hop)):

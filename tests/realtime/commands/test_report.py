@@ -5,8 +5,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import soundfile
 from fakes import music
@@ -14,6 +17,7 @@ from played import a_head, an_update
 from tiny_bundle import write_tiny
 
 from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.commands.report import run
 from instrec_live.realtime.outputs import JsonLines, SummaryBuilder
 from instrec_live.realtime.stream.capture import Drift
@@ -173,8 +177,35 @@ def test_other_instruments_and_a_damaged_header(tmp_path: Path) -> None:
             run([str(a_run(tmp_path / "a.jsonl", instruments=names)), "-q"])
     with pytest.raises(InputFileError, match="not as instrec-live writes it"):  # a learned one that its lines lack
         run([str(a_run(tmp_path / "a.jsonl", instruments=["kazoo"])), "-q"])
-    with pytest.raises(InputFileError, match="header is damaged"):
-        run([str(a_run(tmp_path / "a.jsonl", hop="often")), "-q"])
+    for changes in ({"hop": "often"}, {"rate": "fast"}, {"rate": None}, {"rate": 0}):
+        with pytest.raises(InputFileError, match="header is damaged"):
+            run([str(a_run(tmp_path / "a.jsonl", **changes)), "-q"])
+
+
+def test_names_of_the_header_are_text_in_every_page(tmp_path: Path) -> None:
+    path = a_run(tmp_path / "a.jsonl", source="a\x01 <b>\nc", engine="\x02")
+    assert run([str(path), "-q", "-o", str(tmp_path / "a.html"), "-o", str(tmp_path / "a.svg")]) == 0
+    for name in ("a.html", "a.svg"):
+        ElementTree.parse(tmp_path / name)  # raises if it is not well-formed
+
+
+def test_a_learned_instrument_can_be_chosen(tmp_path: Path) -> None:
+    instruments = (*INSTRUMENTS, "kora")
+    probabilities = np.append(UPDATES[0].probabilities, np.float32(0.9))
+    path, head = tmp_path / "a.jsonl", a_head() | {"instruments": list(instruments)}
+    with open(path, "w", encoding="utf-8") as file:
+        sink = JsonLines(file, head)
+        for time, active in ((0.5, ("piano", "kora")), (1.0, ())):
+            sink.write(replace(UPDATES[0], time=time, probabilities=probabilities, active=active, by_model={},
+                               instruments=instruments))  # fmt: skip
+    for words, names in ((["--only", "kora"], ["kora"]), (["--not", "Kora"], ["piano"]), ([], ["kora", "piano"])):
+        assert run([str(path), "-q", "--force", "-o", str(tmp_path / "a.txt"), *words]) == 0
+        lines = (tmp_path / "a.txt").read_text().splitlines()
+        assert sorted(line.split("\t")[2].split()[0] for line in lines) == names
+    with pytest.raises(UsageError, match=r"--only: there is no instrument 'kor'"):
+        run([str(path), "-q", "--force", "-o", str(tmp_path / "a.txt"), "--only", "kor"])
+    with pytest.raises(UsageError, match="exclude each other"):
+        run([str(path), "-q", "--only", "kora", "--not", "piano"])
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,18 @@ def test_a_typed_source_replaces_the_one_in_the_file(config: Path) -> None:
         parse(["--format", "s16le"])  # typed, so a mistake
 
 
+def test_a_typed_pace_replaces_playing_in_the_file_and_the_reverse(config: Path) -> None:
+    config.write_text("play = true\nspeed = 1.5\n")
+    offline = parse(["--demo", "--pace", "max"])
+    assert (offline.pace, offline.play, offline.speed) == ("max", False, 1.0)
+    config.write_text('pace = "max"\n')
+    for typed in (["--play"], ["--speed", "2"]):
+        assert parse(["--demo", *typed]).pace == "realtime"
+    assert parse(["--demo", "--speed", "1"]).pace == "max"
+    with pytest.raises(UsageError, match="exclude each other"):
+        parse(["--demo", "--pace", "max", "--play"])  # typed both, so a mistake
+
+
 def test_typed_outputs_replace_those_in_the_file(config: Path) -> None:
     config.write_text('output = ["a.csv", "b.txt"]\nrecord = "~/take.wav"\n')
     assert parse([]).outputs == (Path("a.csv"), Path("b.txt"))

@@ -21,7 +21,7 @@ from instrec_live.realtime.outputs.tables import JsonLines
 
 
 def test_the_only_hop_is_shorter_than_a_hop(tmp_path: Path) -> None:
-    only = update(1, time=2.0, filled_s=2.0, active=("piano",))
+    only = update(1, time=2.0, sound_s=2.0, active=("piano",))
     builder = SummaryBuilder(hop=10.0)
     builder.note(only)
     summary = builder.summary("end")
@@ -34,6 +34,28 @@ def test_the_only_hop_is_shorter_than_a_hop(tmp_path: Path) -> None:
         cues.close(summary)
     ends = [line.split(" --> ")[1] for line in (tmp_path / "x.vtt").read_text().splitlines() if "-->" in line]
     assert ends == ["00:00:02.000"] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [["--hop", "20"], ["--hop", "20", "--causal"], ["--start", "5", "--duration", "0.3"]]
+)
+def test_the_first_hop_counts_whole_and_only_its_sound(tmp_path: Path, options: list[str]) -> None:
+    write_tiny(tmp_path / "one", "one")
+    soundfile.write(tmp_path / "good.wav", music(25.0), 32_000)
+    command = ["--no-config", "--models", "one", "--file", "good.wav", "--pace", "max", "--threshold", "0.001"]
+    run = [sys.executable, "-m", "instrec_live.realtime"]
+    for words in (
+        [*command, *options, "-o", "run.jsonl", "-o", "run.txt"],
+        ["report", "run.jsonl", "-o", "again.jsonl"],
+    ):
+        subprocess.run([*run, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "again.jsonl").read_text() == (tmp_path / "run.jsonl").read_text()
+    summary = json.loads((tmp_path / "run.jsonl").read_text().splitlines()[-1])
+    begins, ends = (5.0, 5.3) if "--start" in options else (0.0, 25.0)
+    assert summary["heard_s"] == pytest.approx(ends - begins)
+    if "--causal" not in options:  # else a segment begins with the update that finds it
+        onsets = [float(line.split("\t")[0]) for line in (tmp_path / "run.txt").read_text().splitlines()]
+        assert min(onsets, default=begins) == begins
 
 
 @pytest.mark.parametrize("room", [5000, 6000, 7000])

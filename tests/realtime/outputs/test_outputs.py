@@ -149,6 +149,23 @@ def test_outputs_get_pauses_and_seeks_while_paused() -> None:
     assert told == [(True, 30.0, False), (True, 41.5, True), (False, 41.5, False)]
 
 
+def test_what_changes_in_a_pause_has_the_time_that_was_sought_to() -> None:
+    file = io.StringIO()
+    stream = Played(an_update(0.5), an_update(42.0, jumped=True))
+    stream.transport = FakeTransport()
+    session = Session(stream)  # type: ignore[arg-type]
+    session.add("x", JsonLines(file, {"type": "header"}))
+    for update in session:
+        if not update.jumped:
+            session.transport.pause(True)
+            session.transport.seek(41.5)
+        session.label("here")
+        session.set_thresholds({"piano": 0.25})
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    times = [(line["type"], line["time"]) for line in lines if line["type"] in ("label", "thresholds")]
+    assert times == [("label", 41.5), ("thresholds", 41.5), ("label", 42.0), ("thresholds", 42.0)]
+
+
 def test_stopping_early_differs_from_the_end() -> None:
     session = Session(a_stream())
     for _ in session:

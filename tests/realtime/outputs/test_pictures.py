@@ -177,6 +177,17 @@ def test_a_run_of_nothing_is_drawn_too(tmp_path: Path, suffix: str) -> None:
     assert (tmp_path / f"x{suffix}").stat().st_size > 1000
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("where", [0.0, 30.0, 3600.0])
+def test_a_label_where_nothing_was_heard_is_in_the_picture(where: float) -> None:
+    history, summary = History(0.5), SummaryBuilder(0.5)
+    for number in range(1, 10):
+        history.write(an_update(1000 + 0.5 * number, "piano"))
+    history.label(where, "sought to, and paused")
+    picture = draw(history, a_head(), summary.summary("end"), "svg").decode()  # matplotlib warns if there is no room
+    assert "sought to, and paused" in picture
+
+
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     head = a_head() | {"source": '<script>alert("x")</script>.wav'}
     written(HtmlReport(tmp_path / "x.html", head, False), *CONCERT, labels={15.0: NASTY})

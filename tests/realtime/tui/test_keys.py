@@ -476,6 +476,17 @@ def test_a_key_without_effect_says_why():
     play(body)
 
 
+def test_a_label_of_a_paused_file_is_where_it_was_sought_to():
+    async def body(app, pilot, stream):
+        await pilot.press("space", "right", "l", "enter")
+        await pilot.pause()
+        assert stream.labels == [(30.0, "label at 30.0 s")]
+        assert said(app)[-1] == "labelled at 00:30"
+        assert app.state.events[0].start == 30.0
+
+    play(body, file=True)
+
+
 def test_seeking_and_speed_while_a_file_is_paused():
     async def body(app, pilot, stream):
         await pilot.press("space", "right")

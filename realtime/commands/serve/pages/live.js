@@ -89,8 +89,9 @@ export class Source {
 
   take(record) {
     switch (record.type) {
-      case "header":
+      case "header": // the present is told from here on; after a break in the connection, once more
         this.head = record;
+        this.update = this.standing = this.paused = null;
         this.version += 1;
         break;
       case "history":

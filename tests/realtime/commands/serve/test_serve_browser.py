@@ -258,10 +258,12 @@ def test_the_end_and_a_way_back_stay_visible(browser: Any, run: tuple[Running, S
 
 
 def test_the_page_reconnects_when_the_program_returns(browser: Any, run: tuple[Running, Source]) -> None:
-    server, _ = run
+    server, source = run
     with opened(browser, server) as page, opened(browser, server, "/overlay") as overlay:
         now(page, "drums")
         overlay.wait_for_selector(".row")
+        source.pause(True, 30.0)
+        page.wait_for_function("document.querySelector('#state b').textContent === 'PAUSED'")
         server.web.stop()
         page.wait_for_function("document.querySelector('#state b').textContent === 'NO CONNECTION'")
         again = Broadcast()
@@ -275,6 +277,7 @@ def test_the_page_reconnects_when_the_program_returns(browser: Any, run: tuple[R
         try:
             now(page, "banjo")
             assert page.locator("#source").inner_text() == "another run"
+            assert page.locator("#state b").inner_text() == update(5).state.value  # nothing of the run before
             overlay.wait_for_function("document.querySelector('#sounding').innerText.startsWith('banjo')")
         finally:
             web.stop()
