@@ -178,6 +178,8 @@ def test_a_folder_with_labels_is_a_table(labelled: Path) -> None:
         ("absent", "missing", "column 'absent' is missing"),
         ("drums", "kazoo", "line 4: unknown instrument 'kazoo'"),
         (",,solo,a/piano.mp3 @80s", "", "line 3: shorter than the header"),
+        (",,solo,a/piano.mp3 @80s", ",drums,,solo,a/piano.mp3 @80s", "line 3: longer than the header"),
+        (",,solo,a/piano.mp3 @80s", ",piano,solo,a/piano.mp3 @80s", "line 3: piano is in labels and in absent"),
     ],
 )
 def test_a_damaged_labels_csv_is_one_clear_line(labelled: Path, old: str, new: str, words: str) -> None:
@@ -339,6 +341,9 @@ def test_songs_are_known_as_a_whole(tmp_path: Path) -> None:
     assert table.labels.sum(1).tolist() == [1, 1]
     assert table.some.sum(1).tolist() == [1, 0]
     assert len(set(table.group.tolist())) == 2
+    (tmp_path / "songs.csv").write_text("file,labels,complete\nsong_000.wav,flute,Yes\n")
+    with pytest.raises(InputFileError, match="line 2: complete must be yes or no, not 'Yes'"):
+        open_data(f"songs:{tmp_path}")
     (tmp_path / "songs.csv").write_text("file,labels,complete\nsong_000.wav,lute,\n")
     with pytest.raises(InputFileError, match=r"songs\.csv, line 2: unknown instrument 'lute'"):
         open_data(f"songs:{tmp_path}")
