@@ -3,7 +3,7 @@ and all that a model card says of it.
 
 A record is JSON: {"data": [a data set each], "validation": […], "started_from": {…}, "fingerprint", "seed", "command",
 "versions", "date"}. A data set is {"name", "licences": {licence: clips}, "clips": {split: number}}; a start is
-{"name", "sha256"} and, as far as it is known, its own record.
+{"name", "sha256"} and, as far as it is known, its own record. "shares" are the options that say how data are mixed.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from instrec_live.training.data.table import Table
 
 Record = dict[str, Any]
 
+SHARES = ("scene_share", "music_share", "distractor_share")  # options that say how the data are mixed
 NOT_STATED = "not stated"
 _LIBRARIES = ("instrec-live", "torch", "torchaudio", "hear21passt", "numpy", "soxr", "soundfile")
 _NON_COMMERCIAL = ("-nc", " nc", "noncommercial", "non-commercial", "non commercial")
@@ -58,6 +59,7 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
         "data": data,
         "validation": data_sets(valid),
         "started_from": start_of(given.get("init")),
+        "shares": {name: given[name] for name in SHARES if given.get(name) is not None},
         "clips": packed(clip_ids(table)) if table is not None else "",
         "fingerprint": fingerprint(table, [Path(given[k]) for k in ("unions", "phrases", "music") if given.get(k)]),
         "seed": given.get("seed", 0),
@@ -116,6 +118,23 @@ def check_unlearned(record: Mapping[str, Any], table: Table, data: str, model: s
             f"e.g. {table.paths[int(shared.argmax())].name}",
             hint,
         )
+
+
+def difference(record: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """What one run was given otherwise than another, so that it cannot continue it: in words, or None. What an older
+    record does not have is not compared."""
+    if record.get("fingerprint") != other.get("fingerprint"):
+        return "other data"
+    shares, others = (each.get("shares") for each in (record, other))
+    if shares is not None and others is not None and shares != others:
+        return "other shares of the data"
+    if "started_from" in record and _start(record) != _start(other):
+        return "other initial weights"
+    return None
+
+
+def _start(record: Mapping[str, Any]) -> str | None:
+    return (record.get("started_from") or {}).get("sha256")
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple
     """The header of a csv file, and every row with the number of its last line.
 
     Raises:
-        InputFileError: no such file, not a csv file, one of `columns` is missing, or a row is not as long as the header.
+        InputFileError: no such file, no csv file, one of `columns` is missing, or a row is not as long as the header.
     """
     if not path.is_file():
         raise InputFileError(f"{path}: not found")

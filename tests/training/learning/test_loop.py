@@ -1,5 +1,6 @@
 """The loop: masked cells weigh nothing, an interrupted run ends as an uninterrupted one, the best is kept."""
 
+import argparse
 import csv
 import json
 import re
@@ -28,6 +29,7 @@ from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.networks.patchwise import log_mean_exp
 from instrec_live.models.networks.registry import build
 from instrec_live.training.data.clips import Clips
+from instrec_live.training.data.provenance import record_of
 from instrec_live.training.data.table import FAMILIES
 from instrec_live.training.example import Example
 from instrec_live.training.learning import loop, training_log
@@ -285,6 +287,31 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"made with lr 0\.001, not 0\.01"):
         train(replace(RECIPE, lr=0.01), small(), loader(RECIPE), tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scene_share": 0.1}, "other shares of the data"),
+        ({"init": "other.npz"}, "other initial weights"),
+        ({"init": None}, "other initial weights"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_shares_or_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first.npz", "other.npz"):
+        Path(name).write_text(name)
+
+    def again(**options: Any) -> None:
+        given = argparse.Namespace(**{"scene_share": 0.9, "init": "first.npz"} | options)
+        train(RECIPE, small(), loader(RECIPE), tmp_path, record=record_of(given, None, None))
+
+    again()
+    again()
+    with pytest.raises(ModelError, match=f"made with {words} than are given now"):
+        again(**options)
 
 
 def test_a_checkpoint_that_cannot_be_resumed_is_refused_and_kept(tmp_path: Path) -> None:
