@@ -510,7 +510,8 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"samples must be floats or integers, not {array.dtype}")
     # Nobody records 64 bits: in a list or an int64 that stays within 32, integers are those of a narrower scale.
-    narrower = array.dtype == np.int64 and array.min() >= -(2**31) and array.max() <= 2**31
+    wide = array.dtype.kind == "i" and array.dtype.itemsize == 8
+    narrower = wide and array.min() >= -(2**31) and array.max() <= 2**31
     if array.dtype.kind in "iu" and not narrower:
         full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
         middle = full_scale if array.dtype.kind == "u" else 0.0
