@@ -108,6 +108,15 @@ def test_masked_cells_change_no_step_of_training(weight) -> None:
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
 
 
+def test_weights_of_positives_are_of_the_first_classes() -> None:
+    """A network that also learns other sounds has more classes than there are weights."""
+    wide = torch.randn(3, 47), torch.ones(3, 47), torch.ones(3, 47)
+    narrow = tuple(part[:, :20] for part in wide)
+    twice = torch.full((20,), 2.0)
+    plain, weighed = (masked_bce(*wide, None, weight) * 47 for weight in (None, twice))
+    assert (weighed - plain).item() == pytest.approx((masked_bce(*narrow) * 20).item(), rel=1e-4)
+
+
 def test_some_brass_is_a_trumpet_or_a_trombone() -> None:
     """Its loss is that of 1 - prod(1 - p) and moves the likelier of them most; others and other rows not at all."""
     trumpet, trombone = INSTRUMENTS.index("trumpet"), INSTRUMENTS.index("trombone")
