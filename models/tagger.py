@@ -388,9 +388,10 @@ class Tagger:
         """What sounds anywhere in some audio, of any length, and when: see `Tags`.
 
         Args:
-            samples: [n] or [n, channels], floats of ±1 or integers of full scale; values that are not finite count
-                as silence. Audio shorter than 2 s is padded with silence; longer than 10 s it is split into windows
-                of 10 s every 5 s, the last one ending at the end, and their probabilities are averaged.
+            samples: [n] or [n, channels], floats of ±1 or integers of full scale, in a list or int64 also those of
+                fewer bits; values that are not finite count as silence. Audio shorter than 2 s is padded with silence;
+                longer than 10 s it is split into windows of 10 s every 5 s, the last one ending at the end, and their
+                probabilities are averaged.
             sample_rate: Hz.
             only: the instruments to listen for; None: all.
             exclude: instruments to leave out: their probability is 0 and they are never active.
@@ -508,7 +509,10 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
         raise ValueError(f"sample_rate must be {_RATES[0]} to {_RATES[1]} Hz, not {sample_rate}")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"samples must be floats or integers, not {array.dtype}")
-    if array.dtype.kind in "iu":
+    # Nobody records 64 bits: in a list or an int64 that stays within 32, integers are those of a narrower scale.
+    wide = array.dtype.kind == "i" and array.dtype.itemsize == 8
+    narrower = wide and array.min() >= -(2**31) and array.max() <= 2**31
+    if array.dtype.kind in "iu" and not narrower:
         full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
         middle = full_scale if array.dtype.kind == "u" else 0.0
         array = (array - middle) / full_scale

@@ -31,6 +31,7 @@ from instrec_live.training.data.clips import Clips, clips_of
 from instrec_live.training.data.provenance import check_unlearned
 from instrec_live.training.data.sounds import load
 from instrec_live.training.data.specs import open_all
+from instrec_live.training.data.table import Table
 from instrec_live.training.evaluation.listen import write_predictions
 from instrec_live.training.evaluation.metrics import (
     average_precision,
@@ -141,6 +142,23 @@ def cross_validated(logits: Logits, sets: Sets) -> dict[str, tuple[FloatArray, N
     return out
 
 
+def check_measurable(tables: Mapping[str, Table]) -> None:
+    """Check that sets of clips can be cross-validated, and each of them measured.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    for name, table in tables.items():
+        if enough(table.labels, table.mask) is None:
+            raise UsageError(f"{name} measures nothing: of no instrument are a clip with it and one without it known",
+                             "say what is absent, too")  # fmt: skip
+    usable = [
+        inside for inside in folds(np.concatenate([table.group for table in tables.values()])) if not inside.all()
+    ]
+    if not np.any(usable, axis=0).all():
+        raise UsageError("the clips are of one recording: they cannot be cross-validated", "give clips of others, too")
+
+
 def as_they_are(logits: Logits) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
     """(probabilities, active from .5 on) of networks that nothing was fitted for, and of their mean logits."""
     if len(logits) > 1:
@@ -220,6 +238,7 @@ def main() -> None:
     if len(specs) < len(args.valid) + len(args.test):
         raise UsageError("two sets of clips have the same name, the last folder of their path", "rename one")
     tables = {name: validation_rows(open_all([spec])) for name, spec in specs.items()}
+    check_measurable(tables)
     checkpoints = {name: _checkpoint(args.runs / name / "weights.pt", name) for name in names}
     for name, checkpoint in checkpoints.items():
         record = checkpoint["provenance"].get("trained_on")

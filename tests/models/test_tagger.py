@@ -105,6 +105,11 @@ def test_rates_channels_and_integers_agree(tagger):
     close(tagger.tag((mono * 2**31).astype(np.int32), 32_000).probabilities, reference)
     close(tagger.tag(np.round(mono * 2**15).astype(np.int16), 32_000).probabilities, reference, 0.02)
     close(tagger.tag(np.round(mono * 2**15 + 2**15).astype(np.uint16), 32_000).probabilities, reference, 0.02)
+    close(tagger.tag(np.round(mono * 2**62).astype(np.int64), 32_000).probabilities,
+          tagger.tag(mono / 2, 32_000).probabilities)  # fmt: skip
+    sixteen = np.round(mono * 2**15).astype(np.int16)
+    for wide in (sixteen.tolist(), sixteen.astype(">i8")):
+        close(tagger.tag(wide, 32_000).probabilities, tagger.tag(sixteen, 32_000).probabilities)
     low = soxr.resample(mono, 32_000, 16_000)
     close(
         tagger.tag(low, 16_000).probabilities,

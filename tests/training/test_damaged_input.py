@@ -146,7 +146,7 @@ def test_phrases_on_disk_are_what_numpy_reads(tmp_path: Path, sounds: Path, clip
 
 def test_rows_written_one_by_one_are_as_numpy_writes_them(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((5, 3, 2)).astype(np.float16)
-    write_npy(tmp_path / "rows.npy", rows.shape, [rows[:2], rows[2:]])
+    assert write_npy(tmp_path / "rows.npy", [rows[:2], rows[2:]]) == len(rows)
     whole = io.BytesIO()
     np.save(whole, rows)
     assert (tmp_path / "rows.npy").read_bytes() == whole.getvalue()

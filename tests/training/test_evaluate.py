@@ -19,8 +19,10 @@ pytest.importorskip("tqdm", reason="training needs the [train] extra")
 from instrec_live.models import Tagger
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.models.logmel import SAMPLE_RATE
+from instrec_live.models.logmel import SAMPLE_RATE, DcBlocker, log_mel
+from instrec_live.models.tagger import OTHERS, held_back
 from instrec_live.training.command import entry, without_folders
+from instrec_live.training.data.sounds import load
 from instrec_live.training.data.table import Table, write_table
 from instrec_live.training.evaluate import main
 from instrec_live.training.evaluation.candidates import Candidate, joint, open_candidate
@@ -267,12 +269,24 @@ def test_long_and_short_clips_are_analysed_as_by_the_tagger(models: Path, tmp_pa
             np.testing.assert_allclose(heard.probabilities[name][i], tags.by_model[name], atol=1e-5)
 
 
+def test_other_sounds_hold_the_ensemble_back_as_the_tagger_s(tmp_path: Path) -> None:
+    clip = tmp_path / "noise.wav"
+    soundfile.write(clip, np.random.default_rng(1).normal(scale=0.1, size=10 * SAMPLE_RATE), SAMPLE_RATE, "FLOAT")
+    names = ("passt", "ms_crnn")
+    candidates = [open_candidate(name) for name in names]
+    together = joint(candidates)
+    assert together is not None
+    tagger, samples = Tagger.load(names), load(clip)
+    assert held_back(tagger.calibrated(log_mel(DcBlocker()(samples)))[OTHERS]).min() > 1
+    heard = listen([clip], candidates, [together]).probabilities
+    np.testing.assert_allclose(heard["ensemble"][0], tagger.tag(samples, SAMPLE_RATE).probabilities, atol=1e-6)
+    assert {each.shape for each in heard.values()} == {(1, len(INSTRUMENTS))}
+
+
 def test_a_checkpoint_is_analysed_uncalibrated(models: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="checkpoints need the [train] extra")
     from instrec_live.models.calibration import sigmoid
-    from instrec_live.models.logmel import DcBlocker, log_mel
     from instrec_live.models.networks.registry import build
-    from instrec_live.training.data.sounds import load
 
     config = {"channels": 6, "hidden": 8}
     network = build("ms_crnn", **config).eval()

@@ -29,6 +29,7 @@ from instrec_live.models import Tagger
 from instrec_live.models.bundle import Bundle
 from instrec_live.models.errors import InputFileError, InstrecError, ModelError, UsageError
 from instrec_live.models.export.to_onnx import load_checkpoint
+from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.networks.registry import build
 from instrec_live.training import cbam_cnn, ensemble, ms_crnn, passt, pretrain
 from instrec_live.training.command import entry
@@ -389,6 +390,18 @@ def test_options_of_single_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.argv", ["recipe", *options])
     with pytest.raises(InstrecError, match=words):
         module.main()
+
+
+def test_clips_that_measure_nothing_are_refused_before_they_are_read() -> None:
+    n = 4
+    truth = np.eye(n, len(INSTRUMENTS), dtype=np.float32)
+    paths, words = tuple(Path(f"{i}.wav") for i in range(n)), np.full(n, "clips")
+    table = Table(paths, words, np.array(list("abcd")), np.full(n, "valid"), truth, np.ones_like(truth))
+    ensemble.check_measurable({"some": table})
+    with pytest.raises(UsageError, match="solos measures nothing"):
+        ensemble.check_measurable({"some": table, "solos": replace(table, mask=truth)})
+    with pytest.raises(UsageError, match="of one recording"):
+        ensemble.check_measurable({"some": replace(table, group=words)})
 
 
 def test_top_1_of_the_ensemble_ignores_what_is_unknown() -> None:

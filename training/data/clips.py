@@ -20,7 +20,7 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.training.data.sounds import load
-from instrec_live.training.data.table import FAMILIES, Table, label_row, read_rows
+from instrec_live.training.data.table import FAMILIES, Row, Table, label_row, read_rows
 
 _NO_CELLS = tuple(np.zeros((0, width), np.float32) for width in (len(INSTRUMENTS), len(INSTRUMENTS), len(FAMILIES)))
 
@@ -41,14 +41,17 @@ def read_clip_table(folder: Path) -> Table:
     """The clips of such a folder, without their audio: source "clips", split "valid", group the recording.
 
     Raises:
-        InputFileError: no labels.csv, a missing column, or an unknown instrument.
+        InputFileError: no labels.csv, a missing column, or an unknown instrument or one that is present and absent.
     """
     path = folder / "labels.csv"
     numbered = read_rows(path, ("file", "labels", "absent", "kind", "source"))[1]
     cells = []
     for line, row in numbered:
+        present, absent = ([name for name in row[column].split("|") if name] for column in ("labels", "absent"))
+        if both := sorted({*present} & {*absent}):
+            raise InputFileError(f"{path}, line {line}: {both[0]} is in labels and in absent")
         try:
-            cells.append(label_row(*(filter(None, row[name].split("|")) for name in ("labels", "absent"))))
+            cells.append(label_row(present, absent))
         except ValueError as error:
             raise InputFileError(f"{path}, line {line}: unknown instrument {str(error)!r}") from error
     labels, mask, some = (np.stack([each[part] for each in cells]) for part in range(3)) if cells else _NO_CELLS
@@ -56,7 +59,7 @@ def read_clip_table(folder: Path) -> Table:
     return Table(
         tuple(folder / row["file"] for row in rows),
         np.full(len(rows), "clips"),
-        np.array([row.get("group") or recording_of(row["source"]) for row in rows], np.str_),
+        np.array([group_of(row) for row in rows], np.str_),
         np.full(len(rows), "valid"),
         labels,
         mask,
@@ -70,12 +73,14 @@ def read_songs(folder: Path) -> Table:
     known unless `complete` is yes. Source "songs", split "train", each its own group.
 
     Raises:
-        InputFileError: no songs.csv, a missing column, or an unknown instrument.
+        InputFileError: no songs.csv, a missing column, an unknown instrument, or another `complete` than yes or no.
     """
     path = folder / "songs.csv"
     numbered = read_rows(path, ("file", "labels", "complete"))[1]
     cells = []
     for line, row in numbered:
+        if row["complete"] not in ("yes", "no", ""):
+            raise InputFileError(f"{path}, line {line}: complete must be yes or no, not {row['complete']!r}")
         names = [name for name in row["labels"].split("|") if name]
         absent = [name for name in INSTRUMENTS if name not in names] if row["complete"] == "yes" else []
         try:
@@ -109,6 +114,11 @@ def clips_of(table: Table, *, quiet: bool = False) -> Clips:
     mels = [log_mel(_whole(load(path))) for path in tqdm(table.paths, unit="clip", leave=False, disable=quiet or None)]
     solo = (table.labels.sum(1) == 1) & table.mask.all(1)
     return Clips([str(path) for path in table.paths], table.labels, table.mask, table.group, solo, mels)
+
+
+def group_of(row: Row) -> str:
+    """What a row of a labels.csv counts to: its group, or else its recording."""
+    return row.get("group") or recording_of(row["source"])
 
 
 def recording_of(source: str) -> str:

@@ -24,6 +24,7 @@ import soundfile
 from tqdm import tqdm
 
 from instrec_live.models.arrays import FloatArray
+from instrec_live.models.conditioning import Sanity, mono
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.data.sounds import unreadable
@@ -72,9 +73,12 @@ class Slices:
                 if first >= stop:
                     raise InputFileError(f"{path}: it ends at {sound.frames / rate:.1f} s, before --start")
                 sound.seek(first)
+                sanity = Sanity()
                 kept = np.zeros((0, sound.channels), np.float32)
                 for at in range(first, stop, hop):
-                    kept = np.concatenate([kept, self._read(path, sound, min(at + size, stop) - at - len(kept))])
+                    kept = np.concatenate(
+                        [kept, self._read(path, sound, min(at + size, stop) - at - len(kept), sanity)]
+                    )
                     if len(kept) == size:
                         yield at / rate, kept, rate
                     elif self.pad and len(kept):
@@ -82,18 +86,18 @@ class Slices:
                     if at + size >= stop:
                         return
                     for gap in _parts(hop - size, rate):
-                        self._read(path, sound, gap)
+                        self._read(path, sound, gap, sanity)
                     kept = kept[hop:]
         except (OSError, soundfile.LibsndfileError) as error:
             raise unreadable(path, error) from error
 
     @staticmethod
-    def _read(path: Path, sound: soundfile.SoundFile, frames: int) -> FloatArray:
+    def _read(path: Path, sound: soundfile.SoundFile, frames: int, sanity: Sanity) -> FloatArray:
         at = sound.tell() / sound.samplerate
         samples: FloatArray = sound.read(frames, dtype="float32", always_2d=True)
         if not np.isfinite(samples).all():
             raise InputFileError(f"{path}: some samples after {at:.1f} s are not numbers (NaN or infinite)")
-        return samples
+        return sanity(samples)
 
 
 def _parts(frames: int, most: int) -> Iterator[int]:
@@ -198,7 +202,8 @@ def _table_at(path: Path) -> Table | None:
 
 def _write(path: Path, samples: FloatArray, rate: int) -> None:
     if samples.shape[1] > 2:
-        samples = samples.mean(1, keepdims=True)
+        samples = mono(samples, rate)[:, None]
+    samples = samples / max(1.0, float(np.abs(samples).max()))  # FLAC would clip it
     encoded = io.BytesIO()  # in memory first: libsndfile does not report a full disk
     soundfile.write(encoded, samples, rate, format="FLAC", subtype="PCM_24")
     path.write_bytes(encoded.getvalue())

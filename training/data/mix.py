@@ -2,7 +2,7 @@
 
     python -m training.data mix CLIPS --to DIR [--count 240] [--seed 1]
 
-CLIPS is a folder with a labels.csv (file, labels, absent, kind, source). The voices of a mixture come from different
+CLIPS is a folder with a labels.csv (training/data/clips.py). The voices of a mixture come from different
 recordings and are different instruments, each instrument as often as any other; each has the same loudness over its
 sounding frames, then a gain of -9 to 0 dB. They were not played together, so keys and beats clash.
 """
@@ -19,7 +19,7 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.training.data.clips import recording_of
+from instrec_live.training.data.clips import group_of, recording_of
 from instrec_live.training.data.sounds import load
 from instrec_live.training.data.table import Row, read_rows
 from instrec_live.training.staging import exclusive_folder
@@ -55,7 +55,7 @@ def mix(folder: Path, to: Path, count: int, seed: int) -> None:
     names = sorted(by_name)
     with exclusive_folder(to) as partial, (partial / "labels.csv").open("w", newline="", encoding="utf-8") as table:
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["file", "labels", "absent", "kind", "source"])
+        writer.writerow(["file", "labels", "absent", "kind", "source", "group"])
         for i in range(count):
             voices = 2 + i % 3
             chosen = sorted(str(name) for name in rng.choice(names, voices, replace=False))
@@ -69,7 +69,8 @@ def mix(folder: Path, to: Path, count: int, seed: int) -> None:
             soundfile.write(partial / file, 0.5 * total / np.abs(total).max(), SAMPLE_RATE)
             absent = "|".join(name for name in INSTRUMENTS if name not in chosen)
             source = "mix " + " + ".join(recording_of(row["source"]) for row in rows)
-            writer.writerow([file, "|".join(chosen), absent, f"mix{voices}", source])
+            group = " + ".join(group_of(row) for row in rows)
+            writer.writerow([file, "|".join(chosen), absent, f"mix{voices}", source, group])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,13 +7,15 @@ A window starts every 5 s; silent ones are left out. --shortest excludes the sou
 
 import argparse
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.models.logmel import SAMPLE_RATE, frame_count, log_mel
+from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.training.command import entry
 from instrec_live.training.data.npz import write_npy
 from instrec_live.training.data.sounds import SUFFIXES, full_band
@@ -38,21 +40,20 @@ def main() -> None:
         raise UsageError(f"--shortest must be 0 or more, not {args.shortest:g}")
     files = sorted(p for folder in args.folder for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     with exclusive_file(args.to) as partial:
-        windows = []
-        for path in tqdm(files, unit="file", disable=None):
-            samples = full_band(path)
-            if len(samples) < args.shortest * SAMPLE_RATE:
-                continue
-            starts = range(0, max(1, len(samples) - WINDOW + 1), max(1, round(args.every * SAMPLE_RATE)))
-            for start in starts:
-                window = samples[start : start + WINDOW]
-                if np.sqrt(np.mean(np.square(window))) < 1e-3:
-                    continue
-                window = np.pad(window, (0, WINDOW - len(window)))
-                windows.append(log_mel(window).astype(np.float16))
-        if not windows:
+        windows = (window for path in tqdm(files, unit="file", disable=None) for window in windows_of(path, args))
+        if not write_npy(partial, windows):
             raise InputFileError(f"{args.folder[0]}: no sound files that are not silent")
-        write_npy(partial, (len(windows), 128, frame_count(WINDOW)), windows)
+
+
+def windows_of(path: Path, args: argparse.Namespace) -> Iterator[NDArray[np.float16]]:
+    """The windows of a file that are not silent, float16 [1, 128, T] each; none if it is too short."""
+    samples = full_band(path)
+    if len(samples) < args.shortest * SAMPLE_RATE:
+        return
+    for start in range(0, max(1, len(samples) - WINDOW + 1), max(1, round(args.every * SAMPLE_RATE))):
+        window = samples[start : start + WINDOW]
+        if np.sqrt(np.mean(np.square(window))) >= 1e-3:
+            yield log_mel(np.pad(window, (0, WINDOW - len(window)))).astype(np.float16)[None]
 
 
 if __name__ == "__main__":

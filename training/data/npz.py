@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -70,18 +70,29 @@ def _read_strings(member: Any) -> NDArray[np.str_]:
     return np.array(array.values, np.str_)
 
 
-def write_npy(path: Path, shape: tuple[int, ...], pieces: Iterable[NDArray[Any]]) -> None:
-    """Write an npy file of `shape`, piece by piece.
+def write_npy(path: Path, pieces: Iterable[NDArray[Any]]) -> int:
+    """Write the rows of all pieces [k, ...] as one npy file, piece by piece, and return how many they are.
 
     A full disk is an OSError with its reason; numpy's own error has none, and a memory map ends the program with a
     signal.
     """
+    rows, last = 0, None
     with path.open("wb") as file:
-        for i, piece in enumerate(pieces):
-            if i == 0:
-                kind = npy.dtype_to_descr(piece.dtype)
-                npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+        for piece in pieces:
+            if last is None:
+                _write_header(file, piece, 0)
             file.write(piece.tobytes())
+            rows, last = rows + len(piece), piece
+        if last is not None:
+            file.seek(0)
+            _write_header(file, last, rows)
+    return rows
+
+
+def _write_header(file: BinaryIO, piece: NDArray[Any], rows: int) -> None:
+    """numpy leaves room in it for any number of rows."""
+    kind = npy.dtype_to_descr(piece.dtype)
+    npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": (rows, *piece.shape[1:])})
 
 
 class _StringsOnly(pickle.Unpickler):

@@ -3,7 +3,7 @@ and all that a model card says of it.
 
 A record is JSON: {"data": [a data set each], "validation": […], "started_from": {…}, "fingerprint", "seed", "command",
 "versions", "date"}. A data set is {"name", "licences": {licence: clips}, "clips": {split: number}}; a start is
-{"name", "sha256"} and, as far as it is known, its own record.
+{"name", "sha256"} and, as far as it is known, its own record. "shares" are the options that say how data are mixed.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from instrec_live.training.data.table import Table
 
 Record = dict[str, Any]
 
+SHARES = ("scene_share", "music_share", "distractor_share")  # options that say how the data are mixed
 NOT_STATED = "not stated"
 _LIBRARIES = ("instrec-live", "torch", "torchaudio", "hear21passt", "numpy", "soxr", "soundfile")
 _NON_COMMERCIAL = ("-nc", " nc", "noncommercial", "non-commercial", "non commercial")
+_MIDDLE = 1 << 16  # bytes of a file that tell it from others of its name and size
 _MOST_LICENCES = 12  # named of a data set on a card; the rest is counted
 
 # Networks that others have published, by a part of their file's name.
@@ -58,7 +60,8 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
         "data": data,
         "validation": data_sets(valid),
         "started_from": start_of(given.get("init")),
-        "clips": packed(clip_ids(table)) if table is not None else "",
+        "shares": {name: given[name] for name in SHARES if given.get(name) is not None},
+        "sounds": packed(clip_ids(table)) if table is not None else "",
         "fingerprint": fingerprint(table, [Path(given[k]) for k in ("unions", "phrases", "music") if given.get(k)]),
         "seed": given.get("seed", 0),
         "versions": versions(),
@@ -71,15 +74,33 @@ def record_of(args: argparse.Namespace, table: Table | None, valid: Table | None
 
 
 def clip_ids(table: Table) -> NDArray[np.uint64]:
-    """40 bits of a hash of each clip's file name and size [n]: independent of its folder."""
+    """40 bits of a hash of each clip's file name, size and the middle of its content [n]: independent of its folder."""
+    return _hashed(table, _middle)
+
+
+def _hashed(table: Table, content: Callable[[Path, int], bytes]) -> NDArray[np.uint64]:
     ids = []
     for path in table.paths:
         try:
             size = path.stat().st_size
+            text = f"{path.name}\0{size}".encode() + content(path, size)
         except OSError:
-            size = -1
-        ids.append(int.from_bytes(hashlib.sha256(f"{path.name}\0{size}".encode()).digest()[:5], "little"))
+            text = f"{path.name}\0-1".encode()
+        ids.append(int.from_bytes(hashlib.sha256(text).digest()[:5], "little"))
     return np.array(ids, np.uint64)
+
+
+def _middle(path: Path, size: int) -> bytes:
+    with path.open("rb") as handle:
+        handle.seek(max(0, (size - _MIDDLE) // 2))
+        return handle.read(_MIDDLE)
+
+
+# The ids in a record, by their key. "clips", by name and size alone, are those of records before 2026-12.
+_IDS: dict[str, Callable[[Table], NDArray[np.uint64]]] = {
+    "sounds": clip_ids,
+    "clips": lambda table: _hashed(table, lambda *_: b""),
+}
 
 
 def packed(ids: NDArray[np.uint64]) -> str:
@@ -94,13 +115,17 @@ def _unpacked(text: str) -> NDArray[np.uint64]:
 
 def learned_clips(record: Mapping[str, Any], table: Table) -> NDArray[np.bool_]:
     """Which clips of a table [n] the network learned from, in its run or in those that it started from."""
-    known = [_unpacked(record.get("clips", ""))]
+    records = [record]
     for kind in ("started_from", "anchor"):
         start = record.get(kind) or {}
         while isinstance(start.get("record"), Mapping):
-            known.append(_unpacked(start["record"].get("clips", "")))
+            records.append(start["record"])
             start = start["record"].get("started_from") or {}
-    return np.isin(clip_ids(table), np.concatenate(known))
+    learned = np.zeros(len(table), bool)
+    for key, ids_of in _IDS.items():
+        if known := [_unpacked(each[key]) for each in records if each.get(key)]:
+            learned |= np.isin(ids_of(table), np.concatenate(known))
+    return learned
 
 
 def check_unlearned(record: Mapping[str, Any], table: Table, data: str, model: str, hint: str) -> None:
@@ -116,6 +141,23 @@ def check_unlearned(record: Mapping[str, Any], table: Table, data: str, model: s
             f"e.g. {table.paths[int(shared.argmax())].name}",
             hint,
         )
+
+
+def difference(record: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """What one run was given otherwise than another, so that it cannot continue it: in words, or None. What an older
+    record does not have is not compared."""
+    if record.get("fingerprint") != other.get("fingerprint"):
+        return "other data"
+    shares, others = (each.get("shares") for each in (record, other))
+    if shares is not None and others is not None and shares != others:
+        return "other shares of the data"
+    if "started_from" in record and _start(record) != _start(other):
+        return "other initial weights"
+    return None
+
+
+def _start(record: Mapping[str, Any]) -> str | None:
+    return (record.get("started_from") or {}).get("sha256")
 
 
 def versions() -> dict[str, str]:

@@ -23,6 +23,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.audioset import FITTED
+from instrec_live.models.conditioning import mono
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
@@ -88,7 +89,8 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> tuple[FloatArray, int]:
-    """Mono float32 [n] at the file's own rate, and that rate.
+    """Mono float32 [n] at the file's own rate, and that rate; channels that cancel each other out and floats that hold
+    integers are dealt with as in `Tagger.tag`.
 
     Raises:
         InputFileError: missing, unreadable, empty, or with values that are not finite.
@@ -97,14 +99,11 @@ def read(path: Path) -> tuple[FloatArray, int]:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise unreadable(path, error) from error
-    mono = samples.mean(1)
-    if not len(mono):
+    if not len(samples):
         raise InputFileError(f"{path}: no audio in it", "remove the file")
-    if not np.isfinite(mono).all():
-        raise InputFileError(
-            f"{path}: {np.count_nonzero(~np.isfinite(mono))} of its samples are not finite numbers", "remove the file"
-        )
-    return mono, rate
+    if bad := int(np.count_nonzero(~np.isfinite(samples).all(axis=1))):
+        raise InputFileError(f"{path}: {bad} of its samples are not finite numbers", "remove the file")
+    return mono(samples, rate), rate
 
 
 def unreadable(path: Path, error: OSError | soundfile.LibsndfileError) -> InputFileError:

@@ -26,7 +26,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple
     """The header of a csv file, and every row with the number of its last line.
 
     Raises:
-        InputFileError: no such file, not a csv file, one of `columns` is missing, or a row is shorter than the header.
+        InputFileError: no such file, no csv file, one of `columns` is missing, or a row is not as long as the header.
     """
     if not path.is_file():
         raise InputFileError(f"{path}: not found")
@@ -46,6 +46,8 @@ def _complete_rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[
     for row in reader:
         if None in row.values():
             raise InputFileError(f"{path}, line {reader.line_num}: shorter than the header")
+        if any(row.pop(None, ())):  # csv keeps what has no column under None
+            raise InputFileError(f"{path}, line {reader.line_num}: longer than the header", "quote cells with commas")
         yield reader.line_num, row
 
 

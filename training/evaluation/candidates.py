@@ -16,6 +16,7 @@ from instrec_live.models.catalog import bundle_folder
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.tagger import OTHERS
 
 ENSEMBLE = "ensemble"
 
@@ -30,7 +31,8 @@ class Candidate:
         sha256: of its ONNX file or checkpoint.
         bundle: the name of the model in its bundle; None for a checkpoint, which is not calibrated.
         thresholds: float32 [20], its own; of a checkpoint, 0.5.
-        logits: log-mel float32 [128, T], T 200…1000 -> calibrated logits float32 [20].
+        logits: log-mel float32 [128, T], T 200…1000 -> calibrated logits float32 [20]; after them those of other
+            sounds, if the model has them, which the ensemble needs.
         record: what it was trained on (data/provenance.py); None: that was not recorded.
     """
 
@@ -52,7 +54,7 @@ class Joint:
         members: label -> name in `weights` and `logits`.
         weights: of each member.
         thresholds: float32 [20].
-        logits: calibrated logits of the members -> those of the ensemble, float32 [20].
+        logits: the members' logits, as candidates give them -> those of the ensemble, float32 [20].
     """
 
     label: str
@@ -83,10 +85,21 @@ def joint(candidates: Sequence[Candidate], label: str = ENSEMBLE) -> Joint | Non
     if len(set(names)) == len(candidates):
         tagger = Tagger.load([candidate.origin for candidate in candidates])
         members = {candidate.label: name for candidate, name in zip(candidates, names, strict=True)}
-        return Joint(label, members, tagger.weights, tagger.thresholds, tagger.ensemble)
+        return Joint(label, members, tagger.weights, tagger.thresholds, lambda logits: _by_tagger(tagger, logits))
     thresholds = np.stack([candidate.thresholds for candidate in candidates]).mean(axis=0, dtype=np.float32)
     mean = Ensemble({candidate.label: 1.0 for candidate in candidates}, Platt.identity(), thresholds)
-    return Joint(label, {name: name for name in mean.weights}, mean.weights, thresholds, mean)
+    own = len(INSTRUMENTS)
+    return Joint(label, {name: name for name in mean.weights}, mean.weights, thresholds,
+                 lambda logits: mean({name: z[:own] for name, z in logits.items()}))  # fmt: skip
+
+
+def _by_tagger(tagger: Tagger, logits: Mapping[str, FloatArray]) -> FloatArray:
+    """The members' logits -> those of the tagger's ensemble, float32 [20]; other sounds hold instruments back."""
+    own = len(INSTRUMENTS)
+    calibrated = {name: z[:own] for name, z in logits.items()}
+    if others := [z[own:] for z in logits.values() if len(z) > own]:
+        calibrated[OTHERS] = np.mean(others, axis=0, dtype=np.float32)
+    return tagger.ensemble(calibrated)
 
 
 def check_labels(candidates: Sequence[Candidate]) -> None:
@@ -107,7 +120,9 @@ def _bundle(origin: str, threads: int) -> Candidate:
     name = tagger.models[0]
 
     def logits(log_mel: FloatArray) -> FloatArray:
-        return tagger.calibrated(log_mel).get(name, np.full(len(INSTRUMENTS), np.nan, np.float32))
+        calibrated = tagger.calibrated(log_mel)
+        own = calibrated.get(name, np.full(len(INSTRUMENTS), np.nan, np.float32))
+        return np.append(own, calibrated.get(OTHERS, np.empty(0, np.float32)))
 
     record = Bundle.load(bundle_folder(origin)).provenance.get("trained_on")
     return Candidate(Path(origin).name, origin, tagger.sha256s[name], name, tagger.thresholds_of(name), logits, record)

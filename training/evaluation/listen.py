@@ -78,7 +78,8 @@ def _tags(
             raise ModelError(f"{label} gives values that are not finite for {path}", "train it again")
     for joint in joints:
         logits[joint.label] = [joint.logits(_of(joint, logits, i)) for i in range(len(mels))]
-    return {label: np.mean(sigmoid(np.stack(z)), axis=0, dtype=np.float32) for label, z in logits.items()}
+    own = len(INSTRUMENTS)
+    return {label: np.mean(sigmoid(np.stack(z)[:, :own]), axis=0, dtype=np.float32) for label, z in logits.items()}
 
 
 def _of(joint: Joint, logits: Mapping[str, Sequence[FloatArray]], window: int) -> dict[str, FloatArray]:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from instrec_live.models.errors import InputFileError, ModelError
 from instrec_live.models.fetch.lock import file_lock
 from instrec_live.training.command import without_folders
+from instrec_live.training.data.provenance import difference
 from instrec_live.training.learning.batches import BatchLoader, batches
 from instrec_live.training.learning.distributed import ProcessGroup, share_batches
 from instrec_live.training.learning.losses import Student, Teacher, loss_of
@@ -61,7 +62,8 @@ def train(
     see a part at a time. `compiled` compiles the network for the GPU. `wandb` names a project of Weights & Biases.
     `finish` may change the resulting weights before they are written. `program` is the name of the recipe for
     provenance, if it is not the network's. `record` is what it learns from (provenance.py): it is written into every
-    checkpoint and in `run.json`, from the beginning on, and a run with another fingerprint is not resumed.
+    checkpoint and in `run.json`, from the beginning on, and a run with other data, shares of them or
+    initial weights is not resumed.
 
     Writes `checkpoint.pt` (everything, every `checkpoint_every` seconds, a large one less often; the last one without
     the optimiser's state), `log.jsonl` and `log.csv` (losses and figures), and at the end `weights.pt` (the result).
@@ -258,9 +260,8 @@ class _Run:
                     raise ModelError(f"{path}: made by another version, without {name!r}", _RESUME)
                 if _plain(state["recipe"][name]) != _plain(value):
                     raise ModelError(f"{path}: made with {name} {state['recipe'][name]}, not {value}", _RESUME)
-            before = state.get("trained_on", {}).get("fingerprint")
-            if before != self.record.get("fingerprint"):
-                raise ModelError(f"{path}: made with other data than are given now", _RESUME)
+            if other := difference(state.get("trained_on", {}), self.record):
+                raise ModelError(f"{path}: made with {other} than are given now", _RESUME)
             self.student.load_state_dict(state["student"])
             self.average.network.load_state_dict(state["averaged"])
             self.average.taken = state["taken"]

@@ -69,12 +69,14 @@ def masked_bce(
         logits, labels, mask: [B, C]; the mask is what a cell weighs. Where a network has more classes than there are
             labels, or fewer, those that both have count, from the first on.
         group: the mean is over the rows of all its processes.
-        positive_weight: [20], factor of the loss of positives.
+        positive_weight: [20], factor of the loss of positives; of further classes it is 1.
         whole: the mask of all rows [R, C], if these are a part of them: the mean is over all.
     """
     classes = min(logits.shape[1], labels.shape[1])
     logits, labels, mask = logits[:, :classes], labels[:, :classes], mask[:, :classes]
     labels = torch.where(mask > 0, labels, 0.0)
+    if positive_weight is not None:
+        positive_weight = F.pad(positive_weight, (0, classes - len(positive_weight)), value=1.0)
     loss = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=positive_weight, reduction="none")
     return (group or ProcessGroup()).mean(loss, mask, None if whole is None else whole[:, :classes])
 

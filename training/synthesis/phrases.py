@@ -250,7 +250,7 @@ def main() -> None:
 
     index_file = args.to / "index.json"
     with exclusive_file(index_file) as index_partial, exclusive_file(args.to / "mels.npy") as partial:
-        write_npy(partial, (sum(counts), 128, FRAMES), rendered())
+        write_npy(partial, rendered())
         index = {"seed": args.seed, "held_out": args.held_out, "instruments": INSTRUMENTS, "sources": rows}
         index_partial.write_text(json.dumps(index, indent=1), encoding="utf-8")
         index_file.unlink(missing_ok=True)  # until both files are in place there is no index, rather than a wrong one

@@ -13,6 +13,7 @@ from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.data import cut as module
 from instrec_live.training.data.cut import Slices, cut, labels_of, main
+from instrec_live.training.data.sounds import read
 from instrec_live.training.data.table import read_table
 
 RATE = 8000
@@ -262,3 +263,21 @@ def test_a_label_can_be_a_family(tmp_path: Path) -> None:
     assert table.mask.sum(1).tolist() == [18, 18]
     with pytest.raises(UsageError, match=r"unknown instrument 'some brasses'.*did you mean some brass"):
         labels_of("some brasses", "")
+
+
+@pytest.mark.parametrize("scale", [4.0, 32767.0])
+def test_what_is_louder_than_a_flac_can_be_is_not_clipped(tmp_path: Path, scale: float) -> None:
+    """Floats over full scale, and floats that hold integers."""
+    source = tmp_path / "take.wav"
+    soundfile.write(source, np.rint(scale * np.linspace(-0.9, 0.9, RATE) * 100) / 100, RATE, "FLOAT")
+    (clip,) = cut([source], tmp_path / "clips", Slices(1, 1), PIANO)[0].paths
+    whole, piece = soundfile.read(source)[0], soundfile.read(clip)[0]
+    np.testing.assert_allclose(piece / np.abs(piece).max(), whole / np.abs(whole).max(), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_of_opposite_polarity_are_not_silence(tmp_path: Path, channels: int) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)
+    soundfile.write(tmp_path / "take.wav", np.stack([tone, -tone] * (channels // 2), axis=1), RATE, "FLOAT")
+    (clip,) = cut([tmp_path / "take.wav"], tmp_path / "clips", Slices(2, 2), PIANO)[0].paths
+    assert np.abs(read(clip)[0]).max() == pytest.approx(0.3, abs=0.01)

@@ -1,6 +1,7 @@
 """Mixtures of labelled solos: exact labels, equal loudness, the same for the same seed."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_the_seed_decides(solos: Path, tmp_path: Path) -> None:
     assert one == other != different
     files = [(tmp_path / name / "mix_0002.flac").read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
+
+
+def test_mixtures_are_of_the_groups_of_their_solos(solos: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "solos"
+    shutil.copytree(solos, clips)
+    header, *rows = (solos / "labels.csv").read_text().splitlines()
+    grouped = [f"{row},album {i // 3}" if i < 5 else f"{row}," for i, row in enumerate(rows)]
+    (clips / "labels.csv").write_text("\n".join([f"{header},group", *grouped]) + "\n")
+    mix(clips, tmp_path / "mix", "--count", "9")
+    alone, mixed = read_clip_table(clips).group, read_clip_table(tmp_path / "mix").group
+    voices = {voice for group in mixed for voice in group.split(" + ")}
+    assert voices <= set(alone.tolist())
+    assert any(voice.startswith("album") for voice in voices)
 
 
 def test_loudness_is_of_what_sounds() -> None:

@@ -1,6 +1,9 @@
 """One table for labelled clips of any origin: read, written, joined by name, and refused where it is damaged."""
 
+import argparse
+import base64
 import csv
+import hashlib
 import os
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from fake_openmic import RATE, lay_out_openmic, timbre
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.training.data.clips import clips_of, read_clip_table, read_songs
-from instrec_live.training.data.provenance import data_sets, non_commercial
+from instrec_live.training.data.provenance import data_sets, learned_clips, non_commercial, record_of
 from instrec_live.training.data.specs import main as merge
 from instrec_live.training.data.specs import open_all, open_data
 from instrec_live.training.data.splits import carve_valid
@@ -178,6 +181,8 @@ def test_a_folder_with_labels_is_a_table(labelled: Path) -> None:
         ("absent", "missing", "column 'absent' is missing"),
         ("drums", "kazoo", "line 4: unknown instrument 'kazoo'"),
         (",,solo,a/piano.mp3 @80s", "", "line 3: shorter than the header"),
+        (",,solo,a/piano.mp3 @80s", ",drums,,solo,a/piano.mp3 @80s", "line 3: longer than the header"),
+        (",,solo,a/piano.mp3 @80s", ",piano,solo,a/piano.mp3 @80s", "line 3: piano is in labels and in absent"),
     ],
 )
 def test_a_damaged_labels_csv_is_one_clear_line(labelled: Path, old: str, new: str, words: str) -> None:
@@ -339,6 +344,25 @@ def test_songs_are_known_as_a_whole(tmp_path: Path) -> None:
     assert table.labels.sum(1).tolist() == [1, 1]
     assert table.some.sum(1).tolist() == [1, 0]
     assert len(set(table.group.tolist())) == 2
+    (tmp_path / "songs.csv").write_text("file,labels,complete\nsong_000.wav,flute,Yes\n")
+    with pytest.raises(InputFileError, match="line 2: complete must be yes or no, not 'Yes'"):
+        open_data(f"songs:{tmp_path}")
     (tmp_path / "songs.csv").write_text("file,labels,complete\nsong_000.wav,lute,\n")
     with pytest.raises(InputFileError, match=r"songs\.csv, line 2: unknown instrument 'lute'"):
         open_data(f"songs:{tmp_path}")
+
+
+def test_clips_of_one_name_and_size_are_told_apart(tmp_path: Path) -> None:
+    """Uncompressed takes of one length; a record from before that knows name and size alone is still heeded."""
+    paths = tuple(tmp_path / folder / "001.wav" for folder in "abc")
+    for seed, path in zip((1, 2, 1), paths, strict=True):
+        path.parent.mkdir()
+        soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=32_000), 32_000)
+    labels, words = np.zeros((3, 20), np.float32), np.array(["train"] * 3)
+    table = Table(paths, words, words, words, labels, labels)
+    record = record_of(argparse.Namespace(), table[:1], None)
+    assert learned_clips(record, table).tolist() == [True, False, True]  # the third is a copy
+    assert learned_clips({"started_from": {"record": record}}, table).tolist() == [True, False, True]
+    name_and_size = f"001.wav\0{paths[0].stat().st_size}".encode()
+    old = {"clips": base64.b64encode(hashlib.sha256(name_and_size).digest()[:5]).decode()}
+    assert learned_clips(old, table).all()

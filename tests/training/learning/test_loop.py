@@ -1,5 +1,6 @@
 """The loop: masked cells weigh nothing, an interrupted run ends as an uninterrupted one, the best is kept."""
 
+import argparse
 import csv
 import json
 import re
@@ -28,6 +29,7 @@ from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.networks.patchwise import log_mean_exp
 from instrec_live.models.networks.registry import build
 from instrec_live.training.data.clips import Clips
+from instrec_live.training.data.provenance import record_of
 from instrec_live.training.data.table import FAMILIES
 from instrec_live.training.example import Example
 from instrec_live.training.learning import loop, training_log
@@ -104,6 +106,15 @@ def test_masked_cells_change_no_step_of_training(weight) -> None:
         results.append((loss.item(), [p.grad.clone() for p in student.parameters() if p.grad is not None]))
     assert results[0][0] == results[1][0]
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
+
+
+def test_weights_of_positives_are_of_the_first_classes() -> None:
+    """A network that also learns other sounds has more classes than there are weights."""
+    wide = torch.randn(3, 47), torch.ones(3, 47), torch.ones(3, 47)
+    narrow = tuple(part[:, :20] for part in wide)
+    twice = torch.full((20,), 2.0)
+    plain, weighed = (masked_bce(*wide, None, weight) * 47 for weight in (None, twice))
+    assert (weighed - plain).item() == pytest.approx((masked_bce(*narrow) * 20).item(), rel=1e-4)
 
 
 def test_some_brass_is_a_trumpet_or_a_trombone() -> None:
@@ -285,6 +296,31 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"made with lr 0\.001, not 0\.01"):
         train(replace(RECIPE, lr=0.01), small(), loader(RECIPE), tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scene_share": 0.1}, "other shares of the data"),
+        ({"init": "other.npz"}, "other initial weights"),
+        ({"init": None}, "other initial weights"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_shares_or_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first.npz", "other.npz"):
+        Path(name).write_text(name)
+
+    def again(**options: Any) -> None:
+        given = argparse.Namespace(**{"scene_share": 0.9, "init": "first.npz"} | options)
+        train(RECIPE, small(), loader(RECIPE), tmp_path, record=record_of(given, None, None))
+
+    again()
+    again()
+    with pytest.raises(ModelError, match=f"made with {words} than are given now"):
+        again(**options)
 
 
 def test_a_checkpoint_that_cannot_be_resumed_is_refused_and_kept(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From folders of sounds to phrases: what is read is checked, what is rendered is seeded, and no half work is left."""
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,20 @@ def test_recorded_playing_gives_more_phrases_than_rendered(sounds: Path) -> None
     assert rendered.continuous
     many, few = share([recorded, rendered], 300)
     assert many > 1.8 * few
+
+
+def test_more_windows_of_music_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "music").mkdir()
+    sound = np.random.default_rng(0).normal(scale=0.1, size=30 * SAMPLE_RATE)
+    soundfile.write(tmp_path / "music" / "a.wav", sound, SAMPLE_RATE)
+    peaks = []
+    for every, count in (("20", 2), ("0.25", 81)):
+        monkeypatch.setattr(
+            "sys.argv", ["music", str(tmp_path / "music"), "--every", every, "--to", str(tmp_path / "m.npy")]
+        )
+        tracemalloc.start()
+        music.main()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert np.load(tmp_path / "m.npy", mmap_mode="r").shape == (count, 128, 1000)
+    assert peaks[1] < peaks[0] + 5_000_000  # they are 20 MB
