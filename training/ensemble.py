@@ -3,8 +3,8 @@
     python -m training.ensemble --valid clips:SOLOS --valid clips:BANDS --valid clips:MIXTURES --to models/bundles
 
 What is fitted is fitted on labelled clips that no network was trained on: solos, ensembles and mixtures, each set
-weighing the same. All figures are cross-validated over recordings (five folds: fitted on four, measured on the fifth),
-so they are not too good; they are in runs/figures.json, one set after another.
+weighing the same. All figures are cross-validated over recordings (20 folds; a mixture is measured by what was
+fitted without any of its solos), so they are not too good; they are in runs/figures.json, one set after another.
 """
 
 import argparse
@@ -53,8 +53,8 @@ from instrec_live.training.learning.calibrate import (
     fit_calibration,
     fit_context,
     fit_weights,
-    folds,
     recording_weights,
+    splits,
 )
 from instrec_live.training.learning.card import ClipScores, model_card, sources_of
 from instrec_live.training.learning.options import DATA, validation_rows
@@ -131,10 +131,8 @@ class Fitted:
 def cross_validated(logits: Logits, sets: Sets) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
     """(probabilities, active) [n, 20] of every clip, from what was fitted on recordings that are not in it."""
     out: dict[str, tuple[FloatArray, NDArray[np.bool_]]] = {}
-    for inside in folds(sets.clips.recording):
-        if not inside.any() or inside.all():
-            continue
-        fitted = Fitted(logits, sets, ~inside)
+    for inside, apart in splits(sets.clips.recording):
+        fitted = Fitted(logits, sets, apart)
         for name, (p, thresholds) in fitted({n: z[inside] for n, z in logits.items()}).items():
             shape = sets.clips.truth.shape
             probabilities, active = out.setdefault(name, (np.zeros(shape, np.float32), np.zeros(shape, bool)))
@@ -152,9 +150,7 @@ def check_measurable(tables: Mapping[str, Table]) -> None:
         if enough(table.labels, table.mask) is None:
             raise UsageError(f"{name} measures nothing: of no instrument are a clip with it and one without it known",
                              "say what is absent, too")  # fmt: skip
-    usable = [
-        inside for inside in folds(np.concatenate([table.group for table in tables.values()])) if not inside.all()
-    ]
+    usable = [inside for inside, _ in splits(np.concatenate([table.group for table in tables.values()]))]
     if not np.any(usable, axis=0).all():
         raise UsageError("the clips are of one recording: they cannot be cross-validated", "give clips of others, too")
 
@@ -294,7 +290,7 @@ def main() -> None:
         "provenance": {"command": command, "date": today},
     }
     together = summed(together)
-    report = {"command": command, "date": today, "cross-validated": "5 folds of recordings", "figures": figures}
+    report = {"command": command, "date": today, "cross-validated": "20 folds of recordings", "figures": figures}
     for path, content in ((args.to / "ensemble.json", together), (args.runs / "figures.json", report)):
         with exclusive_file(path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

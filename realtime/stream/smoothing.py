@@ -80,10 +80,10 @@ class Smoothing:
     live_margin: float = 0.0
     on_seconds: float = 0.5
     on_seconds_with_others: float = 1.0
-    clear_margin: float = 1.0
+    clear_margin: float = 0.6
     off_seconds: float = 0.5
     off_seconds_per_other: float = 0.5
-    off_margin: float = 1.4
+    off_margin: float = 1.6
     min_on_seconds: float = 2.0
     min_off_seconds: float = 1.0
     quiet_seconds: float = 1.0

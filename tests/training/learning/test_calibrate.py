@@ -15,6 +15,7 @@ from instrec_live.training.learning.calibrate import (
     fit_weights,
     folds,
     recording_weights,
+    splits,
 )
 
 
@@ -47,14 +48,13 @@ def test_of_equally_good_thresholds_the_middle_is_taken() -> None:
 def test_folds_keep_recordings_whole() -> None:
     recording = np.array([f"r{i // 3}" for i in range(60)])
     inside = np.stack(folds(recording))
-    assert inside.shape == (5, 60)
+    assert inside.shape == (20, 60)
     assert (inside.sum(0) == 1).all()
     assert inside.any(1).all()
     assert all(len(set(inside[:, recording == name].argmax(0))) == 1 for name in recording)
 
 
 def test_a_mixture_is_in_the_fold_of_each_of_its_voices() -> None:
-    """So nothing that it is measured with was fitted on a recording that is in it."""
     names = [f"r{i}" for i in range(20)]
     mixtures = [f"{one} + {other}" for one, other in zip(names, names[7:], strict=False)]
     recording = np.array(names + mixtures)
@@ -62,6 +62,19 @@ def test_a_mixture_is_in_the_fold_of_each_of_its_voices() -> None:
         held_out = {name for name, is_in in zip(names, inside, strict=False) if is_in}
         for mixture, is_in in zip(mixtures, inside[len(names) :], strict=True):
             assert is_in == bool(held_out & set(mixture.split(" + ")))
+
+
+def test_nothing_is_measured_by_what_was_fitted_on_a_recording_in_it() -> None:
+    names = [f"r{i}" for i in range(24)]
+    recording = np.array([*names, "r0 + r1", "r1 + r2 + r3 + r4", "r5 + r6"])
+    measured = np.zeros(len(recording), int)
+    for inside, apart in splits(recording):
+        measured += inside
+        for one in recording[inside]:
+            for other in recording[apart]:
+                assert not set(one.split(" + ")) & set(other.split(" + "))
+    assert (measured == 1).all()
+    assert list(splits(np.array(["a", "a", "a + b"]))) == []
 
 
 def played(context: Context, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
