@@ -629,6 +629,21 @@ def triton(record: Record) -> list[str]:
     ]
 
 
+def long_files(record: Record) -> str:
+    """Many files with a kill in between, a quarter of an hour three ways, and a file of many hours."""
+    many, alike, long = (record[name] for name in ("many files", "same segments", "long file"))
+    same_bytes = "the same bytes" if many["same_bytes"] else "OTHER bytes"
+    same_segments = f"the same {alike['segments']} segments" if alike["same_segments"] else "OTHER segments"
+    first, last = long["memory_mb"]
+    return (
+        f"Measured once (`{record['command']}`, {record['date'][:10]}): of {many['files']} files, a run that was "
+        f"killed after {many['files_before_the_kill']} and resumed wrote {same_bytes} as one that was not. `tag --jobs 1`, "
+        f"`tag --jobs 2` and `--file … --pace max` found {same_segments}. A file of {long['hours']:g} hours "
+        f"(`{long['options']} --jobs 1`) took {long['seconds']:.0f} s and {first:.0f} to {last:.0f} MB, growing by "
+        f"{long['growth_mb_an_hour']:.1f} MB an hour: its {long['segments']:,} segments."
+    )
+
+
 def plan(streams: Record, cluster: Record) -> list[str]:
     """10,000 streams and 500,000 hours, on paper."""
     good = [case for case in streams["cases"] if case["skipped_share"] == 0.0 and case["cpu"] <= FULL]
@@ -799,6 +814,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "archive": {
         "cluster": lambda: "\n".join(cluster(_read("cluster"))),
         "segments": lambda: "\n".join(segments(_read("segments"))),
+        "long": lambda: long_files(_read("archive")),
         "speed": lambda: "\n".join(throughput(_read("throughput"))),
         "plan": lambda: "\n".join(plan(_read("streams"), _read("cluster"))),
     },
