@@ -637,10 +637,10 @@ def long_files(record: Record) -> str:
     first, last = long["memory_mb"]
     return (
         f"Measured once (`{record['command']}`, {record['date'][:10]}): of {many['files']} files, a run that was "
-        f"killed after {many['files_before_the_kill']} and resumed wrote {same_bytes} as one that was not. `tag --jobs 1`, "
-        f"`tag --jobs 2` and `--file … --pace max` found {same_segments}. A file of {long['hours']:g} hours "
-        f"(`{long['options']} --jobs 1`) took {long['seconds']:.0f} s and {first:.0f} to {last:.0f} MB, growing by "
-        f"{long['growth_mb_an_hour']:.1f} MB an hour: its {long['segments']:,} segments."
+        f"killed after {many['files_before_the_kill']} and resumed wrote {same_bytes} as one that was not. "
+        f"`tag --jobs 1`, `tag --jobs 2` and `--file … --pace max` found {same_segments}. "
+        f"A file of {long['hours']:g} hours (`{long['options']} --jobs 1`), with {long['segments']:,} segments, took "
+        f"{long['seconds']:.0f} s and {first:.0f} to {last:.0f} MB: {long['growth_mb_an_hour']:.1f} MB more an hour."
     )
 
 

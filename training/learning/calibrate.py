@@ -141,7 +141,8 @@ def splits(recording: NDArray[np.str_]) -> Iterator[tuple[NDArray[np.bool_], NDA
     """
     inside = np.stack(folds(recording), 1)
     for held_out in np.unique(inside, axis=0):
-        measured, fitted = (inside == held_out).all(1), ~inside[:, held_out].any(1)
+        measured = np.asarray((inside == held_out).all(1))
+        fitted = np.asarray(~inside[:, held_out].any(1))
         if fitted.any():
             yield measured, fitted
 
