@@ -9,7 +9,7 @@ from typing import Protocol
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.realtime.outputs.osc import host_and_port, needs_control
-from instrec_live.realtime.outputs.sink import Sink, Summary
+from instrec_live.realtime.outputs.sink import ControlSink, Summary
 from instrec_live.realtime.stream.update import Update
 
 #: of each instrument, from middle C upwards
@@ -29,7 +29,7 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-class Midi(Sink):
+class Midi(ControlSink):
     """note_on at an onset (velocity: its probability), note_off at an offset, one controller per instrument.
 
     No note sounds while a file is paused or has ended.
@@ -50,14 +50,13 @@ class Midi(Sink):
         self._notes = NOTES | dict(zip(new, range(60 + len(INSTRUMENTS), 128), strict=False))
         self._controllers = CONTROLLERS | dict(zip(new, MORE_CONTROLLERS, strict=False))
         self._on: tuple[str, ...] = ()
-        self._paused = False
         self._values: dict[str, int] = {}
 
     def write(self, update: Update) -> None:
         every = zip(update.instruments, map(float, update.probabilities), strict=True)
         values = {name: level(p) for name, p in every if name in self._instruments}
-        active = () if self._paused else update.active  # a late one is of sound before the pause
-        self._end_notes(except_for=active)
+        active = self._sounding(update)
+        self._release(except_for=active)
         for name in active:
             if name not in self._on and name in self._notes:
                 self._send("note_on", note=self._notes[name], velocity=max(1, values[name]))  # 0 would mean off
@@ -66,21 +65,13 @@ class Midi(Sink):
                 self._send("control_change", control=self._controllers[name], value=value)
         self._on, self._values = active, values
 
-    def pause(self, paused: bool, time: float, jumped: bool = False) -> None:
-        self._paused = paused
-        if paused:
-            self._end_notes()
-
-    def at_end(self, update: Update) -> None:
-        self._end_notes()
-
     def close(self, summary: Summary) -> None:
         try:
-            self._end_notes()
+            self._release()
         finally:
             self._port.close()
 
-    def _end_notes(self, except_for: Sequence[str] = ()) -> None:
+    def _release(self, except_for: Sequence[str] = ()) -> None:
         for name in self._on:
             if name not in except_for and name in self._notes:
                 self._send("note_off", note=self._notes[name], velocity=0)

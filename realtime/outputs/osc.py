@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS
-from instrec_live.realtime.outputs.sink import Sink, SinkLost, Summary
+from instrec_live.realtime.outputs.sink import ControlSink, SinkLost, Summary
 from instrec_live.realtime.stream.update import Update
 
 
@@ -26,7 +26,7 @@ def needs_control(option: str) -> UsageError:
     return UsageError(f"{option} needs a package that is not installed", "pip install 'instrec-live[control]'")
 
 
-class Osc(Sink):
+class Osc(ControlSink):
     """Every update: /instrec/NAME with the probability, /instrec/level in dBFS; on change: /instrec/NAME/active 1 or 0.
 
     At first, and after a jump, /active is sent for every instrument; labels are /instrec/label. All are 0 while
@@ -56,12 +56,11 @@ class Osc(Sink):
             ) from error
         self._instruments = instruments
         self._sent: dict[str, bool] = {}  # the last /active of each instrument
-        self._paused = False
 
     def write(self, update: Update) -> None:
         if update.jumped:
             self._sent = {}
-        active = () if self._paused else update.active  # a late one is of sound before the pause
+        active = self._sounding(update)
         for name, p in zip(update.instruments, update.probabilities, strict=True):
             if name in self._instruments:
                 self._send(f"/instrec/{name}", float(p))
@@ -71,21 +70,13 @@ class Osc(Sink):
     def label(self, time: float, text: str) -> None:
         self._send("/instrec/label", text)
 
-    def pause(self, paused: bool, time: float, jumped: bool = False) -> None:
-        self._paused = paused
-        if paused:
-            self._send_none_active()
-
-    def at_end(self, update: Update) -> None:
-        self._send_none_active()
-
     def close(self, summary: Summary) -> None:
         try:
-            self._send_none_active()
+            self._release()
         finally:
             self._client.close()
 
-    def _send_none_active(self) -> None:
+    def _release(self) -> None:
         for name in self._instruments:
             self._send_active(name, False)
 

@@ -84,6 +84,27 @@ class Sink(ABC):
     def close(self, summary: Summary) -> None: ...
 
 
+class ControlSink(Sink):
+    """Controls an instrument or a program, in which nothing sounds while a file is paused, and from its end on."""
+
+    _paused = False
+
+    def pause(self, paused: bool, time: float, jumped: bool = False) -> None:
+        self._paused = paused
+        if paused:
+            self._release()
+
+    def at_end(self, update: Update) -> None:
+        self._release()
+
+    def _sounding(self, update: Update) -> tuple[str, ...]:
+        return () if self._paused else update.active  # a late one is of sound before the pause
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Tell it that nothing sounds."""
+
+
 class SinkLost(OSError):  # noqa: N818 - describes a message, not the sink
     """A message did not arrive; the next one may."""
 
