@@ -30,9 +30,8 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.engine_selection import processor
 from instrec_live.models.logmel import SAMPLE_RATE, StreamingLogMel, log_mel
+from instrec_live.models.streaming import Window
 from instrec_live.realtime.stream.smoothing import Smoothing
-
-Window = tuple[int, int]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULTS = CHECKOUT / "benchmarks" / "results"
@@ -52,7 +51,7 @@ def windows(sound: FloatArray, hop: float, short: float, beat: float) -> Iterato
     step, every = round(hop * SAMPLE_RATE), round(beat * SAMPLE_RATE)
     for end in range(round(LONG * SAMPLE_RATE) + step, len(sound) + 1, step):
         due = end // every > (end - step) // every
-        yield [(end, round(s * SAMPLE_RATE)) for s in ((short, LONG) if due else (short,))]
+        yield [Window(end, round(s * SAMPLE_RATE)) for s in ((short, LONG) if due else (short,))]
 
 
 class WholeWindows:
@@ -62,7 +61,7 @@ class WholeWindows:
         self.tagger, self.sound = tagger, sound
 
     def run(self, wanted: list[Window]) -> None:
-        for end, length in wanted:
+        for end, length, _ in wanted:
             self.tagger.ensemble(self.tagger.calibrated(log_mel(self.sound[end - length : end])))
 
 
@@ -79,7 +78,7 @@ class Framewise(WholeWindows):
 
     def run(self, wanted: list[Window]) -> None:
         self.push(wanted[-1][0])
-        for end, length in wanted:
+        for end, length, _ in wanted:
             self.tagger.ensemble(self.tagger.calibrated(self.mel.window(end, length)))
 
 
@@ -92,7 +91,7 @@ class Patchwise(Framewise):
 
     def run(self, wanted: list[Window]) -> None:
         self.push(wanted[-1][0])
-        for end, length in wanted:
+        for end, length, _ in wanted:
             self.tagger.ensemble(self.inference.calibrated(end, length))
 
 

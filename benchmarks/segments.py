@@ -13,7 +13,7 @@ than those reported, and of the same clips.
 import argparse
 import datetime
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE
 from instrec_live.models.segments import Lookahead, Segment
+from instrec_live.models.streaming import Window, windows_ahead
 from instrec_live.realtime.commands.tag.job import RecordedInference
 from instrec_live.realtime.outputs.sink import SegmentTracker
 from instrec_live.realtime.stream.analysis import Analysis, AnalysisConfig, PendingHop
@@ -60,13 +61,15 @@ class Heard:
 
 
 def heard(tagger: Tagger, mix: FloatArray, events: Iterable[Event], config: AnalysisConfig) -> Heard:
-    """Run the networks once."""
-    step, told = config.hop_samples, {}
+    """Run the networks once, on all windows that a decision with or without look-ahead may need."""
+    step, told = config.hop_samples, dict[Window, Mapping[str, FloatArray]]()
     analysis = Analysis(tagger, step, config.thresholds_of(tagger), config.gate_db, config.smoothing)
     hops = []
     for at in range(0, len(mix) - step + 1, step):
         hops.append(analysis.begin_hop(mix[at : at + step], 0))
-        told |= {window: dict(analysis.inference.calibrated(*window)) for window in hops[-1].windows}
+        for window in hops[-1].windows:
+            for each in (window, window._replace(whole=False)):
+                told[each] = dict(analysis.inference.calibrated(*each))
     return Heard(tuple(hops), RecordedInference(tagger, told), tuple(merged(events)), len(mix) / SAMPLE_RATE)
 
 
@@ -91,17 +94,22 @@ def decided(sound: Heard, config: AnalysisConfig) -> list[Segment]:
         updates = [plain.finish_hop(hop) for hop in sound.hops]
     else:
         offline = OfflineAnalysis(plain, ahead, thresholds, config.smoothing.short_seconds)
-        period = round(ahead.long_period * SAMPLE_RATE)
-        updates = [update for hop in sound.hops for update in offline.finish_hop(rarely_long(hop, period))]
+        updates = [update for hop in with_fewer_windows(sound.hops, config) for update in offline.finish_hop(hop)]
         updates += offline.rest()
     tracker = SegmentTracker({"hop": config.hop, "decisions": "causal" if ahead is None else "lookahead"})
     return [segment for update in updates for segment in tracker.after(update)] + tracker.rest()
 
 
-def rarely_long(hop: PendingHop, period: int) -> PendingHop:
-    """The hop with a long window only if one comes every `period` samples."""
-    before = hop.end - round(hop.seconds * SAMPLE_RATE)
-    return hop if hop.end // period > before // period else replace(hop, windows=hop.windows[:1])
+def with_fewer_windows(hops: Iterable[PendingHop], config: AnalysisConfig) -> Iterator[PendingHop]:
+    """The hops with the windows that are due with look-ahead."""
+    assert config.lookahead is not None
+    short, period = (
+        round(each * SAMPLE_RATE) for each in (config.smoothing.short_seconds, config.lookahead.long_period)
+    )
+    before, quiet = 0, True
+    for hop in hops:
+        yield replace(hop, windows=() if hop.quiet else windows_ahead(hop.end, before, short, period, edge=quiet))
+        before, quiet = hop.end, hop.quiet
 
 
 def score(pieces: Sequence[tuple[Heard, list[Segment]]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from instrec_live.models import Tagger
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import SAMPLE_RATE, StreamingLogMel
+from instrec_live.models.streaming import Window
 from instrec_live.realtime.stream.analysis import Analysis, hop_samples
 from instrec_live.realtime.stream.smoothing import Smoothing, live_thresholds
 
@@ -65,13 +66,13 @@ class RememberingFollower:
     def __init__(self, owner: Remembering, mel: StreamingLogMel, hop: int) -> None:
         self._memory, self._mel, self._follower = owner.memory, mel, owner.tagger.follow(mel, hop)
 
-    def calibrated(self, end: int, length: int) -> Mapping[str, FloatArray]:
+    def calibrated(self, end: int, length: int, whole: bool = True) -> Mapping[str, FloatArray]:
         key = hash(self._mel.window(end, length).tobytes())
         if key not in self._memory:
-            self._memory[key] = self._follower.calibrated(end, length)
+            self._memory[key] = self._follower.calibrated(end, length, whole)
         return self._memory[key]
 
-    def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
+    def prepare(self, windows: Sequence[Window]) -> None:
         pass
 
 

@@ -20,6 +20,7 @@ Logits = Mapping[str, FloatArray]  # of each network [n], and of other sounds [K
 
 NEVER = -100.0  # the logit of an instrument that is not listened for: below every threshold
 _LONG_KEPT = 25.0  # s
+_NEAR = 1.0  # s: how much older the window of a hop may be whose network gave none
 _OFF = 1e3  # logit seconds: evidence that nothing outweighs
 
 
@@ -82,18 +83,29 @@ def overlaps(hop: float, window: float) -> DoubleArray:
     return np.asarray(covered / covered.sum())
 
 
-def centred(logits: DoubleArray, shares: DoubleArray) -> DoubleArray:
+def centred(logits: DoubleArray, shares: DoubleArray, silence: BoolArray, most: int) -> DoubleArray:
     """The logits of each window, float64 [n, k], NaN where there are none -> those of each hop: the mean of the windows
-    that it lies in. NaN for a hop whose own window has none."""
+    that it lies in, of those there are. If there are none, the logits of the newest window before.
+
+    Args:
+        shares: which windows a hop lies in, as `overlaps`.
+        silence: which hops are silent, bool [n]. They have no logits, and no window before a silence counts after it.
+        most: how many hops before it that newest window may be; if none is, a hop has no logits: NaN.
+    """
+    known = np.asarray(np.isfinite(logits).any(axis=1))
     total, weight = np.zeros_like(logits), np.zeros((len(logits), 1))
     for later, share in enumerate(shares):
-        part = logits[later:]
-        known = np.isfinite(part).any(axis=1, keepdims=True)
-        total[: len(part)] += np.where(known, share * part, 0.0)
-        weight[: len(part)] += share * known
+        part = known[later:, None]
+        total[: len(part)] += np.where(part, share * logits[later:], 0.0)
+        weight[: len(part)] += share * part
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / weight
-    return np.where(np.isfinite(logits).any(axis=1, keepdims=True), mean, np.nan)
+        out = np.asarray(total / weight)
+    rows = np.arange(len(logits))
+    newest = np.maximum.accumulate(np.where(known | silence, rows, 0))
+    earlier = (weight[:, 0] == 0) & (rows - newest <= most)
+    out[earlier] = logits[newest[earlier]]
+    out[silence] = np.nan
+    return out
 
 
 def cheapest(evidence: DoubleArray, switch_cost: float, before: BoolArray | None = None) -> BoolArray:
@@ -202,7 +214,9 @@ class SegmentDecider:
         self._ahead = int(np.ceil(parameters.ahead / hop))
         until_long = int(np.ceil((WINDOW_SECONDS + parameters.long_period) / 2 / hop)) + 1
         self._around = max(len(self._shares), until_long)  # hops until all windows around one are there
-        self._hops: list[HopLogits] = []  # whose windows are not all there yet
+        self._near = int(np.ceil(_NEAR / hop))
+        self._hops: list[HopLogits] = []  # whose windows are not all there yet, after `_past` that later ones may need
+        self._past = 0
         self._long: list[tuple[int, int, Logits]] = []
         self._known: list[DecidedHop] = []  # active by evidence alone: not decided yet
         self._evidence: list[DoubleArray] = []  # of each of them
@@ -218,14 +232,14 @@ class SegmentDecider:
         self._hops.append(hop)
         if hop.long is not None:
             self._long.append(hop.long)
-        if len(self._hops) < self._around + self._ahead:
+        if len(self._hops) - self._past < self._around + self._ahead:
             return []
         self._weigh(self._ahead)
         return self._decided(len(self._known) - self._ahead)
 
     def rest(self) -> list[DecidedHop]:
         """The remaining hops, at the end of the sound."""
-        self._weigh(len(self._hops))
+        self._weigh(len(self._hops) - self._past)
         return self._decided(len(self._known))
 
     def _decided(self, count: int) -> list[DecidedHop]:
@@ -239,18 +253,19 @@ class SegmentDecider:
         return out
 
     def _weigh(self, count: int) -> None:
-        """Compute the evidence for each instrument in the first `count` hops; later hops contribute their windows."""
+        """Compute the evidence for each instrument in the next `count` hops; those around contribute their windows."""
         if not count:
             return
         hops = self._hops
         silence = silent([hop.quiet for hop in hops], [hop.below for hop in hops])
         short = {
-            name: centred(self._table(name, silence), self._shares)
+            name: centred(self._table(name, silence), self._shares, silence, self._near)
             for name in dict.fromkeys(n for h in hops for n in h.short)
         }
         w = np.float32(self._parameters.long_weight)
         quiet = np.full(len(self._thresholds), sigmoid(-5.0), np.float32)
-        for number, hop in enumerate(hops[:count]):
+        done = self._past + count
+        for number, hop in enumerate(hops[self._past : done], self._past):
             mean = {
                 name: np.asarray(z[number], np.float32) for name, z in short.items() if np.isfinite(z[number]).any()
             }
@@ -269,8 +284,9 @@ class SegmentDecider:
             limit = self._parameters.limit
             self._known.append(DecidedHop(False, probabilities, self._before))
             self._evidence.append(np.clip(ensemble - self._thresholds, -limit, limit) * hop.seconds)
-        del hops[:count]
-        oldest = (hops[0].end if hops else 0) - round(_LONG_KEPT * SAMPLE_RATE)
+        self._past = min(done, self._near)
+        del hops[: done - self._past]
+        oldest = hops[0].end - round(_LONG_KEPT * SAMPLE_RATE)
         while len(self._long) > 1 and self._long[0][0] < oldest:
             del self._long[0]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from instrec_live.models.logmel import (
     settled_frames,
 )
 
-Window = tuple[int, int]  # absolute index after its last sample, length in samples
 Head = Callable[[Mapping[str, FloatArray]], FloatArray]  # embeddings [patches, width] by network -> logits
 
 _MAX_PATCHES = int(WINDOW_SECONDS * SAMPLE_RATE) // HOP // PATCH  # of a window
@@ -27,6 +27,20 @@ _WINDOW = round(WINDOW_SECONDS * SAMPLE_RATE)
 _MIN_SAMPLES = round(MIN_SECONDS * SAMPLE_RATE)  # of a window for a network that takes it whole
 _MAX_BATCH = 16  # patches in one call: more save no time and take more memory, for good
 _MAX_OFFSET = 16  # frames of gap or overlap between neighbouring patches
+
+
+class Window(NamedTuple):
+    """Some of the sound, as networks get it.
+
+    Attributes:
+        end: absolute index after its last sample.
+        length: in samples.
+        whole: the networks that are not patchwise run on it too; without a patchwise one they always do.
+    """
+
+    end: int
+    length: int
+    whole: bool = True
 
 
 def patch_stride(hop: int) -> int:
@@ -68,10 +82,22 @@ def windows_at(end: int, before: int, short: int, period: int = SAMPLE_RATE) -> 
         short: length of a short window, samples; 2 s, silence before the sound included, until there is so much.
         period: samples from one long window to the next.
     """
-    newest = (end, short if end >= short else min(short, _MIN_SAMPLES))
+    newest = Window(end, short if end >= short else min(short, _MIN_SAMPLES))
     length = min(_WINDOW, end // SAMPLE_RATE * SAMPLE_RATE)
     due = length > short and end // period > before // period
-    return (newest, (end, length)) if due else (newest,)
+    return (newest, Window(end, length)) if due else (newest,)
+
+
+def windows_ahead(end: int, before: int, short: int, period: int, edge: bool) -> tuple[Window, ...]:
+    """The same where decisions look ahead: a network that is not patchwise computes each window in full, so it runs on
+    one short window a second, and on no long one.
+
+    Args:
+        edge: it runs on this hop's in any case, because the sound begins with the hop, or ends.
+    """
+    newest, *long = windows_at(end, before, short, period)
+    due = edge or end // SAMPLE_RATE > before // SAMPLE_RATE
+    return (newest._replace(whole=due), *(each._replace(whole=False) for each in long))
 
 
 class StreamingInference:
@@ -85,6 +111,7 @@ class StreamingInference:
         calibrate: raw logits [20] by network -> calibrated ones, without those that are not finite.
         mel: log-mels of the sound.
         hop: samples from one window to the next.
+        sparse: networks that are not patchwise run only on windows that are `whole`.
         heads: by name, what else is computed from the embeddings of some of the networks, which must be patchwise and
             accept cached embeddings.
         bases: of each head, its networks.
@@ -96,25 +123,27 @@ class StreamingInference:
         calibrate: Callable[[Mapping[str, FloatArray]], dict[str, FloatArray]],
         mel: StreamingLogMel,
         hop: int,
+        sparse: bool = False,
         heads: Mapping[str, Head] | None = None,
         bases: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._caches, self._calibrate, self._mel = caches, calibrate, mel
+        self._caches, self._calibrate, self._mel, self._sparse = caches, calibrate, mel, sparse
         self._heads, self._bases = heads or {}, bases or {}
         self.stride = patch_stride(hop // HOP)
         self._prepared: dict[Window, dict[str, FloatArray]] = {}
 
-    def calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
-        """Each network's calibrated logits [20] of the samples [end - length, end), as `Tagger.calibrated`.
+    def calibrated(self, end: int, length: int, whole: bool = True) -> dict[str, FloatArray]:
+        """Calibrated logits [20] of a `Window`, of each network that runs on it, as `Tagger.calibrated`.
 
         Raises:
             ValueError: the window is not in the log-mels' history.
         """
-        logits = self._prepared.pop((end, length), {})
-        for name, each in self._caches.items():
-            if name not in logits:
-                logits[name] = self._logits(each, end, length)
-        logits = {name: logits[name] for name in self._caches}
+        prepared = self._prepared.pop(Window(end, length, whole), {})
+        logits = {
+            name: prepared[name] if name in prepared else self._logits(cache, end, length)
+            for name, cache in self._caches.items()
+            if self._runs(cache, whole)
+        }
         for name, head in self._heads.items():
             logits[name] = self._head_logits(name, head, self._patch_ends(end, length))
         return self._calibrate(logits)
@@ -122,6 +151,10 @@ class StreamingInference:
     def prepare(self, windows: Sequence[Window]) -> None:
         """Compute windows that `calibrated` will be asked for, in batches."""
         prepare([(self, windows)])
+
+    def _runs(self, cache: PatchCache, whole: bool) -> bool:
+        """Whether a network runs on a window."""
+        return whole or cache.patchwise or not self._sparse
 
     def _head_logits(self, name: str, head: Head, ends: list[int]) -> FloatArray:
         """A head's logits of a window whose patches the networks have computed; NaN if one was not finite."""
@@ -162,7 +195,10 @@ def prepare(requests: Sequence[tuple[StreamingInference, Sequence[Window]]]) -> 
         requests: inferences of one tagger, each once, and their windows.
     """
     inferences = [inference for inference, _ in requests]
-    ends = [{window: inference._patch_ends(*window) for window in windows} for inference, windows in requests]
+    ends = [
+        {window: inference._patch_ends(window.end, window.length) for window in windows}
+        for inference, windows in requests
+    ]
     results: list[dict[Window, dict[str, FloatArray]]] = [{window: {} for window in windows} for _, windows in requests]
     for inference in inferences:
         inference._prepared = {}  # if a network fails, no inference keeps results of the other networks alone
@@ -170,7 +206,7 @@ def prepare(requests: Sequence[tuple[StreamingInference, Sequence[Window]]]) -> 
         caches = [inference._caches[name] for inference in inferences]
         engine = caches[0].engine
         if not caches[0].patchwise:
-            _whole(name, engine, inferences, results)
+            _whole(name, inferences, results)
             continue
         if not isinstance(engine, CachingEngine):
             continue
@@ -201,15 +237,16 @@ def prepare(requests: Sequence[tuple[StreamingInference, Sequence[Window]]]) -> 
 
 def _whole(
     name: str,
-    engine: Engine,
     inferences: Sequence[StreamingInference],
     results: Sequence[Mapping[Window, dict[str, FloatArray]]],
 ) -> None:
     """Run a network that takes windows whole, those of one length together."""
+    engine = inferences[0]._caches[name].engine
     by_length: dict[int, list[tuple[dict[str, FloatArray], StreamingInference, int]]] = {}
     for inference, windows in zip(inferences, results, strict=True):
-        for (end, length), outputs in windows.items():
-            by_length.setdefault(max(length, _MIN_SAMPLES), []).append((outputs, inference, end))
+        for (end, length, whole), outputs in windows.items():
+            if inference._runs(inference._caches[name], whole):
+                by_length.setdefault(max(length, _MIN_SAMPLES), []).append((outputs, inference, end))
     for length, alike in by_length.items():
         most = max(1, round(_MAX_BATCH * PATCH / (length // HOP)))
         for first in range(0, len(alike), most):

@@ -34,7 +34,7 @@ from instrec_live.models.logmel import (
     log_mel,
 )
 from instrec_live.models.segments import DecidedHop, HopLogits, Lookahead, Segment, SegmentDecider, segments_of
-from instrec_live.models.streaming import Head, PatchCache, StreamingInference, Window, prepare, windows_at
+from instrec_live.models.streaming import Head, PatchCache, StreamingInference, Window, prepare, windows_ahead
 
 OTHERS = "other sounds"  # among the logits by network: those of `audioset.OTHER_SOUNDS`, if any network has them
 CORRECTIONS = "corrections"  # among them too: [20], what learned heads add to the ensemble's logits
@@ -289,7 +289,8 @@ class Tagger:
 
         heads = {name: logits_of(name, head) for name, head in self._heads.items()}
         bases = {name: tuple(runs.values()) for name, runs in self._bases_of.items()}
-        return StreamingInference(caches, self._calibrated_finite, mel, hop, heads, bases)
+        sparse = any(member.patchwise for member in self._members.values())
+        return StreamingInference(caches, self._calibrated_finite, mel, hop, sparse, heads, bases)
 
     @staticmethod
     def prepare(requests: Sequence[tuple[StreamingInference, Sequence[Window]]]) -> None:
@@ -449,8 +450,8 @@ class Tagger:
         short, period = (round(each * SAMPLE_RATE) for each in (_SHORT_SECONDS, parameters.long_period))
         ends = np.cumsum([len(block) for block in blocks]).tolist()
         asked = [
-            () if off else windows_at(end, end - len(block), short, period)
-            for end, block, off in zip(ends, blocks, quiet, strict=True)
+            () if off else windows_ahead(end, end - len(block), short, period, silent or len(block) < step)
+            for end, block, off, silent in zip(ends, blocks, quiet, [True, *quiet[:-1]], strict=True)
         ]
         decided: list[DecidedHop] = []
         for first in range(0, len(blocks), _BATCH):
@@ -460,7 +461,7 @@ class Tagger:
             inference.prepare([window for n in batch for window in asked[n]])
             for n in batch:
                 newest, *long = (inference.calibrated(*window) for window in asked[n]) if asked[n] else ({},)
-                around = (*asked[n][1], long[0]) if long else None
+                around = (asked[n][1].end, asked[n][1].length, long[0]) if long else None
                 seconds = len(blocks[n]) / SAMPLE_RATE
                 decided += decider.add(HopLogits(ends[n], seconds, quiet[n], below[n], newest, around))
         decided += decider.rest()

@@ -26,7 +26,7 @@ from instrec_live.models.logmel import (
     settled_frames,
 )
 from instrec_live.models.segments import NEVER, Lookahead
-from instrec_live.models.streaming import windows_at
+from instrec_live.models.streaming import Window, windows_ahead, windows_at
 from instrec_live.models.tagger import CORRECTIONS, OTHERS, kind_and_others
 from instrec_live.realtime.stream import health
 from instrec_live.realtime.stream.smoothing import (
@@ -55,8 +55,8 @@ log = logging.getLogger(__name__)
 class Inference(Protocol):
     """What an analysis needs of `instrec_live.models.streaming`."""
 
-    def calibrated(self, end: int, length: int, /) -> Mapping[str, FloatArray]: ...
-    def prepare(self, windows: Sequence[tuple[int, int]], /) -> None: ...
+    def calibrated(self, end: int, length: int, whole: bool = True, /) -> Mapping[str, FloatArray]: ...
+    def prepare(self, windows: Sequence[Window], /) -> None: ...
 
 
 class Tagger(Protocol):
@@ -185,7 +185,7 @@ class PendingHop:
         seconds: its length.
         level_db, peak_db: of its newest hop, dBFS.
         quiet: below the gate: no network runs.
-        windows: (end, length) in samples: the short window, and the long one if it is due.
+        windows: the short one, and the long one if it is due.
         skipped: windows left out before it.
         mel: log-mel frames of its sound, float32 [128, frames], if they are kept.
     """
@@ -195,7 +195,7 @@ class PendingHop:
     level_db: float
     peak_db: float
     quiet: bool
-    windows: tuple[tuple[int, int], ...]
+    windows: tuple[Window, ...]
     skipped: int
     mel: FloatArray | None
 
@@ -223,7 +223,7 @@ class Analysis:
         skipped: windows skipped before this analysis began.
         instruments: those listened for, None for all; the others have the probability 0 and are never active.
         others: also name likely instruments other than these in each update.
-        long_period: seconds from one long window to the next.
+        lookahead: what decides with look-ahead, which needs fewer windows; None: each hop is decided as it comes.
 
     Attributes:
         left_out: the instruments that are not listened for, bool [n].
@@ -241,9 +241,9 @@ class Analysis:
         skipped: int = 0,
         instruments: Sequence[str] | None = None,
         others: bool = True,
-        long_period: float = 1.0,
+        lookahead: Lookahead | None = None,
     ) -> None:
-        self._long_period = round(long_period * SAMPLE_RATE)
+        self._lookahead = lookahead
         wanted = tagger.instruments if instruments is None else instruments
         self.left_out = np.array([name not in wanted for name in tagger.instruments])
         self._others = others
@@ -254,6 +254,7 @@ class Analysis:
         self._long_weight = np.float32(smoothing.long_weight)
         self.gate_db = gate_db
         self._gate = SilenceGate(gate_db, smoothing.quiet_seconds)
+        self._quiet = True  # the gate is closed after the newest hop
         self._smoother = Smoother(thresholds, smoothing)
         self._long: Mapping[str, FloatArray] | None = None
         self._working = tagger.models  # networks that gave numbers in the last window
@@ -314,12 +315,20 @@ class Analysis:
 
     def _begun(self, samples: FloatArray, skipped: int) -> PendingHop:
         before, self.end = self.end, self.end + len(samples)
-        level, quiet = self._gated(samples)
-        # In silence nothing is computed.
-        windows = () if quiet else windows_at(self.end, before, self._short, self._long_period)
+        begins = self._quiet
+        level = self._gated(samples)
+        windows = self._windows(before, begins or len(samples) < self.hop)
         mel = self._new_mel(before) if self._keep_mel else None
         seconds, peak = len(samples) / SAMPLE_RATE, health.peak_db(samples[-self.hop :])
-        return PendingHop(self.end, seconds, level, peak, quiet, windows, skipped, mel)
+        return PendingHop(self.end, seconds, level, peak, self._quiet, windows, skipped, mel)
+
+    def _windows(self, before: int, edge: bool) -> tuple[Window, ...]:
+        """Those that are due, since sample `before`; `edge`: the sound begins with this hop, or ends."""
+        if self._quiet:  # nothing is computed
+            return ()
+        if self._lookahead is None:
+            return windows_at(self.end, before, self._short)
+        return windows_ahead(self.end, before, self._short, round(self._lookahead.long_period * SAMPLE_RATE), edge)
 
     def begin_batch(self, batch: Sequence[FloatArray]) -> tuple[list[PendingHop], float]:
         """`begin_hop` for several hops, with their windows run through the networks together.
@@ -338,18 +347,18 @@ class Analysis:
         self._mel.reset(self.end)
         self._blocker = DcBlocker()
 
-    def _gated(self, samples: FloatArray) -> tuple[float, bool]:
-        """Level of the newest hop, dBFS, and whether the gate is closed by then.
+    def _gated(self, samples: FloatArray) -> float:
+        """Level of the newest hop, dBFS; the gate is then open or closed.
 
         The gate sees every hop of the sound: with windows skipped, a short pause at the end must not pass for a long
         one.
         """
-        level, quiet = health.FLOOR_DB, False
+        level = health.FLOOR_DB
         for stop in range((len(samples) - 1) % self.hop + 1, len(samples) + 1, self.hop):
             part = samples[max(0, stop - self.hop) : stop]
             level = health.level_db(part)
-            quiet = self._gate.step(level, len(part) / SAMPLE_RATE)
-        return level, quiet
+            self._quiet = self._gate.step(level, len(part) / SAMPLE_RATE)
+        return level
 
     def _new_mel(self, before: int) -> FloatArray:
         """The frames completed by the sound since sample `before`; only the newest ones if it is very long."""
@@ -384,7 +393,7 @@ class Analysis:
 
     def logits(self, hop: PendingHop) -> tuple[Mapping[str, FloatArray], Mapping[str, FloatArray] | None]:
         """Calibrated logits [n] per model of a hop's short window, and of its long one, None if none is due."""
-        short, *long = (self._calibrated(*window) for window in hop.windows)
+        short, *long = map(self._calibrated, hop.windows)
         return short, long[0] if long else None
 
     def update(
@@ -434,10 +443,11 @@ class Analysis:
         w, before = self._long_weight, self._long
         return {name: w * before.get(name, z) + (1 - w) * z for name, z in newest.items()}
 
-    def _calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
+    def _calibrated(self, window: Window) -> dict[str, FloatArray]:
         """Calibrated logits [n] of one window per model; the tagger leaves out those that give no numbers."""
-        logits = dict(self.inference.calibrated(end, length))
-        for name in set(self.tagger.models) - logits.keys() - self._failed:
+        logits = dict(self.inference.calibrated(*window))
+        missing = set(self.tagger.models) - logits.keys() if window.whole else set()
+        for name in missing - self._failed:
             log.warning("%s gave values that are not numbers and is left out of the ensemble", name)
             self._failed.add(name)
         return logits

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import InstrecError
 from instrec_live.models.logmel import HOP, SAMPLE_RATE
+from instrec_live.models.streaming import Window
 from instrec_live.realtime.stream.analysis import Analysis, PendingHop, ReadStats, offline
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _PATIENCE = 0.1  # s; sound comes in blocks of this length
 class Tagger(Protocol):
     """What a batcher needs of `instrec_live.Tagger`."""
 
-    def prepare(self, wanted: Sequence[tuple[Any, Sequence[tuple[int, int]]]], /) -> None: ...
+    def prepare(self, wanted: Sequence[tuple[Any, Sequence[Window]]], /) -> None: ...
 
 
 @dataclass(eq=False)

@@ -58,7 +58,7 @@ class OfflineAnalysis:
         short, long = ({}, None) if hop.quiet else self._analysis.logits(hop)
         inference_s = 0.0 if hop.quiet else perf_counter() - began + shared_s
         self._waiting.append((hop, capture(hop), inference_s))
-        window = None if long is None else (*hop.windows[1], long)
+        window = None if long is None else (hop.windows[1].end, hop.windows[1].length, long)
         below = hop.level_db < self._analysis.gate_db
         yield from self._made(self._decider.add(HopLogits(hop.end, hop.seconds, hop.quiet, below, short, window)))
 

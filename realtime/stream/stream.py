@@ -492,7 +492,7 @@ class Stream:
             skipped=skipped,
             instruments=self._instruments,
             others=config.only is None,
-            long_period=1.0 if self._lookahead is None else self._lookahead.long_period,
+            lookahead=self._lookahead,
         )
 
     def _write_taps(self, samples: FloatArray) -> None:

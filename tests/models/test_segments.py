@@ -56,8 +56,10 @@ def test_a_hop_shares_its_windows(hop: float, window: float, shares: list[float]
 
 def test_evidence_belongs_to_the_middle_of_a_window() -> None:
     windows = np.array([0.0, 0.0, 1.0, 1.0, 0.0, np.nan])[:, None]  # heard from 1.0 s to 2.0 s, say
-    assert centred(windows, overlaps(0.5, 1.0))[:5, 0].tolist() == [0.0, 0.5, 1.0, 0.5, 0.0]
-    assert np.isnan(centred(windows, overlaps(0.5, 1.0))[5, 0])
+    silence = np.arange(6) == 5
+    hops = centred(windows, overlaps(0.5, 1.0), silence, 0)
+    assert hops[:5, 0].tolist() == [0.0, 0.5, 1.0, 0.5, 0.0]
+    assert np.isnan(hops[5, 0])
 
 
 def test_silence_begins_where_the_level_falls() -> None:
@@ -90,7 +92,8 @@ def test_streaming_decisions_equal_those_on_the_whole_and_memory_is_bounded(hop:
     out += ours.rest()
     assert len(out) == 1_200
     assert most * hop <= 80 + 4 * hop
-    evidence = np.clip(centred(levels[:, None], overlaps(hop, 1.25)), -3, 3) * hop
+    silence = np.zeros(len(levels), np.bool_)
+    evidence = np.clip(centred(levels[:, None], overlaps(hop, 1.25), silence, 0), -3, 3) * hop
     whole = cheapest(evidence, Lookahead().switch_cost)[:, 0]
     assert np.array_equal([each.active[0] for each in out], whole)
     assert whole.any()

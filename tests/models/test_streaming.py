@@ -18,7 +18,7 @@ from instrec_live.models.errors import ModelError
 from instrec_live.models.export.to_onnx import to_onnx
 from instrec_live.models.logmel import HOP, N_MELS, PATCH, StreamingLogMel, log_mel
 from instrec_live.models.networks.patchwise import Patchwise
-from instrec_live.models.streaming import PatchCache, StreamingInference, patch_stride
+from instrec_live.models.streaming import PatchCache, StreamingInference, Window, patch_stride
 from instrec_live.models.tagger import Tagger
 
 SOUND = music(14)
@@ -107,7 +107,9 @@ def test_many_sounds_in_one_batch_are_as_each_alone(tiny: Bundle, ends, known) -
     tagger = Tagger([tiny])
     together, alone = [], []
     for each, before in zip(ends, known, strict=False):
-        windows = [(end * 16_000, length) for end in sorted(each) for length in (80_000, min(end * 16_000, 320_000))]
+        windows = [
+            Window(end * 16_000, length) for end in sorted(each) for length in (80_000, min(end * 16_000, 320_000))
+        ]
         one, other = tagger.follow(heard(), 16_000), tagger.follow(heard(), 16_000)
         if before:
             one.calibrated(144_000, 80_000)
@@ -123,7 +125,7 @@ def test_many_sounds_in_one_batch_are_as_each_alone(tiny: Bundle, ends, known) -
 @pytest.mark.parametrize("hop", [0.48, 0.5, 0.64, 1.0, 2.0])
 def test_batches_change_nothing(tiny: Bundle, hop: float) -> None:
     tagger, step = Tagger([tiny]), round(hop * 32_000)
-    windows = [(end, length) for end in range(320_000, len(SOUND) + 1, step) for length in (80_000, 320_000)]
+    windows = [Window(end, length) for end in range(320_000, len(SOUND) + 1, step) for length in (80_000, 320_000)]
     one, many = tagger.follow(heard(), step), tagger.follow(heard(), step)
     many.prepare(windows)
     for window in windows:
@@ -163,7 +165,7 @@ def test_embeddings_that_are_not_finite_are_not_cached(tiny: Bundle) -> None:
     inference = inference_of(counting, 16_000)
     counting.spoil = True
     assert np.isnan(inference.calibrated(320_000, 320_000)["tiny"]).all()
-    inference.prepare([(320_000, 320_000)])
+    inference.prepare([Window(320_000, 320_000)])
     counting.spoil = False
     assert np.isfinite(inference.calibrated(320_000, 320_000)["tiny"]).all()
 
@@ -181,7 +183,7 @@ def test_a_network_that_fails_with_many_is_asked_again_alone(tiny: Bundle) -> No
     caches = {"well": PatchCache(engine, patchwise=True), "failing": PatchCache(Failing(engine), patchwise=True)}
     inference = StreamingInference(caches, dict, heard(), 16_000)
     with pytest.raises(ModelError, match="no memory"):
-        inference.prepare([(320_000, 80_000)])
+        inference.prepare([Window(320_000, 80_000)])
     answers = inference.calibrated(320_000, 80_000)
     np.testing.assert_allclose(answers["failing"], answers["well"], atol=1e-5)
 
@@ -214,7 +216,7 @@ def test_an_engine_without_memory_gets_the_same_patches(tiny: Bundle) -> None:
 def test_a_network_that_is_not_patchwise_gets_whole_windows(tiny: Bundle) -> None:
     engine = open_engine(tiny, "onnx")
     inference = StreamingInference({"tiny": PatchCache(engine, patchwise=False)}, dict, heard(), 16_000)
-    inference.prepare([(320_000, 80_000)])
+    inference.prepare([Window(320_000, 80_000)])
     want = engine.logits(log_mel(SOUND[240_000:320_000])[None])[0]
     np.testing.assert_allclose(inference.calibrated(320_000, 80_000)["tiny"], want, atol=1e-5)
 

@@ -8,6 +8,7 @@ import numpy as np
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import StreamingLogMel
+from instrec_live.models.streaming import Window
 
 
 class FakeTagger:
@@ -35,7 +36,7 @@ class FakeTagger:
         return FakeInference(self, mel)
 
     @staticmethod
-    def prepare(wanted: Sequence[tuple["FakeInference", Sequence[tuple[int, int]]]]) -> None:
+    def prepare(wanted: Sequence[tuple["FakeInference", Sequence[Window]]]) -> None:
         pass
 
     def ensemble(self, calibrated: Mapping[str, FloatArray]) -> FloatArray:
@@ -48,10 +49,10 @@ class FakeInference:
     def __init__(self, tagger: FakeTagger, mel: StreamingLogMel) -> None:
         self._tagger, self._mel = tagger, mel
 
-    def calibrated(self, end: int, length: int) -> dict[str, FloatArray]:
+    def calibrated(self, end: int, length: int, whole: bool = True) -> dict[str, FloatArray]:
         return self._tagger.calibrated(self._mel.window(end, length))
 
-    def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
+    def prepare(self, windows: Sequence[Window]) -> None:
         pass
 
 

@@ -30,7 +30,7 @@ from instrec_live.models.engines.registry import available
 from instrec_live.models.errors import InstrecError, ModelError
 from instrec_live.models.logmel import HOP, SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
 from instrec_live.models.safe_path import python_command
-from instrec_live.models.streaming import patch_stride
+from instrec_live.models.streaming import Window, patch_stride
 from instrec_live.models.tagger import Tagger
 from instrec_live.realtime.audio import FileSource
 from instrec_live.realtime.commands.benchmark.verdict import Timing, smallest_hop
@@ -150,8 +150,6 @@ def how_it_ended(code: int, stderr: str) -> str:
     return f"it failed with exit code {code}" + (f": {printable(last)[:200]}" if last else "")
 
 
-Window = tuple[int, int]  # absolute index after its last sample, samples
-
 _WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
 
 _FEWEST = 2  # least number of long windows
@@ -205,7 +203,7 @@ class RecordingTagger:
     def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
         self.models, self.instruments = tagger.models, tagger.instruments
-        self.answers: dict[Window, FloatArray] = {}  # probabilities, in order of time
+        self.answers: dict[tuple[int, int], FloatArray] = {}  # probabilities by end and length, in order of time
 
     def follow(self, mel: StreamingLogMel, hop: int) -> "_RecordingInference":
         return _RecordingInference(self._tagger.follow(mel, hop), self)
@@ -218,8 +216,8 @@ class _RecordingInference:
     def __init__(self, inference: Inference, recorder: RecordingTagger) -> None:
         self._inference, self._recorder = inference, recorder
 
-    def calibrated(self, end: int, length: int) -> Mapping[str, FloatArray]:
-        answer = self._inference.calibrated(end, length)
+    def calibrated(self, end: int, length: int, whole: bool = True) -> Mapping[str, FloatArray]:
+        answer = self._inference.calibrated(end, length, whole)
         if silent := set(self._recorder.models) - answer.keys():
             raise ModelError(f"{', '.join(sorted(silent))} gives values that are not numbers")
         self._recorder.answers[end, length] = sigmoid(self._recorder.ensemble(answer))

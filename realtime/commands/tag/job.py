@@ -16,6 +16,7 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.models.files import atomic_file
 from instrec_live.models.logmel import SAMPLE_RATE, WINDOW_SECONDS, StreamingLogMel
 from instrec_live.models.segments import Lookahead
+from instrec_live.models.streaming import Window
 from instrec_live.models.tagger import Tagger
 from instrec_live.realtime import outputs
 from instrec_live.realtime.audio import FileSource
@@ -35,8 +36,6 @@ from instrec_live.realtime.stream.update import CaptureStats, StreamInfo, Update
 # file from its start, which is cheap, and runs the networks on its chunk alone. Smoothing is cheap: it is done for all
 # chunks at the end, in order.
 
-
-Window = tuple[int, int]
 
 Answers = Mapping[Window, Mapping[str, FloatArray]]
 
@@ -211,8 +210,8 @@ class RecordedInference:
     def ensemble(self, calibrated: Mapping[str, FloatArray], /) -> FloatArray:
         return self._tagger.ensemble(calibrated)
 
-    def calibrated(self, end: int, length: int, /) -> Mapping[str, FloatArray]:
-        return self.recorded[end, length]
+    def calibrated(self, end: int, length: int, whole: bool = True, /) -> Mapping[str, FloatArray]:
+        return self.recorded[Window(end, length, whole)]
 
     def prepare(self, windows: Sequence[Window], /) -> None:
         """Nothing to do."""
@@ -323,7 +322,7 @@ class Job:
             config.smoothing,
             instruments=config.instruments_of(tagger),
             others=config.only is None,
-            long_period=1.0 if config.lookahead is None else config.lookahead.long_period,
+            lookahead=config.lookahead,
         )
 
     def offline(self, tagger: Any) -> OfflineAnalysis:

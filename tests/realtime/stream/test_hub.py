@@ -313,7 +313,7 @@ class Kept:
 
 def test_a_defect_is_not_hidden() -> None:
     class Defective(FakeInference):
-        def calibrated(self, end, length):
+        def calibrated(self, end, length, whole=True):
             raise ZeroDivisionError
 
     class Defect(FakeTagger):

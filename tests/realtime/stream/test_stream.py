@@ -13,6 +13,7 @@ from fakes import ArraySource, FakeInference, FakeTagger, FloatArray, music
 from instrec_live.models.errors import AudioDeviceError, InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import StreamingLogMel
+from instrec_live.models.streaming import Window
 from instrec_live.realtime.stream.capture import split_hops
 from instrec_live.realtime.stream.smoothing import Smoothing, live_thresholds, merged_thresholds
 from instrec_live.realtime.stream.stream import Stream
@@ -93,8 +94,8 @@ def test_at_pace_max_hops_are_analysed_in_batches_even_without_a_length(live: bo
     sizes: list[int] = []
 
     class StreamingInference(FakeInference):
-        def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
-            sizes.append(len({end for end, _ in windows}))
+        def prepare(self, windows: Sequence[Window]) -> None:
+            sizes.append(len({window.end for window in windows}))
 
     class Tagger(FakeTagger):
         def follow(self, mel: StreamingLogMel, hop: int) -> FakeInference:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from instrec_live.models import Tagger
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.logmel import StreamingLogMel
+from instrec_live.models.streaming import Window
 from instrec_live.realtime.commands.tag import job as part
 from instrec_live.realtime.commands.tag.command import parse_tag
 from instrec_live.realtime.commands.tag.find import Item
@@ -84,11 +85,13 @@ class CompanionableFollower:
     def __init__(self) -> None:
         self._known: dict[int, float] = {}
 
-    def prepare(self, windows: Sequence[tuple[int, int]]) -> None:
-        new = sorted({second for window in windows for second in self._seconds(*window)} - self._known.keys())
+    def prepare(self, windows: Sequence[Window]) -> None:
+        new = sorted(
+            {second for end, length, _ in windows for second in self._seconds(end, length)} - self._known.keys()
+        )
         self._known |= {second: sum(new) % 97 + 1 / len(new) + second % 7 for second in new}
 
-    def calibrated(self, end: int, length: int) -> dict[str, np.ndarray]:
+    def calibrated(self, end: int, length: int, whole: bool = True) -> dict[str, np.ndarray]:
         mean = np.mean([self._known[second] for second in self._seconds(end, length)]) / 50 - 1
         return {name: np.full(20, mean, np.float32) for name in ("passt", "cbam_cnn", "ms_crnn")}
 
