@@ -1,5 +1,6 @@
 """Decisions with look-ahead: the cheapest sequence, in bounded memory, with boundaries where the sound changes."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -62,6 +63,30 @@ def test_evidence_belongs_to_the_middle_of_a_window() -> None:
     assert np.isnan(hops[5, 0])
 
 
+@given(
+    known=st.lists(st.sampled_from("kkn-s"), min_size=1, max_size=30),
+    shares=st.sampled_from([[1.0], [0.5, 0.5], [0.4, 0.4, 0.2]]),
+    most=st.integers(0, 4),
+)
+def test_a_hop_without_a_window_takes_those_around(known: list[str], shares: list[float], most: int) -> None:
+    """Known, two kinds of unknown, and silent."""
+    values = np.where(np.array(known) == "k", np.arange(1.0, len(known) + 1), np.nan)
+    silence = np.array(known) == "s"
+    got = centred(values[:, None], np.array(shares), silence, most)[:, 0]
+    for hop, what in enumerate(known):
+        around = [(share, values[hop + k]) for k, share in enumerate(shares) if hop + k < len(known)]
+        around = [(share, value) for share, value in around if np.isfinite(value)]
+        before = next((k for k in range(hop, -1, -1) if known[k] in "ks"), -1)
+        if what == "s":
+            assert np.isnan(got[hop])
+        elif around:
+            assert got[hop] == pytest.approx(sum(s * v for s, v in around) / sum(s for s, _ in around))
+        elif before >= 0 and known[before] == "k" and hop - before <= most:
+            assert got[hop] == values[before]
+        else:
+            assert np.isnan(got[hop])
+
+
 def test_silence_begins_where_the_level_falls() -> None:
     quiet = [True, False, False, False, True, True, False]
     below = [True, False, True, True, True, True, True]
@@ -98,6 +123,32 @@ def test_streaming_decisions_equal_those_on_the_whole_and_memory_is_bounded(hop:
     assert np.array_equal([each.active[0] for each in out], whole)
     assert whole.any()
     assert not whole.all()
+
+
+@pytest.mark.parametrize("hop", [0.3, 0.5])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_a_network_on_every_third_hop_has_logits_in_all(hop: float, shift: int) -> None:
+    """Also in the last hop before a silence, and where the decider no longer needs the hop before it."""
+    rng = np.random.default_rng(2)
+    levels, silence = rng.normal(0, 1, 900), np.zeros(900, np.bool_)
+    for pause in range(20 + shift, 900, 40):
+        silence[pause - 5 : pause] = True
+    for ahead in range(int(20 / hop), 900, int(20 / hop)):  # decided so many at a time: a silence after the first
+        silence[ahead - 7 : ahead - 3], silence[ahead + 1 : ahead + 5] = True, True
+    starts = ~silence & np.roll(silence, 1)
+    given_at = (np.arange(900) % 3 == shift) | starts | (np.arange(900) == 0)
+    ours = decider(hop)
+    out = []
+    for n, each in enumerate(hops(levels, hop)):
+        short = {**each.short, "b": each.short["a"]} if given_at[n] else each.short
+        out += ours.add(replace(each, quiet=bool(silence[n]), short={} if silence[n] else short))
+    out += ours.rest()
+    table = np.where(given_at & ~silence, levels, np.nan)[:, None]
+    logits = centred(table, overlaps(hop, 1.25), silence, int(np.ceil(1 / hop)))[:, 0]
+    assert np.array_equal(np.isnan(logits), silence)
+    for decided, logit, quiet in zip(out, logits, silence, strict=True):
+        assert decided.silent == quiet
+        assert quiet or decided.probabilities["b"][0] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
 
 def test_what_is_left_out_has_no_probability() -> None:

@@ -18,7 +18,14 @@ from instrec_live.models.errors import ModelError
 from instrec_live.models.export.to_onnx import to_onnx
 from instrec_live.models.logmel import HOP, N_MELS, PATCH, StreamingLogMel, log_mel
 from instrec_live.models.networks.patchwise import Patchwise
-from instrec_live.models.streaming import PatchCache, StreamingInference, Window, patch_stride
+from instrec_live.models.streaming import (
+    PatchCache,
+    StreamingInference,
+    Window,
+    patch_stride,
+    windows_ahead,
+    windows_at,
+)
 from instrec_live.models.tagger import Tagger
 
 SOUND = music(14)
@@ -254,3 +261,61 @@ def test_a_network_that_takes_whole_windows_gets_two_seconds_at_least(asked: int
 
     inference = StreamingInference({"plain": PatchCache(Plain(), False)}, dict, heard(), 16_000)
     assert set(inference.calibrated(160_000, asked)) == {"plain"}
+
+
+def ahead(hop: float, seconds: float = 30.0) -> list[tuple[Window, ...]]:
+    step = round(hop * 32_000)
+    ends = range(step, round(seconds * 32_000) + 1, step)
+    return [windows_ahead(end, end - step, 32_000, 160_000, end == step) for end in ends]
+
+
+@pytest.mark.parametrize("hop", [1.0, 2.0, 5.0])
+def test_at_hops_of_a_second_or_more_every_short_window_is_whole(hop: float) -> None:
+    assert all(short.whole and not any(each.whole for each in long) for short, *long in ahead(hop))
+
+
+@pytest.mark.parametrize("hop", [0.1, 0.3, 0.5, 0.75])
+def test_with_look_ahead_one_short_window_a_second_is_whole(hop: float) -> None:
+    windows = ahead(hop)
+    whole = [short.end / 32_000 for short, *_ in windows if short.whole]
+    assert whole[0] == pytest.approx(hop)  # the sound begins
+    assert len(whole) == pytest.approx(30, abs=1)
+    assert np.diff(whole).max() < 1 + hop
+    assert not any(each.whole for _, *long in windows for each in long)
+    step = round(hop * 32_000)
+    for each in windows:  # they are those without look-ahead
+        end = each[0].end
+        assert [one[:2] for one in each] == [one[:2] for one in windows_at(end, end - step, 32_000, 160_000)]
+
+
+def test_a_network_that_is_not_patchwise_is_left_out_of_windows_that_are_not_whole(tiny: Bundle) -> None:
+    class Counted:
+        name = "counted"
+
+        def logits(self, log_mel: np.ndarray) -> np.ndarray:
+            runs.append(len(log_mel))
+            return np.asarray(engine.logits(log_mel))
+
+    engine, runs = open_engine(tiny, "onnx"), list[int]()
+    windows = [
+        Window(end, length, end % 32_000 == 0) for end in range(320_000, 400_001, 16_000) for length in (32_000,)
+    ]
+    caches = {"patches": PatchCache(engine, True), "plain": PatchCache(Counted(), False)}
+    one, many, all_of_them = (
+        StreamingInference(caches, dict, heard(), 16_000, sparse) for sparse in (True, True, False)
+    )
+    many.prepare(windows)
+    assert sum(runs) == sum(window.whole for window in windows)
+    for window in windows:
+        alone, together = one.calibrated(*window), many.calibrated(*window)
+        assert set(alone) == set(together) == ({"patches", "plain"} if window.whole else {"patches"})
+        assert set(all_of_them.calibrated(*window)) == {"patches", "plain"}
+        for name, logits in alone.items():
+            np.testing.assert_allclose(together[name], logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(("models", "there"), [(("ms_crnn",), True), (("ms_crnn", "cbam_cnn"), False)])
+def test_alone_a_network_that_is_not_patchwise_runs_on_every_window(models: tuple[str, ...], there: bool) -> None:
+    inference = Tagger.load(models, "onnx").follow(heard(), 16_000)
+    assert ("ms_crnn" in inference.calibrated(336_000, 32_000, False)) == there
+    assert "ms_crnn" in inference.calibrated(352_000, 32_000)

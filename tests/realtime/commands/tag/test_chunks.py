@@ -58,7 +58,9 @@ def tagger() -> Tagger:
     return Tagger.load(DEFAULT_MODELS, "onnx")
 
 
-@pytest.mark.parametrize(("hop", "borders"), [(1.0, [8]), pytest.param(0.77, [8], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("hop", "borders"), [(1.0, [8]), (0.5, [3, 7]), pytest.param(0.77, [8], marks=pytest.mark.slow)]
+)
 def test_parts_equal_the_whole_bit_for_bit(sound: Path, tagger: Tagger, hop: float, borders: list[int]) -> None:
     job = Job(AnalysisConfig(hop=hop))
     with Stream(sound, hop=hop, pace="max", tagger=tagger) as stream:
