@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -61,11 +62,20 @@ def tagging(record: Mapping[str, Any]) -> list[str]:
             figures = rows[key]
             cells = [_figure(figures, column) for column in METRICS]
             lines.append(f"| {called}, {figures['clips']} | {name} | {' | '.join(cells)} |")
-    means = ", ".join(f"{name} {rows['mean_mAP']:.3f}" for name, rows in record["figures"].items())
+    means = ", ".join(
+        f"{name} {fmean(rows[key]['mAP'] for key in SETS):.3f}" for name, rows in record["figures"].items()
+    )
+    more = record["figures"]["ensemble"]["mixtures_fitted"]
     earlier = ""
     if compared := record.get("compared"):
         earlier = f" {', '.join(compared['networks'])}: the same clips, {compared['date']}."
-    return [*lines, "", f"`training.ensemble`, {record['date']}.{earlier} Mean mAP of all sets: {means}."]
+    return [
+        *lines,
+        "",
+        f"`training.ensemble`, {record['date']}.{earlier} Mean mAP of the three sets: {means}. The ensemble on the "
+        f"{more['clips']:,} other mixtures of the same solos, each measured by what was fitted without its own: mAP "
+        f"{more['mAP']:.2f} [{more['mAP_low']:.2f}–{more['mAP_high']:.2f}], F1 shown {more['F1_shown']:.2f}.",
+    ]
 
 
 def accuracy(record: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
-"""From logits to calibrated probabilities: scaled per instrument, and aware of what else sounds."""
+"""From logits to calibrated probabilities."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,51 +24,13 @@ def logit(probabilities: ArrayLike) -> FloatArray:
     return np.log(p / (1.0 - p)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """How the other instruments' logits change one: they show whether few or many sound.
-
-    A network gives each voice of a band a lower logit than it gives a soloist. So a scaled logit z becomes
-    own * z + highest_other * (the highest other z) + expected_others * (the sum of the others' probabilities)
-    + fourth * (the fourth highest z of all) + bias. By default it stays z.
-    """
-
-    own: float = 1.0
-    highest_other: float = 0.0
-    expected_others: float = 0.0
-    fourth: float = 0.0
-    bias: float = 0.0
-
-    @staticmethod
-    def features(logits: FloatArray) -> FloatArray:
-        """Logits float32 [..., 20] -> of each: itself and the three features, float32 [..., 20, 4]."""
-        ordered = np.sort(logits, axis=-1)
-        highest = np.where(logits == ordered[..., -1:], ordered[..., -2:-1], ordered[..., -1:])
-        probabilities = sigmoid(logits)
-        others = probabilities.sum(axis=-1, keepdims=True) - probabilities
-        out = np.empty((*logits.shape, 4), np.float32)
-        out[..., 0], out[..., 1], out[..., 2], out[..., 3] = logits, highest, others, ordered[..., -4:-3]
-        return out
-
-    def __call__(self, logits: FloatArray) -> FloatArray:
-        """Logits float32 [..., 20] -> what they become, float32 [..., 20]."""
-        if self == _UNCHANGED:
-            return logits
-        weights = np.array([self.own, self.highest_other, self.expected_others, self.fourth], np.float32)
-        return np.asarray(self.features(logits) @ weights + np.float32(self.bias), np.float32)
-
-
-_UNCHANGED = Context()
-
-
 @dataclass(frozen=True, eq=False)
 class Platt:
-    """Calibrated logits = context(z), z = scale * logits + bias per instrument (Platt, 1999); fitted in training.
+    """Calibrated logits = scale * logits + bias per instrument (Platt, 1999); fitted in training.
 
     Attributes:
         scale: float32 [20], positive.
         bias: float32 [20].
-        context: what the other instruments change.
 
     Raises:
         ValueError: wrong length, not finite, or a scale that is not positive.
@@ -76,7 +38,6 @@ class Platt:
 
     scale: FloatArray
     bias: FloatArray
-    context: Context = Context()
 
     def __post_init__(self) -> None:
         for name in ("scale", "bias"):
@@ -90,8 +51,6 @@ class Platt:
             object.__setattr__(self, name, values)
         if (self.scale <= 0).any():
             raise ValueError("calibration scale must be positive: a negative one would reverse the ranking")
-        if not np.isfinite(astuple(self.context)).all() or self.context.own <= 0:
-            raise ValueError("calibration context must be finite, and its own weight positive")
 
     @classmethod
     def identity(cls) -> "Platt":
@@ -99,17 +58,18 @@ class Platt:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Platt":
-        """Read {"scale": [20], "bias": [20], "context": {…}}; a file without "context" has none.
+        """Read {"scale": [20], "bias": [20]}.
 
         Raises:
             KeyError, TypeError, ValueError: malformed.
         """
-        context = Context(**{str(name): float(value) for name, value in dict(content.get("context", {})).items()})
-        return cls(content["scale"], content["bias"], context)
+        if "context" in content:  # it changed each logit by those of the other instruments
+            raise ValueError('a calibration with a "context" is of an earlier version')
+        return cls(content["scale"], content["bias"])
 
     def as_json(self) -> dict[str, Any]:
-        return {"scale": self.scale.tolist(), "bias": self.bias.tolist(), "context": asdict(self.context)}
+        return {"scale": self.scale.tolist(), "bias": self.bias.tolist()}
 
     def __call__(self, logits: ArrayLike) -> FloatArray:
         """Logits float32 [..., 20] -> calibrated logits float32 [..., 20]."""
-        return self.context(np.asarray(np.asarray(logits, np.float32) * self.scale + self.bias, np.float32))
+        return np.asarray(np.asarray(logits, np.float32) * self.scale + self.bias, np.float32)

@@ -58,7 +58,7 @@ class Lookahead:
         ahead: how much of the sound beyond a hop is known before the hop is decided, s.
     """
 
-    margin: float = -0.25
+    margin: float = -0.35
     long_weight: float = 0.1
     long_period: float = 5.0
     reach: float = 0.25

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.bundle import DEFAULT_MODELS, summed
-from instrec_live.models.calibration import Platt, sigmoid
+from instrec_live.models.calibration import sigmoid
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.models.export.to_onnx import Checkpoint, load_checkpoint, milliseconds, network_of, round_to_fp16
 from instrec_live.models.logmel import SAMPLE_RATE, chord, log_mel
@@ -50,8 +50,8 @@ from instrec_live.training.learning.bundling import export_checked, write_networ
 from instrec_live.training.learning.calibrate import (
     balanced,
     choose_thresholds,
-    fit_calibration,
-    fit_context,
+    fit_common,
+    fit_platt,
     fit_weights,
     recording_weights,
     splits,
@@ -106,13 +106,13 @@ class Fitted:
         rows = rows & (sets.which < sets.fitted)
         truth, mask = sets.clips.truth[rows], sets.weights(rows)
         some = {name: z[rows] for name, z in logits.items()}
-        self.calibration = {name: fit_calibration(z, truth, mask) for name, z in some.items()}
+        self.calibration = {name: fit_platt(z, truth, mask) for name, z in some.items()}
         calibrated = {name: self.calibration[name](z) for name, z in some.items()}
         self.thresholds = {name: choose_thresholds(sigmoid(z), truth, mask) for name, z in calibrated.items()}
         weights = fit_weights(list(calibrated.values()), truth, mask)
         self.weights = {name: round(float(weight), 3) for name, weight in zip(calibrated, weights, strict=True)}
         mean = self._mean(calibrated)
-        self.together = replace(Platt.identity(), context=fit_context(mean, truth, mask))
+        self.together = fit_common(mean, truth, mask)
         self.threshold_together = choose_thresholds(sigmoid(self.together(mean)), truth, mask)
 
     def _mean(self, calibrated: Logits) -> FloatArray:

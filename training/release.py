@@ -51,7 +51,8 @@ def steps_of(args: argparse.Namespace) -> list[Step]:
         Step("bank", bank / "index.json",
              ["synthesis.unions", "--sounds", str(args.sounds), *music, "--to", str(bank), "--seed", str(args.seed)]),
         Step("teachers", bank / "targets.npz", ["learning.teachers", str(bank), "--mn04", str(args.mn04), *teachers]),
-        Step("mixtures", mixtures / "labels.csv", ["data", "mix", str(args.solos), "--to", str(mixtures)]),
+        Step("mixtures", mixtures / "labels.csv",
+             ["data", "mix", str(args.solos), "--to", str(mixtures), "--count", "1200"]),
     ]  # fmt: skip
     for name, keep in KEEP.items():
         begin = ["--init", str(args.teachers / name), "--keep", str(keep)]

@@ -80,7 +80,7 @@ class Smoothing:
     live_margin: float = 0.0
     on_seconds: float = 0.5
     on_seconds_with_others: float = 1.0
-    clear_margin: float = 0.6
+    clear_margin: float = 0.5
     off_seconds: float = 0.5
     off_seconds_per_other: float = 0.5
     off_margin: float = 1.6

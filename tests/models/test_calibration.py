@@ -1,4 +1,4 @@
-"""Sigmoid, logit and Platt scaling stay finite and invert each other; context has the documented effect."""
+"""Sigmoid, logit and Platt scaling stay finite and invert each other."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instrec_live.models.calibration import Context, Platt, logit, sigmoid
+from instrec_live.models.calibration import Platt, logit, sigmoid
 
 
 @given(st.floats(width=32, allow_nan=False))
@@ -46,45 +46,16 @@ def test_platt_refuses_nonsense(scale, bias, words):
         Platt(scale, bias)
 
 
-def test_without_a_context_logits_stay_as_they_are():
-    logits = np.random.default_rng(0).normal(0, 3, (4, 20)).astype(np.float32)
-    np.testing.assert_array_equal(Context()(logits), logits)
-    np.testing.assert_array_equal(Platt.identity()(logits), logits)
-    weights = np.array([1, 0, 0, 0], np.float32)
-    np.testing.assert_array_equal(Context.features(logits) @ weights, logits)
-
-
-def test_a_context_is_of_the_highest_the_sum_and_the_fourth():
-    logits = np.full(20, -9.0, np.float32)
-    logits[[2, 5, 7, 11]] = 3.0, 2.0, 1.0, 0.0
-    features = Context.features(logits)
-    np.testing.assert_array_equal(features[:, 0], logits)
-    assert features[2, 1] == 2.0  # of the highest, the second highest is the highest other
-    assert (np.delete(features[:, 1], 2) == 3.0).all()
-    np.testing.assert_allclose(features[:, 2], sigmoid(logits).sum() - sigmoid(logits), rtol=1e-5)
-    assert (features[:, 3] == 0.0).all()
-    got = Context(0.5, -0.2, 0.1, 0.3, 1.0)(logits)
-    np.testing.assert_allclose(got, features @ np.array([0.5, -0.2, 0.1, 0.3], np.float32) + 1, rtol=1e-5)
-
-
-def test_platt_is_written_and_read_with_its_context_or_without():
-    platt = Platt(np.full(20, 2.0), np.full(20, -1.0), Context(0.5, -0.2, 0.1, 0.3, 1.0))
+def test_platt_is_written_and_read():
+    platt = Platt(np.full(20, 2.0), np.full(20, -1.0))
     read = Platt.from_json(json.loads(json.dumps(platt.as_json())))
-    assert read.context == platt.context
     logits = np.random.default_rng(0).normal(0, 3, (4, 20)).astype(np.float32)
     np.testing.assert_array_equal(read(logits), platt(logits))
-    assert Platt.from_json({"scale": [1.0] * 20, "bias": [0.0] * 20}).context == Context()
 
 
-@pytest.mark.parametrize("context", [Context(own=0.0), Context(own=-1.0), Context(bias=np.nan), Context(fourth=np.inf)])
-def test_a_context_that_is_nonsense_is_refused(context):
-    with pytest.raises(ValueError, match="context"):
-        Platt(np.ones(20), np.zeros(20), context)
-
-
-@pytest.mark.parametrize("context", [{"colour": 1.0}, {"own": "x"}, {"own": None}, [1.0]])
-def test_a_context_that_is_none_cannot_be_read(context):
-    with pytest.raises((TypeError, ValueError)):
+def test_a_calibration_of_an_earlier_version_is_refused():
+    context = {"own": 1.1, "highest_other": -0.1}
+    with pytest.raises(ValueError, match="of an earlier version"):
         Platt.from_json({"scale": [1.0] * 20, "bias": [0.0] * 20, "context": context})
 
 

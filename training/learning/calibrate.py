@@ -4,14 +4,13 @@ Most instruments have only a few clips, so parameters per instrument are regular
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from instrec_live.models.arrays import DoubleArray, FloatArray
-from instrec_live.models.calibration import Context, Platt, logit, sigmoid
+from instrec_live.models.calibration import Platt, logit, sigmoid
 
 
 def recording_weights(mask: FloatArray, recording: NDArray[np.str_]) -> FloatArray:
@@ -52,34 +51,25 @@ def fit_platt(logits: FloatArray, truth: FloatArray, mask: FloatArray, pull: flo
     return Platt(scale.astype(np.float32), bias.astype(np.float32))
 
 
-def fit_context(logits: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1e-3) -> Context:
-    """One logistic regression for all instruments on an instrument's logit and on what the others' say of it.
+def fit_common(logits: FloatArray, truth: FloatArray, mask: FloatArray) -> Platt:
+    """One scale and one bias for all instruments.
 
     Args:
         logits, truth, mask: as `fit_platt`'s.
-        pull: strength of the ridge towards 0, relative to a mean loss.
     """
-    weights = _logistic(Context.features(logits), truth, mask, pull)
-    return Context(*map(float, weights))
+    scale, bias = _logistic(logits[..., None], truth, mask)
+    return Platt(np.full(logits.shape[1], scale, np.float32), np.full(logits.shape[1], bias, np.float32))
 
 
-def fit_calibration(logits: FloatArray, truth: FloatArray, mask: FloatArray) -> Platt:
-    """Scale and bias per instrument, then what the others change."""
-    platt = fit_platt(logits, truth, mask)
-    return replace(platt, context=fit_context(platt(logits), truth, mask))
-
-
-def fit_weights(logits: Sequence[FloatArray], truth: FloatArray, mask: FloatArray, pull: float = 1e-3) -> FloatArray:
+def fit_weights(logits: Sequence[FloatArray], truth: FloatArray, mask: FloatArray) -> FloatArray:
     """Weights of networks [M], not negative, summing to 1, from their calibrated logits, M times [n, 20]."""
-    mean = np.asarray(np.mean(logits, axis=0), np.float32)
-    features = np.concatenate([np.stack(logits, -1), Context.features(mean)[..., 1:]], -1)
-    found = _logistic(features, truth, mask, pull, positive=len(logits))[: len(logits)]
+    found = _logistic(np.stack(logits, -1), truth, mask)[:-1]
     return np.asarray(found / found.sum(), np.float32)
 
 
-def _logistic(features: FloatArray, truth: FloatArray, mask: FloatArray, pull: float, positive: int = 1) -> DoubleArray:
-    """Coefficients [F + 1], the last a constant, of a logistic regression on features [n, 20, F]; the first `positive`
-    are at least a little over 0."""
+def _logistic(features: FloatArray, truth: FloatArray, mask: FloatArray, pull: float = 1e-3) -> DoubleArray:
+    """Coefficients [F + 1], the last a constant, of a logistic regression on features [n, 20, F]; all but the last are
+    at least a little over 0. `pull` is the strength of a ridge towards 0, relative to a mean loss."""
     known = mask > 0
     x = np.concatenate([features[known], np.ones((int(known.sum()), 1))], 1).astype(np.float64)
     y, m = truth[known].astype(np.float64), mask[known].astype(np.float64)
@@ -90,8 +80,9 @@ def _logistic(features: FloatArray, truth: FloatArray, mask: FloatArray, pull: f
         loss = float(m @ (np.logaddexp(0, logit) - y * logit) + pull * (w @ w))
         return loss, x.T @ (m * (0.5 * (1 + np.tanh(0.5 * logit)) - y)) + 2 * pull * w
 
-    bounds = [(0.01, None)] * positive + [(None, None)] * (x.shape[1] - positive)
-    start = np.r_[np.full(positive, 1 / positive), np.zeros(x.shape[1] - positive)]
+    count = features.shape[-1]
+    bounds = [(0.01, None)] * count + [(None, None)]
+    start = np.r_[np.full(count, 1 / count), 0.0]
     return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
 
 
