@@ -680,7 +680,7 @@ def _piped(source: ByteInput, kind: str, track: int | None, note: Note) -> Itera
     from instrec_live.realtime.audio.av_decoder import AvDecoder
 
     begin, piece = source.position, PIECES.get(kind)
-    spooled = kind == "MP4" and _index_at_end(source)
+    spooled = kind == "CAF" or (kind == "MP4" and _index_at_end(source))  # a CAF's packet table may follow its sound
     claimed = asf_seconds(source.peek(_ASF_HEAD)) if kind == "ASF" else None
 
     def ends() -> bool:

@@ -347,6 +347,9 @@ INPUTS = {
     "au": Input(lambda: encoded("AU", "PCM_16"), suffix=".au"),
     "au-float": Input(lambda: encoded("AU", "FLOAT"), suffix=".au"),
     "caf": Input(lambda: encoded("CAF", "PCM_16"), suffix=".caf"),
+    # Its packet table follows its sound; FFmpeg cuts what it wrote itself.
+    "caf-alac": Input(lambda: muxed("caf", "alac"), within=0.04, suffix=".caf"),
+    "nist": Input(lambda: encoded("NIST", "PCM_16"), suffix=".sph"),
     "caf-float": Input(lambda: encoded("CAF", "FLOAT"), suffix=".caf"),
     "voc": Input(lambda: encoded("VOC", "PCM_16"), suffix=".voc"),
     "flac": Input(lambda: encoded("FLAC", "PCM_16"), suffix=".flac"),
