@@ -108,6 +108,11 @@ class Bundle:
         path = Path(path)
         if not os.path.isdir(path):  # unlike Path.is_dir, also False for a name that is too long
             raise ModelError(f"{path}: no such model folder", "give a bundled name or the folder of a bundle")
+        if not os.path.lexists(path / "manifest.json"):
+            raise ModelError(
+                f"{path} is not the folder of a model: manifest.json is missing in it",
+                "give a bundled name or the folder of a bundle",
+            )
         try:
             return cls._verified(path)
         except ModelError:

@@ -79,6 +79,8 @@ def bundle_folder(model: str | os.PathLike[str]) -> Path:
     Raises:
         ModelError: there is no such model, or a public one cannot be fetched or exported.
     """
+    if not os.fspath(model):  # `Path` would take it for the current folder
+        raise ModelError("the name of a model is empty", "give a bundled name or the folder of a bundle")
     path = Path(model)
     if os.fspath(model) in CHECKPOINTS:
         return public_bundle(os.fspath(model))

@@ -140,6 +140,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
         yield fresh
+        old = Path(scratch) / "old"
         if path.exists():
-            path.rename(Path(scratch) / "old")
-        shutil.move(fresh, path)
+            path.rename(old)
+        try:
+            shutil.move(fresh, path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise

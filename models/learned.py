@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def class_name(text: str) -> str:
     Raises:
         ValueError: no letters, digits and spaces, or longer than 40 characters.
     """
-    name = re.sub(r"[\s\-_]+", "_", text.strip().lower())
+    name = re.sub(r"[\s\-_]+", "_", normalize("NFC", text).strip().lower())  # macOS spells "ä" in two characters
     if not _NAME.fullmatch(name):
         raise ValueError(f"{text!r} cannot be the name of an instrument: use up to 40 letters, digits and spaces")
     return name

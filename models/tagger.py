@@ -20,7 +20,7 @@ from instrec_live.models.engines.base import CachingEngine, Engine
 from instrec_live.models.engines.registry import open_engine
 from instrec_live.models.ensemble import Ensemble
 from instrec_live.models.errors import ModelError, UsageError
-from instrec_live.models.instruments import INSTRUMENTS, chosen
+from instrec_live.models.instruments import INSTRUMENTS, chosen, names
 from instrec_live.models.learned import LearnedBundle
 from instrec_live.models.logmel import (
     HOP,
@@ -229,12 +229,12 @@ class Tagger:
     @classmethod
     def load(
         cls,
-        models: Sequence[str | os.PathLike[str]] = DEFAULT_MODELS,
+        models: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = DEFAULT_MODELS,
         engine: str = "auto",
         threads: int = 1,
         weights: Sequence[float] | None = None,
     ) -> "Tagger":
-        """Load models by bundled name, public name (fetched once) or bundle folder.
+        """Load models, or one, by bundled name, public name (fetched once) or bundle folder.
 
         Weights, one per model, override the ensemble's own.
 
@@ -242,7 +242,7 @@ class Tagger:
             ModelError: a bundle is missing or damaged, cannot be fetched, or the engine refuses it.
             UsageError: no models, an unknown engine, or invalid weights.
         """
-        return cls([load_model(model) for model in models], engine, threads, weights)
+        return cls([load_model(model) for model in names(models)], engine, threads, weights)
 
     def thresholds_of(self, model: str) -> FloatArray:
         """float32 [n]: the probabilities from which an instrument is active by this model alone; for those that it
@@ -384,15 +384,15 @@ class Tagger:
         samples: ArrayLike,
         sample_rate: float,
         only: Iterable[str] | None = None,
-        exclude: Iterable[str] = (),
+        exclude: Iterable[str] | None = None,
     ) -> Tags:
         """What sounds anywhere in some audio, of any length, and when: see `Tags`.
 
         Args:
             samples: [n] or [n, channels], floats of ±1 or integers of full scale, in a list or int64 also those of
-                fewer bits; values that are not finite count as silence. Audio shorter than 2 s is padded with silence;
-                longer than 10 s it is split into windows of 10 s every 5 s, the last one ending at the end, and their
-                probabilities are averaged.
+                fewer bits; values that are not finite, or masked, count as silence. Audio shorter than 2 s is padded
+                with silence; longer than 10 s it is split into windows of 10 s every 5 s, the last one ending at the
+                end, and their probabilities are averaged.
             sample_rate: Hz.
             only: the instruments to listen for; None: all.
             exclude: instruments to leave out: their probability is 0 and they are never active.
@@ -499,15 +499,19 @@ def _mean(probabilities: Sequence[FloatArray]) -> FloatArray:
 
 def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
     """Audio of any usual format -> float32 [n] at 32 kHz; ValueError for what is none."""
-    array = np.asarray(samples)
+    array, masked = np.asarray(samples), np.ma.getmask(samples)
     if array.ndim not in (1, 2):
         raise ValueError(f"samples must be [n] or [n, channels], not of shape {array.shape}")
     if array.size == 0:
         raise ValueError("samples are empty")
     if array.ndim == 2 and array.shape[1] > _MAX_CHANNELS:
         raise ValueError(f"samples of shape {array.shape} have {array.shape[1]} channels: transpose them?")
+    try:
+        sample_rate = float(sample_rate)  # of any library's own kind
+    except (TypeError, ValueError):
+        raise ValueError(f"sample_rate must be a number, not {sample_rate!r}") from None
     if not _RATES[0] <= sample_rate <= _RATES[1]:
-        raise ValueError(f"sample_rate must be {_RATES[0]} to {_RATES[1]} Hz, not {sample_rate}")
+        raise ValueError(f"sample_rate must be {_RATES[0]} to {_RATES[1]} Hz, not {sample_rate:g}")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"samples must be floats or integers, not {array.dtype}")
     # Nobody records 64 bits: in a list or an int64 that stays within 32, integers are those of a narrower scale.
@@ -517,6 +521,8 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
         full_scale = 2.0 ** (8 * array.dtype.itemsize - 1)
         middle = full_scale if array.dtype.kind == "u" else 0.0
         array = (array - middle) / full_scale
+    if masked is not np.ma.nomask:
+        array = np.where(masked, np.nan, array)
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and counts as silence
         one = bounded(mono(array.astype(np.float32), sample_rate, lambda what: log.warning("the samples: %s", what)))
     if sample_rate != SAMPLE_RATE:

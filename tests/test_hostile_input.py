@@ -21,6 +21,8 @@ from instrec_live.models.catalog import bundle_folder
 from instrec_live.models.engines.registry import open_engine
 from instrec_live.models.errors import InputFileError, ModelError, UsageError
 from instrec_live.realtime.commands.report import run
+from instrec_live.realtime.commands.tag.command import parse_tag
+from instrec_live.realtime.commands.watch import parse_watch
 from instrec_live.realtime.config.settings import parse
 from instrec_live.realtime.outputs import JsonLines, SummaryBuilder
 
@@ -120,6 +122,19 @@ def test_two_dashes_are_no_value(words: list[str]) -> None:
         pytest.skip("it is a name like any other there")
     with pytest.raises(UsageError):
         parse(["--no-config", *words])
+
+
+def test_names_behind_two_dashes_may_begin_with_one() -> None:
+    paths = parse_tag(["--no-config", "a.wav", "--jobs", "2", "--", "-b.wav", "--hop", "--"]).paths
+    assert paths == (Path("a.wav"), Path("-b.wav"), Path("--hop"), Path("--"))
+    asked = parse_watch(["--no-config", "a.wav", "--", "-b.wav"])
+    assert [each.name for each in asked.sources] == ["a.wav", "-b.wav"]
+
+
+@pytest.mark.parametrize("words", [[""], ["a.wav", ""], ["--", ""], ["a.wav", "--output", ""]])
+def test_an_empty_name_is_not_the_current_folder(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="the name is empty"):
+        parse_tag(["--no-config", *words])
 
 
 def test_two_dashes_in_a_settings_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.networks.mobilenet import MelAdapter, yamnet_banks
 from instrec_live.training.command import entry
-from instrec_live.training.data.sounds import SUFFIXES, load
+from instrec_live.training.data.sounds import SUFFIXES, audio_files, load
 from instrec_live.training.learning.initial_weights import MEL_ADAPTER
 from instrec_live.training.staging import exclusive_file
 
@@ -105,7 +105,7 @@ def main() -> None:
     for name, least in (("count", 20), ("epochs", 1), ("seed", 0)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name} must be {least} or more, not {getattr(args, name)}")
-    files = sorted(p for folder in args.folder for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(path for folder in args.folder for path in audio_files(folder, deep=True))
     if not files:
         raise InputFileError(f"{args.folder[0]}: no sound files in it", f"known endings: {', '.join(SUFFIXES)}")
     torch.manual_seed(args.seed)

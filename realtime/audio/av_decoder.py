@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _EXACT = frozenset(("mov", "matroska", "flac", "ogg", "aiff", "caf", "wv", "tta"
 _GUESSED = frozenset(("aac", "mpegts", "mp3", "mpeg", "amr", "ac3", "eac3", "dts", "rm", "hls", "ogg", "voc"))
 _NEAR = 60.0  # s that are decoded and passed over rather than sought in
 _PREROLL = 1.0  # s decoded before the place sought: codecs depend on what came before
-_TOLERATED = 0.5  # s that may be missing at the end: frames are longer than nothing
+_TOLERATED = 0.5  # s that may be missing at the end, or too much: frames are longer than nothing
 _LEAD = 0.05  # s by which sound may begin after its picture, or its edit, without a meaning: what encoders add
 _LONGEST_LEAD = 60.0  # s of a transport stream, in which another programme has another clock
 _SILENCE = 1 << 16  # frames of a chunk of it
@@ -86,6 +87,7 @@ class AvDecoder:
         self._framed, self._at_end, self._options = framed, at_end, options
         self.tracks = self._damaged = 0
         self._missing = self._first_gap = 0.0  # s
+        self._exceeded: float | None = None  # s that the container claims of a longer sound
         self._lead = 0.0  # s of silence before the sound, so that times are those of the film
         self._open()
         first = self._first
@@ -228,9 +230,12 @@ class AvDecoder:
         chunk = chunk or next(self._chunks, None)
         if chunk is not None and self._limit is not None and chunk.rate == self.rate:
             left = self._limit - self._at
-            chunk = Chunk(chunk.samples[:left], chunk.rate) if left > 0 else None
-            if chunk is None:
+            if len(chunk.samples) > left and self._goes_on(len(chunk.samples) - left):
+                self._exceeded, self._limit = self._limit / self.rate, None
+            elif left <= 0:
                 return None
+            else:
+                chunk = Chunk(chunk.samples[:left], chunk.rate)
         if chunk is not None:
             self._at += round(len(chunk.samples) * self.rate / chunk.rate)
             return chunk
@@ -243,6 +248,15 @@ class AvDecoder:
             fault, self._fault = self._fault, None
             raise BreaksOff(None) if self._cut else DecodeError(fault)
         return None
+
+    def _goes_on(self, over: int) -> bool:
+        """Whether more sound follows than an encoder adds at the end, `over` frames of which have come."""
+        ahead: list[Chunk] = []
+        while over <= _TOLERATED * self.rate and (chunk := next(self._chunks, None)) is not None:
+            ahead.append(chunk)
+            over += len(chunk.samples)
+        self._chunks = chain(ahead, self._chunks)
+        return over > _TOLERATED * self.rate
 
     def seek(self, frame: int) -> int:
         seconds = frame / self.rate
@@ -285,8 +299,10 @@ class AvDecoder:
         odd = []
         if self._lead > _TOLERATED:
             odd.append(f"its sound begins {self._lead:.2f} s after the beginning; before it there is silence")
+        if self._exceeded is not None:
+            odd.append(f"its header claims {self._exceeded:.2f} s of sound, but there is more; all is read")
         if self._damaged:
-            odd.append(f"{self._damaged:,} of its packets are damaged and left out")
+            odd.append(f"{self._damaged:,} of its packets {_are(self._damaged)} damaged and left out")
         if self._missing:
             odd.append(
                 f"by its time stamps {self._missing:.2f} s of sound are missing in it, from {self._first_gap:.2f} s on"
@@ -306,6 +322,10 @@ def _is_played(stream: Any) -> bool:
     disposition = getattr(stream, "disposition", None)
     cover = disposition is not None and disposition.value & 0x400  # AV_DISPOSITION_ATTACHED_PIC
     return stream.type in ("audio", "video") and not cover
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _floats(frame: Any) -> FloatArray:

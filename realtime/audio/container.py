@@ -24,6 +24,7 @@ AV_FORMATS = {
     "MPEG-TS": "mpegts", "MPEG-PS": "mpeg", "VOC": "voc", "AVI": "avi", "FLV": "flv", "AMR": "amr", "WavPack": "wv",
     "Monkey's Audio": "ape", "TTA": "tta", "Musepack": "mpc8", "Musepack 7": "mpc", "DSF": "dsf", "DSDIFF": "iff",
     "8SVX": "iff", "RealMedia": "rm", "AC-3": "ac3", "DTS": "dts", "OptimFROG": "ofr",
+    "NIST SPHERE": "nistsphere",
 }  # fmt: skip
 
 # (offset, bytes, kind)
@@ -48,6 +49,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"FRM8", "DSDIFF"),
     (0, b".RMF", "RealMedia"),
     (0, b"FLV\x01", "FLV"),
+    (0, b"NIST_1A\n", "NIST SPHERE"),
     (0, b"\0\0\x01\xba", "MPEG-PS"),
     (0, b"\x7f\xfe\x80\x01", "DTS"),
     *((4, name, "MP4") for name in (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"pnot")),

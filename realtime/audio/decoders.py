@@ -219,7 +219,9 @@ class WithoutTail:
             left -= len(last.samples)
 
     def seek(self, frame: int) -> int:
-        return self._decoder.seek(frame)
+        self._kept, self._held, self._ended = [], 0, False
+        self._count = self._decoder.seek(frame)
+        return self._count
 
     def close(self) -> None:
         self._decoder.close()

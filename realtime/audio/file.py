@@ -60,6 +60,8 @@ class FileSource:
             raise UsageError(f"--start must be 0 or more seconds, not {start}")
         if duration is not None and not (math.isfinite(duration) and duration > 0):
             raise UsageError(f"--duration must be more than 0 seconds, not {duration}")
+        if not str(path):
+            raise InputFileError("the name of the sound file is empty")
         self.sanity = Sanity(self._note)
         self.path, self._track = Path(path), track
         self._reader = self._open()
@@ -73,7 +75,7 @@ class FileSource:
         self._position = self._landed = self._first
         frames = self._reader.frames
         stop = frames if self._stop is None or (frames is not None and frames < self._stop) else self._stop
-        known = frames is not None and stop is not None
+        known = frames is not None and stop is not None and frames > self._first
         self.duration = (stop - self._first) / self.rate if known and stop is not None else None
         self.end = stop / self.rate if known and stop is not None else None
         self._fault: InputFileError | None = None
@@ -111,7 +113,7 @@ class FileSource:
         if frames == 0:
             raise InputFileError(f"{self._name} holds no sound: it is 0 seconds long")
         first = round(start * self.rate)
-        if frames is not None and first >= frames:
+        if frames is not None and first >= frames and not len(self._read_at(first)):  # a header may claim too little
             raise self._begins_too_late(first)
         if first:
             self._go_to(first)

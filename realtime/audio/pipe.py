@@ -1,6 +1,7 @@
 """Sound that another program pipes in: any container, or raw PCM that is described."""
 
 import logging
+from io import TextIOBase
 from typing import BinaryIO
 
 import numpy as np
@@ -62,6 +63,8 @@ class PipeSource:
             if fault := why_not(*described):
                 raise UsageError(f"the pipe cannot have {fault}")
             raw = raw_layout(sample_format or "s16le", *described)
+        if isinstance(stream, TextIOBase):
+            raise UsageError("a pipe of sound must be a binary stream, not text", "sys.stdin.buffer, for example")
         if not isinstance(stream, ByteInput):
             if stream.isatty():
                 raise UsageError("--stdin needs sound piped in, but stdin is a terminal", _EXAMPLE)

@@ -548,12 +548,14 @@ def _compressed(
 ) -> Sound:
     from instrec_live.realtime.audio.av_decoder import AvDecoder
 
-    claimed = asf_seconds(SeekableSegmentFile(source, begin, stop).read(_ASF_HEAD)) if kind == "ASF" else None
+    head = SeekableSegmentFile(source, begin, stop).read(_ASF_HEAD)
+    claimed = asf_seconds(head) if kind == "ASF" else None
+    guessed = kind in PCM_KINDS and head[8:12] == b"WAVE" and b"fact" not in head  # FFmpeg goes by the mean bit rate
 
     def opened(note: Note | None = None) -> Decoder:
         file = lambda: SeekableSegmentFile(source, begin, stop)  # noqa: E731
         at_end = _packets_are_whole(kind, lambda: (stop or source.size or begin) - begin)
-        decoder = AvDecoder(file, AV_FORMATS[kind], track, True, claimed=claimed, at_end=at_end)
+        decoder = AvDecoder(file, AV_FORMATS[kind], track, True, framed=guessed, claimed=claimed, at_end=at_end)
         if note is not None:
             _note_tracks(decoder.tracks, track, note)
         return decoder
@@ -680,7 +682,7 @@ def _piped(source: ByteInput, kind: str, track: int | None, note: Note) -> Itera
     from instrec_live.realtime.audio.av_decoder import AvDecoder
 
     begin, piece = source.position, PIECES.get(kind)
-    spooled = kind == "MP4" and _index_at_end(source)
+    spooled = _must_be_whole(source, kind)
     claimed = asf_seconds(source.peek(_ASF_HEAD)) if kind == "ASF" else None
 
     def ends() -> bool:
@@ -714,9 +716,19 @@ def _packets_are_whole(kind: str, size: Callable[[], int]) -> Callable[[float], 
 
 
 _TS_PACKETS = (188, 192, 204)  # bytes; of cameras with a time code, of broadcasts with error correction
+_FINAL_BLOCK = 0x1000  # flag of WavPack: no more channels follow
 _ASF_HEAD = 4096  # bytes in which an ASF file says how long it plays
 _HEAD = 64  # bytes that tell what begins
 _LOOK = 1 << 16  # bytes that are looked at at once
+
+
+def _must_be_whole(source: ByteInput, kind: str) -> bool:
+    """Whether FFmpeg must seek in a container: in a CAF, whose packet table may follow the sound, and in a WavPack of
+    more than two channels, which are in several blocks."""
+    if kind == "WavPack":
+        flags = int.from_bytes(source.peek(28)[24:], "little")
+        return not flags & _FINAL_BLOCK
+    return kind == "CAF" or (kind == "MP4" and _index_at_end(source))
 
 
 def _index_at_end(source: ByteInput) -> bool:

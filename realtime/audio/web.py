@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import re
+import string
 import tempfile
 import time
 import urllib.error
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from instrec_live.realtime.audio.byte_input import ByteInput, DecodeError
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
@@ -25,15 +26,28 @@ _HLS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl
 
 
 def check_url(address: str) -> None:
-    """Make sure that an address is of a scheme that is read.
+    """Make sure that an address is valid, of a scheme that is read, and without a password, which would be logged.
 
     Raises:
         UsageError: it is not.
     """
     scheme, separator, _ = address.partition("://")
-    if not separator or scheme.lower() not in ("http", "https") or not urlsplit(address).hostname:
+    web = scheme.lower() in ("http", "https")
+    try:
+        parts = urlsplit(address)
+        there = web and parts.hostname and parts.port != 0  # `port` raises for what is no number
+    except ValueError as error:
+        if web:
+            raise UsageError(f"{printable(address)} is not a valid address: {error}") from error
+        there = False
+    if not there:
         kind = f"{scheme}://" if separator else "it"
         raise UsageError(f"{printable(address)}: {kind} is not a supported kind of address", "http:// and https:// are")
+    if parts.username is not None:
+        raise UsageError(
+            f"an address with a user's name in it is not supported: that of {parts.hostname}",
+            "fetch it with another program, and pipe it in with --stdin",
+        )
 
 
 class _Response(http.client.HTTPResponse):
@@ -83,7 +97,7 @@ def _request(address: str, first: int = 0) -> Any:
     opener = urllib.request.build_opener(_HttpHandler, _HttpsHandler, _OnlyWeb)
     name = printable(address)
     try:
-        return opener.open(urllib.request.Request(address, headers=headers), timeout=STALL_S)
+        return opener.open(urllib.request.Request(_escaped(address), headers=headers), timeout=STALL_S)
     except urllib.error.HTTPError as error:
         raise InputFileError(f"{name}: the server answers {error.code} {printable(str(error.reason))}") from error
     except urllib.error.URLError as error:
@@ -92,10 +106,17 @@ def _request(address: str, first: int = 0) -> Any:
         raise InputFileError(f"{name} cannot be reached: {_why(error)}", "check the address") from error
 
 
+def _escaped(address: str) -> str:
+    """An address as it is sent: spaces and letters that are not ASCII are escaped, as browsers do."""
+    parts = urlsplit(address)
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return urlunsplit(parts._replace(path=path, query=query))
+
+
 def _why(error: object) -> str:
     if isinstance(error, TimeoutError):
         return f"nothing was received for {STALL_S:g} s"
-    if isinstance(error, http.client.HTTPException):
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.InvalidURL):
         return f"the server does not speak HTTP ({type(error).__name__})"
     return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 

@@ -1,18 +1,20 @@
 """`instrec-live learn`: instruments of one's own, from a folder of their sounds."""
 
 import argparse
+import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instrec_live.models.errors import InputFileError, UsageError, write_failed
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.commands.tag.find import SUFFIXES
-from instrec_live.realtime.config.options import Parser, whole
+from instrec_live.realtime.config.options import Parser, path_named, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +55,8 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of sounds for each instrument")
-    p.add_argument("--to", type=Path, required=True, metavar="BUNDLE", help="the folder to write, for --models")
+    p.add_argument("folder", type=path_named, metavar="FOLDER", help="a folder of sounds for each instrument")
+    p.add_argument("--to", type=path_named, required=True, metavar="BUNDLE", help="the folder to write, for --models")
     p.add_argument("--force", action="store_true", help="replace BUNDLE if it exists")
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
     p.add_argument("--threads", type=whole(1, 256), default=1, metavar="N", help="CPU threads (1)")
@@ -186,7 +188,34 @@ def collect(folder: Path) -> Collection:
         )
     if len(classes) > MOST_CLASSES:
         raise InputFileError(f"{folder}: {len(classes)} instruments, and {MOST_CLASSES} are the most")
-    return Collection(recordings, tuple(classes), grouping)
+    return Collection(_copies_together(recordings), tuple(classes), grouping)
+
+
+def _copies_together(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings, copies of one in its group: a copy of what was learned must not pass for a held-out sound."""
+    sizes = Counter(_size(each.path) for each in recordings)
+    first: dict[bytes, Recording] = {}
+    together = []
+    for each in recordings:
+        if sizes[_size(each.path)] > 1:
+            original = first.setdefault(_digest(each.path), each)
+            if original is not each:
+                log.warning("%s: a copy of %s; the two are held out together", each.path, original.path)
+                each = replace(each, group=original.group)
+        together.append(each)
+    return together
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _sounds(folder: Path, deep: bool) -> list[Path]:

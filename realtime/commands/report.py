@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.realtime.config.options import Parser, borrow
+from instrec_live.realtime.config.options import Parser, borrow, path_named
 
 if TYPE_CHECKING:
     from instrec_live.realtime.outputs import SinkGroup
@@ -37,11 +37,11 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("run", type=Path, metavar="FILE.jsonl", help="the output of --json or --output FILE.jsonl")
+    p.add_argument("run", type=path_named, metavar="FILE.jsonl", help="the output of --json or --output FILE.jsonl")
     p.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=path_named,
         action="append",
         default=[],
         metavar="FILE",
@@ -50,7 +50,10 @@ def parser() -> Parser:
         "next to the run)",
     )
     p.add_argument(
-        "--sound", type=Path, metavar="FILE", help="the run's sound file: a click on a segment of the page plays it"
+        "--sound",
+        type=path_named,
+        metavar="FILE",
+        help="the run's sound file: a click on a segment of the page plays it",
     )
     p.add_argument("--channel", metavar="NAME", help="the source, for a run of `watch`")
     p.add_argument("--force", action="store_true", help="replace files that exist")

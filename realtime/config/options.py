@@ -62,6 +62,18 @@ class Parser(argparse.ArgumentParser):
         message = message.removeprefix("argument ")
         raise UsageError(message, f"{self.prog} --help shows all options")
 
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, which makes options of words behind "--" that begin with "-"."""
+        words = list(args)
+        ahead = words.index("--") if "--" in words else len(words)
+        found = super().parse_intermixed_args(words[:ahead], namespace)
+        try:
+            for action in self._get_positional_actions():
+                getattr(found, action.dest).extend(self._get_value(action, word) for word in words[ahead + 1 :])
+        except argparse.ArgumentError as error:
+            self.error(str(error))
+        return found
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, which before Python 3.13 makes an empty list of a value that is "--"."""
         found, unknown = super().parse_known_args(args, namespace)
@@ -99,9 +111,16 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse_number
 
 
+def path_named(text: str) -> Path:
+    """A path; an empty one, as an unset variable of the shell gives, is not the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def path_or_url(text: str) -> Path | str:
     """A path; an address is unchanged."""
-    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else Path(text)
+    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else path_named(text)
 
 
 def channel(text: str) -> str | int:
@@ -159,7 +178,7 @@ def show_completion(shell: str, main: Parser, commands: Mapping[str, Parser]) ->
         subparsers.add_parser(name, parents=[command], add_help=False, help=command.description)
     for parser in (main, *subparsers.choices.values()):
         for action in parser._actions:
-            if action.type in (Path, path_or_url) or action.metavar in ("PATH", "FILE.jsonl"):
+            if action.type in (path_named, path_or_url) or action.metavar in ("PATH", "FILE.jsonl"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(main, shell=shell))
     return 0

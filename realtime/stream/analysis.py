@@ -4,6 +4,7 @@ Live and offline work feed it hop by hop alike; files at pace max are then decid
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.bundle import DEFAULT_MODELS
 from instrec_live.models.errors import UsageError
-from instrec_live.models.instruments import chosen
+from instrec_live.models.instruments import chosen, names
 from instrec_live.models.logmel import (
     HOP,
     MIN_SECONDS,
@@ -132,6 +133,16 @@ class AnalysisConfig:
     lookahead: Lookahead | None = field(default_factory=Lookahead)
     channel: str | int | None = None
     track: int | None = None
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.gate_db):
+            raise UsageError("gate_db must be a level in dBFS, not nan")
+        if self.track is not None and self.track < 1:
+            raise UsageError(f"tracks are counted from 1: there is no track {self.track}")
+        # They are read more than once, which a generator is not; a string is one name.
+        object.__setattr__(self, "models", names(self.models))
+        object.__setattr__(self, "only", None if self.only is None else names(self.only))
+        object.__setattr__(self, "exclude", names(self.exclude or ()))
 
     @property
     def hop_samples(self) -> int:

@@ -113,7 +113,7 @@ class Hub:
         config: which networks run and what is made of their results; without one, every hop is 1 s.
         tagger: networks already loaded, instead of those of the config.
         outputs: name, stream -> (name, sink, file to close or None) of the outputs of a source.
-        options: fields of `AnalysisConfig`, and other arguments of `Stream` for all sources.
+        options: fields of `AnalysisConfig`, and other arguments of `Stream` for all sources; a source's own come first.
 
     Raises:
         UsageError, ModelError: on construction.
@@ -146,7 +146,7 @@ class Hub:
             ours = arguments.get("stdin") if callable(about) else None
             with (
                 ours or nullcontext(),
-                Stream(**arguments, config=config, tagger=tagger, batcher=batcher, **options) as stream,
+                Stream(**{**options, **arguments}, config=config, tagger=tagger, batcher=batcher) as stream,
             ):
                 yield stream
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from instrec_live.models.arrays import BoolArray, DoubleArray, FloatArray
 from instrec_live.models.calibration import logit, sigmoid
 from instrec_live.models.errors import UsageError
-from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.instruments import INSTRUMENTS, instrument
 
 
 def by_instrument(thresholds: FloatArray, instruments: Sequence[str] = INSTRUMENTS) -> dict[str, float]:
@@ -31,11 +31,10 @@ def merged_thresholds(
         wanted = dict.fromkeys(instruments, wanted)
     thresholds = np.array(own, np.float32)
     for name, threshold in wanted.items():
-        if name not in instruments:
-            raise UsageError(f"there is no instrument {name}", f"they are {', '.join(instruments)}")
+        place = instruments.index(instrument(name, instruments))
         if not 0.0 < threshold < 1.0:
             raise UsageError(f"the threshold of {name} must lie between 0 and 1, not {threshold:g}")
-        thresholds[instruments.index(name)] = threshold
+        thresholds[place] = threshold
     return np.clip(thresholds, 1e-6, 1 - 1e-6)  # anything closer would round to 0 or 1 in float32
 
 

@@ -99,7 +99,8 @@ class SourceFactory:
         if (play or speed != 1.0) and (file is None or pace == "max"):
             raise UsageError("only a file can be played or have a speed, and only at the pace realtime")
         self._file, self._device, self._stdin, self._source = file, device, stdin, source
-        self._start, self._duration, self._play = start, duration, play
+        self._start = start = float(start)  # a float32 of numpy's would give times of seven digits
+        self._duration, self._play = duration, play
         self._speed, self._track = checked_speed(speed), track
         self._monitor: Monitor | None = None
         self.begins = start if file is not None else 0.0

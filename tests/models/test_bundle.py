@@ -145,10 +145,15 @@ def test_a_refused_writing_leaves_the_old_one(tiny):
     assert [entry.name for entry in tiny.path.parent.iterdir()] == ["tiny"]
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "golden.npz", "manifest.json"])
+@pytest.mark.parametrize("file", ["model.onnx", "golden.npz"])
 def test_missing_file(tiny, file):
     (tiny.path / file).unlink()
     refused(tiny, f"{file} is missing")
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tiny):
+    (tiny.path / "manifest.json").unlink()
+    refused(tiny, "manifest.json is missing", "give a bundled name or the folder of a bundle")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")

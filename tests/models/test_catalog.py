@@ -264,6 +264,8 @@ def test_audioset_s_classes_are_for_training(monkeypatch, server: FileServer) ->
 def test_an_unknown_name_lists_the_models() -> None:
     with pytest.raises(ModelError, match=r"no bundled model 'nonesuch'.*cbam_cnn.*passt-openmic can be fetched"):
         Tagger.load(models=("nonesuch",))
+    with pytest.raises(ModelError, match="the name of a model is empty"):
+        Tagger.load("")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from tiny_bundle import write_tiny
 
-from instrec_live.models.files import as_utf8, read_regular
+from instrec_live.models.files import as_utf8, atomic_folder, read_regular
 from instrec_live.realtime.commands.tag.find import find
 from instrec_live.realtime.config.file import table
 from instrec_live.realtime.errors import InputFileError, UsageError
@@ -37,6 +37,22 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     assert len(read_regular(tmp_path / "large", 11)) == 11
     with pytest.raises(OSError, match="larger than"):
         read_regular(tmp_path / "large", 10)
+
+
+def test_an_older_folder_stays_if_its_successor_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "head.npz").write_bytes(b"older")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "move", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "mine") as fresh:
+        (fresh / "head.npz").write_bytes(b"newer")
+    assert (tmp_path / "mine" / "head.npz").read_bytes() == b"older"
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
 
 
 def test_reading_takes_the_memory_of_the_file_not_of_the_limit(tmp_path: Path) -> None:

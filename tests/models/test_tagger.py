@@ -1,5 +1,6 @@
 """A tagger accepts any valid sound and gives finite probabilities; invalid input is a clear error."""
 
+from fractions import Fraction
 from itertools import chain, repeat
 
 import numpy as np
@@ -123,6 +124,32 @@ def test_not_finite_samples_count_as_silence(tagger):
     silent[[5, 600, 7000]] = 0
     close(tagger.tag(broken, 32_000).probabilities, tagger.tag(silent, 32_000).probabilities)
     assert np.isfinite(tagger.tag(np.full(5, np.nan), 32_000).probabilities).all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.uint8, np.int64])
+def test_masked_samples_count_as_silence(tagger, kind):
+    scale, middle = {np.float32: (1, 0), np.uint8: (2**7, 2**7)}.get(kind, (2**15, 0))
+    samples = (SOUND[:64_000] * scale + middle).astype(kind)
+    silent = samples.copy()
+    silent[1_000:2_000] = middle
+    samples[1_000:2_000] = scale - 1 + middle if kind != np.float32 else 1e4
+    masked = np.ma.masked_array(samples, mask=False)
+    masked.mask[1_000:2_000] = True
+    close(tagger.tag(masked, 32_000).probabilities, tagger.tag(silent, 32_000).probabilities)
+
+
+def test_a_rate_of_any_kind_of_number(tagger):
+    reference = tagger.tag(SOUND[:64_000], 16_000).probabilities
+    for rate in (np.uint16(16_000), np.float32(16_000), Fraction(16_000), np.array(16_000), "16000"):
+        close(tagger.tag(SOUND[:64_000], rate).probabilities, reference)
+    for rate in (None, "fast", [16_000, 16_000], float("nan"), 1e300):
+        with pytest.raises(ValueError, match="sample_rate must be"):
+            tagger.tag(SOUND[:64_000], rate)
+
+
+def test_one_model_needs_no_list(folders):
+    assert Tagger.load(folders[0]).models == ("a",)
+    assert Tagger.load(str(folders[0])).models == ("a",)
 
 
 @settings(deadline=None, max_examples=25)

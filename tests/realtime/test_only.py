@@ -16,6 +16,7 @@ from tiny_bundle import write_tiny
 from instrec_live.models import Tagger
 from instrec_live.models.errors import UsageError
 from instrec_live.models.instruments import INSTRUMENTS, chosen, instrument
+from instrec_live.models.learned import class_name
 from instrec_live.realtime.commands.serve.broadcast import Broadcast, Viewer
 from instrec_live.realtime.commands.tag.command import parse_tag
 from instrec_live.realtime.commands.watch import parse_watch
@@ -48,6 +49,25 @@ def test_names_as_people_type_them() -> None:
     assert chosen(exclude=["piano"]) == tuple(name for name in INSTRUMENTS if name != "piano")
     with pytest.raises(UsageError, match="no instrument is left"):
         chosen(["piano"], ["piano"])
+
+
+def test_one_name_is_not_its_letters() -> None:
+    assert chosen("Piano") == ("piano",)
+    assert chosen(exclude="piano") == chosen(exclude=["piano"])
+    assert chosen(exclude=None) == INSTRUMENTS
+    with pytest.raises(UsageError, match="did you mean piano"):
+        chosen("pianoo")
+
+
+def test_a_name_of_macos_with_separate_accents() -> None:
+    known = ("h\u00e4rfe",)
+    assert instrument("Ha\u0308rfe", known) == class_name("Ha\u0308rfe") == "h\u00e4rfe"
+
+
+def test_names_from_a_generator_are_read_once() -> None:
+    for options in ({"only": (each for each in ("piano", "voice"))}, {"exclude": (each for each in INSTRUMENTS[2:])}):
+        _, stream = updates(**options)
+        assert len(stream.info.instruments) == 2
 
 
 @pytest.mark.parametrize(

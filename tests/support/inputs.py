@@ -249,6 +249,29 @@ def stream_with_a_gap() -> bytes:
     return data[: packets // 2 * 188] + data[(packets // 2 + packets // 6) * 188 :]
 
 
+def mp3_in_wav(bytes_a_second: int) -> bytes:
+    """MP3 frames in a WAV without `fact`, whose header has a wrong mean rate."""
+    form = struct.pack("<HHIIHH", 0x55, 2, RATE, bytes_a_second, 1, 0)
+    return wav(encoded("MP3"), chunk(b"fmt ", form))
+
+
+def five_one(av_format: str, codec: str) -> bytes:
+    """The music on the first two of six channels, as FFmpeg's libraries write it."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=av_format) as container:
+        stream = container.add_stream(codec, rate=RATE, layout="5.1")
+        stream.codec_context.open()
+        planes = np.ascontiguousarray(np.pad(music(), ((0, 0), (0, 4))).T)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="5.1")
+        frame.rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        context = stream.codec_context
+        resampler = av.AudioResampler(context.format, "5.1", RATE, context.frame_size or 1024)
+        for piece in resampler.resample(frame) + resampler.resample(None):
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
 def _half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -347,6 +370,11 @@ INPUTS = {
     "au": Input(lambda: encoded("AU", "PCM_16"), suffix=".au"),
     "au-float": Input(lambda: encoded("AU", "FLOAT"), suffix=".au"),
     "caf": Input(lambda: encoded("CAF", "PCM_16"), suffix=".caf"),
+    # Its packet table follows its sound; FFmpeg cuts what it wrote itself.
+    "caf-alac": Input(lambda: muxed("caf", "alac"), within=0.04, suffix=".caf"),
+    "wav-mp3-without-length": Input(lambda: mp3_in_wav(2_000), within=0.1),
+    "wavpack-5.1": Input(lambda: five_one("wv", "wavpack"), suffix=".wv"),
+    "nist": Input(lambda: encoded("NIST", "PCM_16"), suffix=".sph"),
     "caf-float": Input(lambda: encoded("CAF", "FLOAT"), suffix=".caf"),
     "voc": Input(lambda: encoded("VOC", "PCM_16"), suffix=".voc"),
     "flac": Input(lambda: encoded("FLAC", "PCM_16"), suffix=".flac"),

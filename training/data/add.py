@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.training.data.sounds import EVERYTHING, SUFFIXES, check_free, move_in, read
+from instrec_live.training.data.sounds import EVERYTHING, SUFFIXES, audio_files, check_free, move_in, read
 from instrec_live.training.staging import scratch_folder
 
 KINDS = {
@@ -27,21 +27,31 @@ def add(folder: Path, to: Path, instrument: str, name: str, kind: str, licence: 
 
     Raises:
         InputFileError: no sound files in it, or one that cannot be read.
-        UsageError: a source of that name is there already.
+        UsageError: a source of that name is there already, or two files would have the same name.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = audio_files(folder, deep=True)
     if not files:
         raise InputFileError(f"{folder}: no sound files in it", f"known endings: {', '.join(SUFFIXES)}")
     check_free(to, name, [instrument])
+    names: dict[str, Path] = {}  # in lower case: not every file system keeps "A.wav" and "a.wav" apart
+    for path in files:
+        other = names.setdefault(_copied(path, folder).lower(), path)
+        if other is not path:
+            raise UsageError(f"{path} and {other} would have the same name", "rename one of them")
     seconds = 0.0
     with scratch_folder(to, "add", busy=f"{to}: another run is adding to it") as partial:
         (partial / instrument).mkdir(parents=True)
         for path in files:
             samples, rate = read(path)
             seconds += len(samples) / rate
-            shutil.copyfile(path, partial / instrument / "_".join(path.relative_to(folder).parts))
+            shutil.copyfile(path, partial / instrument / _copied(path, folder))
         move_in(partial, to, name, [[name, licence, package, instrument, len(files), f"{seconds:.1f}", kind]])
     return len(files), seconds
+
+
+def _copied(path: Path, folder: Path) -> str:
+    """The name of a file's copy."""
+    return "_".join(path.relative_to(folder).parts)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -48,7 +48,7 @@ def mix(folder: Path, to: Path, count: int, seed: int) -> None:
     """Write `count` mixtures and their labels.csv into a new folder.
 
     Raises:
-        InputFileError: too few solos, or an unreadable clip.
+        InputFileError: too few solos, or an unreadable or silent clip.
         UsageError: `to` is there already.
     """
     rng, by_name = np.random.default_rng(seed), solos(folder)
@@ -64,6 +64,8 @@ def mix(folder: Path, to: Path, count: int, seed: int) -> None:
             for row in rows:
                 samples = load(folder / row["file"])[:_SAMPLES]
                 samples = np.pad(samples, (0, _SAMPLES - len(samples)))
+                if not samples.any():
+                    raise InputFileError(f"{folder / row['file']}: silent, though it is labelled {row['labels']}")
                 total += samples * np.float32(10 ** (rng.uniform(-9, 0) / 20) / max(loudness(samples), 1e-9))
             file = f"mix_{i:04d}.flac"
             soundfile.write(partial / file, 0.5 * total / np.abs(total).max(), SAMPLE_RATE)

@@ -18,7 +18,7 @@ from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.logmel import SAMPLE_RATE, log_mel
 from instrec_live.training.command import entry
 from instrec_live.training.data.npz import write_npy
-from instrec_live.training.data.sounds import SUFFIXES, full_band
+from instrec_live.training.data.sounds import audio_files, full_band
 from instrec_live.training.staging import exclusive_file
 
 WINDOW = 10 * SAMPLE_RATE
@@ -38,7 +38,7 @@ def main() -> None:
         raise UsageError(f"--every must be more than 0, not {args.every:g}")
     if not 0 <= args.shortest < math.inf:
         raise UsageError(f"--shortest must be 0 or more, not {args.shortest:g}")
-    files = sorted(p for folder in args.folder for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(path for folder in args.folder for path in audio_files(folder, deep=True))
     with exclusive_file(args.to) as partial:
         windows = (window for path in tqdm(files, unit="file", disable=None) for window in windows_of(path, args))
         if not write_npy(partial, windows):

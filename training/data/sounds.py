@@ -83,9 +83,16 @@ def read_sources(root: Path, held_out: Iterable[str] = HELD_OUT_SOURCES, only_he
     return sources
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """The sound files directly in a folder, by name; none if there is no such folder."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+def audio_files(folder: Path, deep: bool = False) -> list[Path]:
+    """The sound files directly in a folder, or `deep` in all below it, by name; none if there is no such folder. Hidden
+    ones are left out: macOS writes a "._take.wav" for each take.wav."""
+    return sorted(
+        path
+        for path in folder.glob("**/*" if deep else "*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def read(path: Path) -> tuple[FloatArray, int]:

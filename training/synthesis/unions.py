@@ -31,7 +31,7 @@ from instrec_live.models.errors import InputFileError
 from instrec_live.models.instruments import INSTRUMENTS
 from instrec_live.models.logmel import N_MELS, PATCH, SAMPLE_RATE, log_mel
 from instrec_live.training.command import entry
-from instrec_live.training.data.sounds import DISTRACTORS, SUFFIXES, load, read_sources
+from instrec_live.training.data.sounds import DISTRACTORS, audio_files, load, read_sources
 from instrec_live.training.data.table import read_rows
 from instrec_live.training.example import Example
 from instrec_live.training.processes import worker_processes
@@ -305,7 +305,7 @@ def make_bank(sounds: Path, music: Sequence[Path], to: Path, seed: int = 0, proc
         songs = {row["file"]: row for _, row in read_rows(sounds / "songs.csv", ("file", "labels", "complete"))[1]}
     sources = read_sources(sounds)
     jobs = [(source, path) for source in sources for path in source.files]
-    found = sorted(p for folder in music for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(path for folder in music for path in audio_files(folder, deep=True))
     tracks: list[Track] = []
     length = 0
     with exclusive_folder(to) as partial, (partial / "frames.f16").open("wb") as out:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -335,6 +336,46 @@ def test_what_is_odd_is_reported_once(name: str, said: str, tmp_path: Path, capl
     caplog.clear()
     heard(FileSource(tmp_path / "a.wav", quiet=True))
     assert not caplog.records
+
+
+def claims_a_second() -> bytes:
+    """An M4A of six seconds whose header claims one."""
+    data = bytearray(muxed("ipod", "aac"))
+    scale, length = (data.index(b"mdhd") + at for at in (16, 20))
+    data[length : length + 4] = data[scale : scale + 4]
+    return bytes(data)
+
+
+def test_an_mp4_longer_than_its_header_claims_is_read_to_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.m4a").write_bytes(claims_a_second())
+    for source in (FileSource(tmp_path / "a.m4a"), PipeSource(Dribble(claims_a_second()))):
+        caplog.clear()
+        samples, error = heard(source)
+        assert (len(samples) / source.rate, error) == (pytest.approx(6.0, abs=0.05), None)
+        assert "its header claims 1.00 s of sound, but there is more" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make", "suffix"), [(claims_a_second, ".m4a"), (lambda: encoded("AIFF", "IMA_ADPCM"), ".aiff")]
+)
+def test_a_start_beyond_the_claimed_end_is_no_mistake(make: Callable[[], bytes], suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(make())
+    source = FileSource(path, start=4.0)
+    assert source.duration is None
+    samples, error = heard(source)
+    assert (len(samples) / source.rate, error) == (pytest.approx(2.0, abs=0.05), None)
+    with pytest.raises(UsageError, match=r"--start 6\.5 lies beyond the end"):
+        FileSource(path, start=6.5)
+
+
+def test_what_an_encoder_adds_is_not_heard_after_a_seek_either(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(encoded("MP3"))
+    source = FileSource(tmp_path / "a.mp3", start=4.0)
+    samples, _ = heard(source)
+    assert len(samples) == 2 * source.rate
 
 
 def test_a_title_that_is_not_utf8_is_no_obstacle() -> None:

@@ -140,6 +140,11 @@ def test_settings_that_make_no_sense_are_usage_errors(rate, channels, fmt):
         PipeSource(io.BytesIO(bytes(100)), rate, channels, fmt)
 
 
+def test_text_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"binary stream.*sys\.stdin\.buffer"):
+        PipeSource(io.TextIOWrapper(io.BytesIO(bytes(100))))
+
+
 def test_a_terminal_is_a_usage_error():
     controller, terminal = os.openpty()
     with open(terminal, "rb") as stream, pytest.raises(UsageError, match="ffmpeg"):

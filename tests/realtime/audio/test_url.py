@@ -198,6 +198,37 @@ def test_other_schemes_are_refused_by_name(address: str) -> None:
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://[::1/a.wav", "not a valid address"),
+        ("http://localhost:port/a.wav", "not a valid address"),
+        ("http://localhost:99999/a.wav", "not a valid address"),
+        ("http://me:secret@localhost/a.wav", "user's name"),
+    ],
+)
+def test_what_is_no_address_is_refused_without_its_password(address: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        open_url(address)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("a b.wav", "/a%20b.wav"),
+        ("Tr\u00e4ume.wav?k=\u00fc b", "/Tr%C3%A4ume.wav?k=%C3%BC%20b"),
+        ("a%20b+c.wav?x=1&y=%2F", "/a%20b+c.wav?x=1&y=%2F"),
+    ],
+)
+def test_spaces_and_letters_of_all_languages_are_escaped(typed: str, sent: str, server: Server) -> None:
+    server.answer = lambda handler: handler.give(plain())
+    source = open_url(server.at(typed))
+    samples, error = heard(source)
+    assert (len(samples) / source.rate, error) == (pytest.approx(SECONDS), None)
+    assert server.asked == [(sent, None)]
+
+
 def test_a_redirection_to_the_disk_is_refused(server: Server) -> None:
     def answer(handler: Handler) -> None:
         handler.send_response(302)

@@ -142,7 +142,7 @@ def test_tags_and_resumes(learned: tuple[Path, dict]) -> None:
 
 def sound(path: Path, seconds: float = 1.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, siren(0, seconds), RATE)
+    soundfile.write(path, siren(sum(path.name.encode()), seconds), RATE)
     return path
 
 
@@ -185,6 +185,27 @@ def test_a_class_that_would_be_in_one_fold_is_divided_in_time(tmp_path: Path) ->
     found = Collection(harps, ("harp", "kora"), {"harp": "files", "kora": "files"})
     assert found.folds() == {"0": None, "1": 1, "2": 2, "3": 3, "4": 4, "5": None}
     assert (found.held_out("harp"), found.held_out("kora")) == ("files", "parts")
+
+
+def test_copies_of_a_recording_are_held_out_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("harp/anna/a", "harp/anna/b", "harp/ben/copy", "harp/ben/other"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.wav", siren(0 if name[-1] in "ay" else len(name)), RATE)
+    collection = collect(tmp_path)
+    groups = {each.path.stem: Path(each.group).name for each in collection.recordings}
+    assert groups == {"a": "anna", "b": "anna", "copy": "anna", "other": "ben"}
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path}/harp/ben/copy.wav: a copy of {tmp_path}/harp/anna/a.wav; the two are held out together"
+    ]
+
+
+def test_one_recording_and_its_copies_are_divided_in_time(tmp_path: Path) -> None:
+    (tmp_path / "harp").mkdir()
+    for name in "abc":
+        soundfile.write(tmp_path / "harp" / f"{name}.wav", siren(0), RATE)
+    collection = collect(tmp_path)
+    assert set(collection.folds().values()) == {None}
+    assert collection.held_out("harp") == "parts"
 
 
 def test_a_class_too_soft_to_count_is_one_clear_line(tmp_path: Path) -> None:

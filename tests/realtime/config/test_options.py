@@ -31,6 +31,8 @@ def test_weights_and_smoothing() -> None:
         (["--hpo", "1"], "did you mean --hop?"),
         (["--hop", "0"], "must be a number from 0.1 to 60, not '0'"),
         (["--hop", "nan"], "not 'nan'"),
+        (["--file", ""], "the name is empty"),
+        (["--output", ""], "the name is empty"),
         (["--hop"], "expected one argument"),
         (["--threads", "1.5"], "whole number"),
         (["--threads", "٣"], "whole number"),

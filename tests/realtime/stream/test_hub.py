@@ -173,6 +173,12 @@ def test_a_source_that_fails_leaves_the_others_as_they_are() -> None:
     assert broken.closed
 
 
+def test_a_source_s_own_arguments_come_before_those_of_all() -> None:
+    sources = {name: {"source": ArraySource(music(3), live=True)} for name in "ab"}
+    events = events_of(Hub({**sources, "a": sources["a"] | {"duration": 1.0}}, tagger=FakeTagger(), duration=2.0))
+    assert {name: round(found[-1].heard_s, 1) for name, found in events.items()} == {"a": 1.0, "b": 2.0}
+
+
 def test_every_source_has_its_own_clock_and_counters() -> None:
     one, other = ArraySource(music(0.8)), ArraySource(music(1.2, 44_100), rate=44_100)
     other.xruns = 3

@@ -51,7 +51,8 @@ def test_thresholds_are_the_models_own_unless_others_are_wanted() -> None:
     np.testing.assert_allclose(merged_thresholds(kept, 0.9, names), [0.9] * 3, rtol=1e-6)
     with pytest.raises(UsageError) as error:
         merged_thresholds(kept, {"saz": 0.5}, names)
-    assert str(error.value) == "there is no instrument saz — they are oud, ney, kanun"
+    assert str(error.value) == "there is no instrument 'saz' — they are oud, ney, kanun"
+    np.testing.assert_allclose(merged_thresholds(kept, {"Ney": 0.9}, names), [0.2, 0.9, 0.6], rtol=1e-6)
     for wrong in (0.0, 1.0, 1.5, -0.1, float("nan")):
         with pytest.raises(UsageError, match=f"the threshold of ney must lie between 0 and 1, not {wrong:g}"):
             merged_thresholds(kept, {"ney": wrong}, names)

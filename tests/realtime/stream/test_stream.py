@@ -267,6 +267,8 @@ def test_channels_reach_the_microphone(channels: int | None, monkeypatch: pytest
         ({"hop": 0.01}, "hop"),
         ({"pace": "slow"}, "pace"),
         ({"thresholds": {"pino": 0.5}}, "pino"),
+        ({"gate_db": float("nan")}, "gate_db"),
+        ({"track": 0}, "counted from 1"),
         ({"thresholds": 1.0}, "between 0 and 1"),
         ({"file": "x.wav"}, "one source"),
     ],
@@ -298,3 +300,12 @@ def test_a_file_from_its_middle_keeps_the_file_s_own_time(tmp_path: Any) -> None
             yield from (u.time for u in listening)
 
     assert list(times()) == pytest.approx([2.5, 3.0, 3.2])
+
+
+def test_a_start_of_numpys_gives_plain_times(tmp_path: Any) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.wav", music(2, 16_000), 16_000)
+    start = np.float32(1.1)
+    with Stream(file=tmp_path / "a.wav", start=start, pace="max", tagger=FakeTagger()) as listening:  # type: ignore[arg-type]
+        times = [update.time for update in listening]
+    assert {type(each) for each in (*times, listening.info.start)} == {float}

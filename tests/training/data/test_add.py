@@ -68,6 +68,22 @@ def test_a_wrong_option_is_named(mine: Path, tmp_path: Path, options: list[str],
     assert not (tmp_path / "sounds").exists()
 
 
+def test_files_that_would_have_one_name_are_refused(mine: Path, tmp_path: Path) -> None:
+    (mine / "open g_A.flac").write_bytes((mine / "open G" / "a.FLAC").read_bytes())
+    with pytest.raises(UsageError, match="would have the same name"):
+        add(mine, tmp_path / "sounds")
+    assert not (tmp_path / "sounds" / "banjo").exists()
+
+
+def test_what_macos_hides_is_no_sound(mine: Path, tmp_path: Path) -> None:
+    (mine / "._a.wav").write_bytes(b"Mac OS X        ")
+    (mine / ".Trashes").mkdir()
+    (mine / ".Trashes" / "b.wav").write_bytes((mine / "a.wav").read_bytes())
+    (mine / "folder.wav").mkdir()
+    add(mine, tmp_path / "sounds")
+    assert [path.name for path in read_sources(tmp_path / "sounds")[0].files] == ["a.wav", "open G_a.FLAC"]
+
+
 def test_what_cannot_be_read_leaves_nothing(mine: Path, tmp_path: Path) -> None:
     (mine / "z.ogg").write_bytes(b"no sound")
     with pytest.raises(InputFileError, match=r"z\.ogg: not a readable sound file"):

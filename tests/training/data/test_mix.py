@@ -124,3 +124,12 @@ def test_mistakes_are_one_line(solos: Path, tmp_path: Path) -> None:
     mix(solos, tmp_path / "mix", "--count", "1")
     with pytest.raises(UsageError, match="already there"):
         mix(solos, tmp_path / "mix", "--count", "1")
+
+
+def test_a_silent_solo_is_not_mixed(solos: Path, tmp_path: Path) -> None:
+    shutil.copytree(solos, tmp_path / "solos")
+    for take in range(2):
+        soundfile.write(tmp_path / "solos" / f"piano{take}.wav", np.zeros(64_000), 32_000)
+    with pytest.raises(InputFileError, match=r"piano\d\.wav: silent, though it is labelled piano"):
+        mix(tmp_path / "solos", tmp_path / "mix", "--count", "3")
+    assert not (tmp_path / "mix").exists()
