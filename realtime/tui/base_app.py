@@ -704,9 +704,9 @@ class BaseApp(Actions):
         return self.push_screen(Palette(providers=[provider], placeholder=placeholder))
 
     def action_command_palette(self) -> None:
-        """Show the commands."""
-        if self.screen.id != "--command-palette":  # the name that Textual knows it by
-            self.push_screen(Palette(id="--command-palette"))
+        """Show the commands, unless a dialog is open: they are for the screen behind it."""
+        if not self.screen.is_modal:
+            self.push_screen(Palette(id="--command-palette"))  # the name that Textual knows it by
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with locals; `until_quit` raises the error instead, for the one line.

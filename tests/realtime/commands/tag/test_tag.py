@@ -383,6 +383,12 @@ def test_segments_changed_by_another_program_are_one_line(encoding: str, more: s
     assert path.read_bytes() == before
 
 
+def test_segments_of_files_that_are_done_are_missed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="s.csv: there is no such file — start over with --force"):
+        SegmentsFile(tmp_path / "s.csv", ["a.wav"], force=False)
+    assert not os.listdir(tmp_path)
+
+
 def test_a_run_stopped_before_its_first_file_is_resumed(place: Path, tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.csv" for name in "rsw"}
     argv = ["archive/b.wav", "-q", "-o", str(files["r"]), "--segments", str(files["s"]), "--wide", str(files["w"])]
