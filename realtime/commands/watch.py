@@ -127,7 +127,7 @@ def _one(word: str) -> Listed:
         name, place = _name_of(word), word
     if not place or not name:
         raise UsageError(f"{word!r} is not a source", "for example studio=device:0, news=/run/news.wav or concert.flac")
-    if len(name) > _LONGEST or not name.isprintable():
+    if len(name) > _LONGEST or printable(name) != " ".join(name.split()):
         raise UsageError(f"{name!r} cannot be a name", f"a name has at most {_LONGEST} printable characters")
     return Listed(name, place)
 

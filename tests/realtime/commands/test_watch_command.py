@@ -213,12 +213,13 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_may_have_any_name() -> None:
     long = "Concerto for " + "two violins, " * 9 + "part 1.wav"
-    words = [long, long.replace("part 1", "part 2"), "at 10.00\u202fAM.wav", "\udcff.wav", "a\nb.wav", "."]
+    words = [long, long.replace("part 1", "part 2")]
+    words += ["at 10.00\u202fAM.wav", "👩\u200d🎤.wav", "\udcff.wav", "a\nb.wav", "."]
     names = [source.name for source in listed(words)]
     assert names[0].startswith("Concerto for two violins, ")
     assert names[0].endswith(" violins, part 1.wav")
     assert [len(name) for name in names[:2]] == [80, 80]
-    assert names[2:] == ["at 10.00 AM.wav", "\ufffd.wav", "a b.wav", "."]
+    assert names[2:] == ["at 10.00 AM.wav", "👩\u200d🎤.wav", "\ufffd.wav", "a b.wav", "."]
     assert [source.place for source in listed(words)] == words
 
 

@@ -433,6 +433,21 @@ def test_every_key_on_every_size(size):
     play(body, size=size, file=True)
 
 
+def test_keys_that_need_sound_say_that_it_has_ended():
+    async def body(app, pilot, stream):
+        stream.closed.set()
+        await settled(app, pilot, lambda: app.state.ended)
+        for key in ("r", "l", "d"):
+            await pilot.press(key)
+            assert said(app)[-1] == "the sound has ended"
+            app.said.clear()
+        assert (stream.recording, app.stream_view.prompt.display, len(app.screen_stack)) == (None, False, 1)
+        await pilot.press("e")
+        assert said(app)[-1].startswith("events: ")
+
+    play(body, look=lambda: MICROPHONES)
+
+
 def test_space_pauses_a_file_plays_it_and_at_its_end_plays_it_again():
     async def body(app, pilot, stream):
         await pilot.press("space")

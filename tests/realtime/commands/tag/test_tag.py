@@ -384,7 +384,7 @@ def test_segments_changed_by_another_program_are_one_line(encoding: str, more: s
 
 
 def test_segments_of_files_that_are_done_are_missed(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="s.csv: there is no such file — start over with --force"):
+    with pytest.raises(UsageError, match=r"s\.csv: there is no such file — start over with --force"):
         SegmentsFile(tmp_path / "s.csv", ["a.wav"], force=False)
     assert not os.listdir(tmp_path)
 
