@@ -336,6 +336,8 @@ MISTAKES = [
     (["nowhere"], 4, "nowhere does not exist"),
     (["empty"], 4, "no sound file in empty"),
     ([], 2, "PATH"),
+    (["archive", ""], 2, "PATH: must not be empty"),
+    (["archive", "--labels", ""], 2, "--labels: must not be empty"),
     (["archive", "-o", "r.txt"], 2, ".csv, .jsonl or .parquet"),
     (["archive", "-o", "no/where.csv"], 2, "no folder"),
     (["archive", "-o", "precious.csv"], 2, "precious.csv.json"),
