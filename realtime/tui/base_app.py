@@ -263,6 +263,8 @@ class Actions(App[None]):
             self.post_message(Notice(f"{whose} at the {'highest' if steps > 0 else 'lowest'} value that keys can set"))
             return
         self.set_thresholds(wanted)
+        if self.view.solo:
+            self.say(f"changed for all networks together; {self.view.solo} alone keeps its own")
 
     @property
     def moved_thresholds(self) -> dict[str, float]:

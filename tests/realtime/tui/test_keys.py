@@ -133,6 +133,20 @@ def test_m_opens_bars_whenever_there_are_none_to_be_seen():
     play(body)
 
 
+def test_one_network_alone_has_neither_an_onset_nor_the_threshold_of_all():
+    async def body(app, pilot, stream):
+        app.action_select("piano")
+        await pilot.pause()
+        assert " since 00:" in "".join(lines(app))
+        await pilot.press("3")
+        await pilot.pause()
+        assert " since " not in "".join(lines(app))
+        await pilot.press("plus")
+        assert said(app)[-1] == "changed for all networks together; ms_crnn alone keeps its own"
+
+    play(body, size=(140, 30))
+
+
 def test_a_digit_shows_one_network_alone_and_again_all():
     async def body(app, pilot, stream):
         together = row_of(app, "piano")
