@@ -58,9 +58,15 @@ class ExitCode(IntEnum):
     TERMINATED = 143, "stopped by another program (SIGTERM)"
 
 
+#: not to be seen, but needed: in Persian and Indian words, in emoji of several signs, and where scripts of two
+#: directions meet; the others of their kind can make a line look like another one
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
+
+
 def printable(text: str) -> str:
     """The text on one line, without control characters or anything that cannot be encoded."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() or c in _JOINERS else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def report(error: BaseException, debug: bool = False) -> int:

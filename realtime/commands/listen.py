@@ -74,9 +74,9 @@ def _listen(
             summary = session.finish()
             if summary.updates:
                 log.info(
-                    "%g s of sound, %d update%s, %d skipped, %d xruns; %s",
-                    *(summary.heard_s, summary.updates, "s" * (summary.updates != 1), summary.skipped, summary.xruns),
-                    summary.in_words,
+                    "%.10g s of sound, %d update%s, %d skipped, %d xrun%s; %s",
+                    *(summary.heard_s, summary.updates, "s" * (summary.updates != 1), summary.skipped),
+                    *(summary.xruns, "s" * (summary.xruns != 1), summary.in_words),
                 )
             if summary.drift_ppm is not None:
                 log.info(

@@ -124,19 +124,26 @@ def read_list(path: Path) -> list[str]:
 def _one(word: str) -> Listed:
     name, equals, place = (part.strip() for part in word.partition("="))
     if not equals or "/" in name or name.startswith(_DEVICE) or os.path.exists(word):
-        place = word
-        name = place if place.startswith(_DEVICE) else "stdin" if place == "-" else _name_of(place)
-    if not place or not name or len(name) > _LONGEST or not name.isprintable():
+        name, place = _name_of(word), word
+    if not place or not name:
         raise UsageError(f"{word!r} is not a source", "for example studio=device:0, news=/run/news.wav or concert.flac")
+    if len(name) > _LONGEST or printable(name) != " ".join(name.split()):
+        raise UsageError(f"{name!r} cannot be a name", f"a name has at most {_LONGEST} printable characters")
     return Listed(name, place)
 
 
 def _name_of(place: str) -> str:
+    """The name of a source without one; a long one without its middle, since files often begin alike."""
     if "://" in place:
         from instrec_live.realtime.audio.url import label_of
 
-        return label_of(place)
-    return Path(place).name
+        name = label_of(place)
+    elif place == "-":
+        name = "stdin"
+    else:
+        name = place if place.startswith(_DEVICE) else Path(place).name or place
+    name = printable(name)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[1 - _LONGEST // 2 :]}"
 
 
 _LISTENING = (
@@ -470,7 +477,8 @@ class _Results:
         for name, result in self._hub:
             if isinstance(result, InstrecError):
                 self._code = self._code or result.exit_code
-                log.error("%s: %s", printable(name), result)
+                words = str(result)  # which may begin with the name of the file, as may that of the source
+                log.error("%s: %s", name, words.removeprefix(f"{name}: ").removeprefix(f"{name} "))
                 self._lines.fail(name, result.message)
             elif isinstance(result, BaseException):
                 raise result

@@ -84,6 +84,14 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{'/'.join(action.option_strings)}: expected one argument")
         return found, unknown
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """As argparse does, but refuse the empty word of a shell variable that is not set: as a path, it would be the
+        current folder.
+        """
+        if not arg_string and action.const != "":
+            raise argparse.ArgumentError(action, "must not be empty")
+        return super()._get_value(action, arg_string)
+
 
 class Version(argparse.Action):
     """Looks the version up only when asked: that takes longer than all of --help."""

@@ -115,7 +115,8 @@ class Subtitles(Sink):
             start = self._since if time > self._since else max(0.0, self._since - self._hop)
             self._cue(start, max(time, self._since, start + 0.001), text)
         for moment, text in self._labels:
-            end = moment + _LABEL_SECONDS if until is None else max(until, 0.001)
+            # A label may be where nothing was heard: of a file that was paused and sought in.
+            end = moment + _LABEL_SECONDS if until is None or moment > until else max(until, 0.001)
             self._cue(min(moment, max(0.0, end - 0.001)), min(moment + _LABEL_SECONDS, end), text)
         self._shown, self._labels = (), []
 
@@ -245,7 +246,9 @@ class TextGrid(SegmentSink):
 
     def close(self, summary: Summary) -> None:
         super().close(summary)
-        end = max([summary.time, 0.001, *(each.offset for each in self._segments)])
+        # A label may be where nothing was heard: of a file that was paused and sought in.
+        times = [each.offset for each in self._segments] + [time for time, _ in self._labels]
+        end = max([summary.time, 0.001, *times])
         tiers = []
         for name in dict.fromkeys(each.name for each in sorted(self._segments, key=lambda each: each.onset)):
             intervals, last = [], 0.0
@@ -259,7 +262,7 @@ class TextGrid(SegmentSink):
             entries = ([f"xmin = {a:.3f}", f"xmax = {b:.3f}", f"text = {_praat(text)}"] for a, b, text in intervals)
             tiers.append(_tier("IntervalTier", DISPLAY_NAMES[name], end, entries))
         if self._labels:
-            points = ([f"number = {min(t, end):.3f}", f"mark = {_praat(text)}"] for t, text in sorted(self._labels))
+            points = ([f"number = {t:.3f}", f"mark = {_praat(text)}"] for t, text in sorted(self._labels))
             tiers.append(_tier("TextTier", "labels", end, points))
         text = (
             'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'

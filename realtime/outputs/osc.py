@@ -17,9 +17,17 @@ def host_and_port(option: str, address: str) -> tuple[str, int]:
     """
     host, colon, port = address.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+    if not (colon and _can_be_host(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
         raise UsageError(f"{option} {address}: not an address", f"as in {option} HOST:PORT, the port from 1 to 65535")
     return host, int(port)
+
+
+def _can_be_host(name: str) -> bool:
+    """Whether the system can be asked for a host of this name."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:  # an empty part ("a..b"), or one of more than 63 letters
+        return False
 
 
 def needs_control(option: str) -> UsageError:

@@ -264,7 +264,7 @@ def day_of(head: Mapping[str, Any]) -> str:
     created = str(head.get("created", ""))
     try:
         return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except ValueError:
+    except (ValueError, OverflowError):  # outside the years 1 to 9999 in UTC
         return created
 
 

@@ -101,7 +101,8 @@ class Changes(Sink):
         for name in update.active:
             if name not in self._active:
                 p = update.probability(name)
-                self._file.write(f"{time}{self._gap}+ {DISPLAY_NAMES[name]} {min(p, 0.99):.2f}\n".replace(" 0.", " ."))
+                number = f"{min(p, 0.99):.2f}".removeprefix("0")
+                self._file.write(f"{time}{self._gap}+ {DISPLAY_NAMES[name]} {number}\n")
         if update.active != self._active:
             self._file.flush()
         self._active = update.active

@@ -44,6 +44,12 @@ class InstrecApp(BaseApp):
     def compose(self) -> ComposeResult:
         yield self.stream_view
 
+    @property
+    def has_sound(self) -> bool:
+        if self.state.ended:
+            self.post_message(Notice("the sound has ended"))
+        return not self.state.ended
+
     def stop_listening(self) -> None:
         self.stream.stop()
 

@@ -263,6 +263,8 @@ class Actions(App[None]):
             self.post_message(Notice(f"{whose} at the {'highest' if steps > 0 else 'lowest'} value that keys can set"))
             return
         self.set_thresholds(wanted)
+        if self.view.solo:
+            self.say(f"changed for all networks together; {self.view.solo} alone keeps its own")
 
     @property
     def moved_thresholds(self) -> dict[str, float]:
@@ -704,9 +706,9 @@ class BaseApp(Actions):
         return self.push_screen(Palette(providers=[provider], placeholder=placeholder))
 
     def action_command_palette(self) -> None:
-        """Show the commands."""
-        if self.screen.id != "--command-palette":  # the name that Textual knows it by
-            self.push_screen(Palette(id="--command-palette"))
+        """Show the commands, unless a dialog is open: they are for the screen behind it."""
+        if not self.screen.is_modal:
+            self.push_screen(Palette(id="--command-palette"))  # the name that Textual knows it by
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with locals; `until_quit` raises the error instead, for the one line.

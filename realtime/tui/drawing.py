@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,8 +191,12 @@ def clock(seconds: float, hours: bool = True) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters: names of files and devices come from anywhere."""
-    return re.sub(r"\s+", " ", "".join(sign if sign.isprintable() else "?" for sign in text))
+    """`text` without control characters: names of files and devices come from anywhere.
+
+    Format characters, as the joiners within emoji, are left out: terminals differ in how many cells such signs take.
+    """
+    line = re.sub(r"\s+", " ", text)
+    return "".join(c if c.isprintable() else "" if category(c) == "Cf" else "?" for c in line)
 
 
 def fitted(text: str, width: int, ellipsis: str) -> str:

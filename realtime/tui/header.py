@@ -62,7 +62,7 @@ def detail(state: ScreenState, view: View, name: str, width: int, glyphs: Glyphs
     if state.update is not None:
         opinions = zip(state.info.models, state.opinions(name), strict=True)
         fields += [(model, glyphs.gone if p is None else probability(p)) for model, (p, _) in opinions]
-    if name in state.active:
+    if predictor == ENSEMBLE and name in state.active:
         fields.append(("since", clock(float(state.entered[number]), hours=False)))
     for label, value in fields:
         added: list[Run] = [("label", f"  {label} "), ("value", value)]

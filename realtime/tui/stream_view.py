@@ -62,7 +62,8 @@ class TooSmall(Line):
     """Shown on a terminal that is too small for everything else."""
 
     def runs(self, width: int) -> list[Run]:
-        return [("", f"too small: {LEAST_WIDTH} x {LEAST_HEIGHT} at least")]
+        words = f"too small: {LEAST_WIDTH} x {LEAST_HEIGHT} at least"
+        return [("", words if len(words) <= width else f"needs {LEAST_WIDTH} x {LEAST_HEIGHT}")]
 
 
 class StreamView(Vertical, can_focus=False):

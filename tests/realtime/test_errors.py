@@ -1,5 +1,6 @@
 """One line, one code, and no traceback unless it is asked for."""
 
+import re
 import subprocess
 import sys
 
@@ -89,8 +90,17 @@ def test_a_reader_that_exits_is_not_a_failure():
 @given(st.text())
 def test_what_is_printed_is_one_line_that_every_terminal_survives(text):
     line = printable(text)
-    assert line.isprintable()
+    assert re.sub("[\u200c-\u200f]", "", line).isprintable()
     line.encode()  # no lone surrogates
+
+
+@pytest.mark.parametrize("text", ["نمی\u200cدانم", "👩\u200d🎤 👁️\u200d🗨️", "\u200eaudio 2026.opus", "אבג\u200f (live)"])
+def test_words_and_emoji_stay_whole(text):
+    assert printable(text) == text
+
+
+def test_what_makes_a_line_look_like_another_is_replaced():
+    assert printable("song\u202evaw.exe\u2066\u200b") == "song\ufffdvaw.exe\ufffd\ufffd"
 
 
 def test_errors_load_nothing_heavy():

@@ -246,6 +246,7 @@ class History:
         self._columns: deque[_Column] = deque()
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._active: tuple[str, ...] = ()
+        self._time = 0.0  # s, of the newest update
         self._encoded: bytes | None = None
 
     def note(self, record: Mapping[str, Any]) -> None:
@@ -279,7 +280,9 @@ class History:
             self._columns.pop()
         while self._events and self._events[-1]["time"] > time:
             self._events.pop()
-        self._note_changes(time, tuple(record["active"]))
+        left = self._time if record.get("jumped") and self._time < time else time  # when a jump forward ended all
+        self._note_changes(left, time, tuple(record["active"]))
+        self._time = time
         if record["state"] == State.DEVICE_LOST.value:
             return
         percent = [round(100 * record["probabilities"][name]) for name in self._instruments]
@@ -294,10 +297,11 @@ class History:
         while self._events and self._events[0]["time"] <= time - SPAN:
             self._events.popleft()
 
-    def _note_changes(self, time: float, active: tuple[str, ...]) -> None:
+    def _note_changes(self, left: float, time: float, active: tuple[str, ...]) -> None:
+        """The exits, at the second `left`, and the entries, at `time`."""
         for name in self._active:
             if name not in active:
-                self._events.append({"type": "exit", "time": time, "name": name})
+                self._events.append({"type": "exit", "time": left, "name": name})
         for name in active:
             if name not in self._active:
                 self._events.append({"type": "entry", "time": time, "name": name})

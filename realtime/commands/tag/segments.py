@@ -59,6 +59,8 @@ class SegmentsFile:
         self._texts: dict[str, str] = {}
         done = frozenset(done)
         try:
+            if done and not os.path.exists(path):
+                raise _foreign(path, "there is no such file")
             if not force and (done or filled(path)):
                 self._texts = _read(path, done)
             atomic_text(self._real, text_of([COLUMNS]) + "".join(self._texts.values()))

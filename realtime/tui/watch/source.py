@@ -111,8 +111,8 @@ class WatchedSource:
         update = self.update
         if self.end is not None:
             return Health.FAILED if self.failed else Health.ENDED
-        if update is None:
-            return Health.OPENING
+        if update is None:  # of a paused file, after a seek
+            return Health.WELL if self.paused else Health.OPENING
         if update.state is State.DEVICE_LOST:
             return Health.LOST
         return Health.LATE if late or update.state is State.CATCHING_UP else Health.WELL
@@ -122,10 +122,10 @@ class WatchedSource:
         update = self.update
         if self.end is not None:
             return ("state-bad", "FAILED") if self.failed else ("state-ended", "ENDED")
-        if update is None:
-            return "state-calm", "OPENING"
         if self.paused:
             return "state-frozen", "PAUSED"
+        if update is None:
+            return "state-calm", "OPENING"
         word = update.state.value
         match update.state:
             case State.DEVICE_LOST:
@@ -145,7 +145,7 @@ class WatchedSource:
         if self.end is not None:
             return self.end
         if update is None:
-            return "no sound yet"
+            return "" if self.paused else "no sound yet"
         if late:
             return f"no update for {late:.0f} s: is the machine very busy?"
         return reason(update) if update.no_signal or update.state is State.DEVICE_LOST else ""

@@ -189,6 +189,13 @@ def test_names_of_the_header_are_text_in_every_page(tmp_path: Path) -> None:
         ElementTree.parse(tmp_path / name)  # raises if it is not well-formed
 
 
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "someday"])
+def test_any_day_is_shown(tmp_path: Path, created: str) -> None:
+    path = a_run(tmp_path / "a.jsonl", created=created)
+    assert run([str(path), "-q", "-o", str(tmp_path / "a.html")]) == 0
+    assert created in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
 def test_a_learned_instrument_can_be_chosen(tmp_path: Path) -> None:
     instruments = (*INSTRUMENTS, "kora")
     probabilities = np.append(UPDATES[0].probabilities, np.float32(0.9))

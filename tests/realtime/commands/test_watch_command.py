@@ -86,6 +86,12 @@ def test_a_source_that_cannot_be_read_is_one_line_and_one_record(watched) -> Non
     assert "Traceback" not in watched.stderr
 
 
+def test_a_failure_names_its_source_once(place: Path) -> None:
+    done = watch(place, "text.wav", "t=text.wav", "--no-ui", "-q")
+    begins = sorted(line.partition(" not a ")[0] for line in done.stderr.splitlines())
+    assert begins == ["instrec-live: t: text.wav is", "instrec-live: text.wav: is"]
+
+
 def test_the_file_has_what_stdout_has(watched, place: Path) -> None:
     said, kept = by_channel(watched.stdout), by_channel((place / "all.jsonl").read_text())
     assert said == kept
@@ -145,6 +151,7 @@ def test_a_reader_that_leaves_early_is_no_error(place: Path) -> None:
         (["-", "b=-"], "only one source can be stdin"),
         (["=x.wav"], "is not a source"),
         (["a="], "is not a source"),
+        ([f"{'a' * 81}=a.wav"], "cannot be a name — a name has at most 80"),
         (["a.wav", "--output", "a.csv"], ".jsonl"),
         (["--list", "nowhere.txt"], "nowhere.txt"),
         (["a.wav", "--hop", "0"], "--hop"),
@@ -202,6 +209,18 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Listed("a=b.wav", "a=b.wav"),
         Listed("q=r.wav", "./q=r.wav"),
     )
+
+
+def test_a_file_may_have_any_name() -> None:
+    long = "Concerto for " + "two violins, " * 9 + "part 1.wav"
+    words = [long, long.replace("part 1", "part 2")]
+    words += ["at 10.00\u202fAM.wav", "👩\u200d🎤.wav", "\udcff.wav", "a\nb.wav", "."]
+    names = [source.name for source in listed(words)]
+    assert names[0].startswith("Concerto for two violins, ")
+    assert names[0].endswith(" violins, part 1.wav")
+    assert [len(name) for name in names[:2]] == [80, 80]
+    assert names[2:] == ["at 10.00 AM.wav", "👩\u200d🎤.wav", "\ufffd.wav", "a b.wav", "."]
+    assert [source.place for source in listed(words)] == words
 
 
 @given(st.lists(st.text(max_size=12), max_size=4))

@@ -57,6 +57,7 @@ def test_weights_and_smoothing() -> None:
         (["-o", "a.csv", "-o", "./a.csv"], "same name"),
         (["--file", "a.wav", "--record", "a.wav", "--force"], "at the same time"),
         (["--thresholds", "nowhere.json"], "No such file"),
+        (["--file", ""], "-f/--file: must not be empty"),
         (["stray"], "is not an option"),
         (["--serve", "8123"], "did you mean --serve --port 8123?"),
         (["--serve", "0.0.0.0:8123"], "did you mean --serve --host 0.0.0.0 --port 8123?"),

@@ -269,6 +269,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--osc", "127.0.0.1"], "not an address"),
         (["--osc", "127.0.0.1:99999"], "the port from 1 to 65535"),
         (["--osc", ":9000"], "not an address"),
+        (["--osc", "studio..local:9000"], "not an address"),
+        (["--midi", f"tcp://{'a' * 64}:9000"], "not an address"),
         (["--midi", "tcp://127.0.0.1:1"], "Connection refused"),
         (["--midi", "tcp://127.0.0.1"], "not an address"),
         (["--midi", "no such synthesizer"], "--midi: "),

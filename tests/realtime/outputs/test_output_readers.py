@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from played import a_head, an_update, written
 
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
-from instrec_live.realtime.outputs import open_output
+from instrec_live.realtime.outputs import Summary, open_output
 from instrec_live.realtime.stream.update import Update
 
 CONCERT = (
@@ -263,6 +263,19 @@ def test_a_label_in_silence_is_written_at_once(tmp_path: Path) -> None:
     assert web_vtt(tmp_path / "x.vtt") == [(0.5, 2.5, "quiet")]
     assert file is not None
     file.close()
+
+
+def test_a_label_behind_what_was_heard_keeps_its_time(tmp_path: Path) -> None:
+    """A file may be paused and sought in before the label is written."""
+    for suffix in (".vtt", ".TextGrid"):
+        for _, sink, file in open_output(tmp_path / f"x{suffix}", a_head(), force=False):
+            sink.write(an_update(0.5, "piano"))
+            sink.label(20.0, "there")
+            sink.close(Summary(1, 0.5, "stopped", {}, 0, 0, 0))
+            if file is not None:
+                file.close()
+    assert (20.0, 22.0, "there") in web_vtt(tmp_path / "x.vtt")
+    assert praat(tmp_path / "x.TextGrid")["labels"] == [(20.0, 20.0, "there")]
 
 
 def test_after_a_seek_backwards_the_cues_are_in_order_again(tmp_path: Path) -> None:

@@ -116,6 +116,14 @@ def test_changes_are_lines_to_read() -> None:
     assert file.getvalue() == "00:12.5  + piano .83\n1:02:03.0  - piano\n1:02:03.0  + voice .99\n"
 
 
+def test_a_name_with_a_number_in_it_is_unchanged() -> None:
+    file = io.StringIO()
+    sink = Changes(file, "mix 0.9.wav")
+    sink.write(an_update(12.5, "piano", p=0.83))
+    sink.write(an_update(13.0))
+    assert file.getvalue() == "00:12.5  mix 0.9.wav  + piano .83\n00:13.0  mix 0.9.wav  - piano\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "00:00.0"), (59.96, "01:00.0"), (3600, "1:00:00.0"), (36_000.5, "10:00:00.5")]
 )

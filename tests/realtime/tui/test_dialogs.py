@@ -94,6 +94,21 @@ async def test_two_keys_close_the_help_and_nothing_else() -> None:
         assert (len(app.screen_stack), app.is_running) == (1, True)
 
 
+@pytest.mark.parametrize("key", ["question_mark", "d", "ctrl+p"])
+def test_the_commands_wait_for_an_open_dialog(key: str) -> None:
+    async def go() -> None:
+        app, _ = started(live=True)
+        async with app.run_test() as pilot:
+            await pilot.press(key)
+            await pilot.pause()
+            dialog = app.screen
+            await pilot.press("ctrl+p")
+            await pilot.pause()
+            assert app.screen is dialog
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_keys(screen: str, seed: int) -> None:

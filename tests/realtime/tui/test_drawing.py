@@ -152,6 +152,10 @@ def test_printable_lets_no_control_sign_through(name):
     assert printable(name).isprintable()
 
 
+def test_signs_that_are_not_to_be_seen_are_not():
+    assert printable("10.00\u202fAM \u200eنمی\u200cدانم 👩\u200d🎤 \x07.wav") == "10.00 AM نمیدانم 👩🎤 ?.wav"
+
+
 @given(st.text("ab ", max_size=30), st.text("ab ", max_size=30), st.integers(0, 100))
 def test_spread_fills_the_line(left, right, width):
     line = spread([("a", left)], [("b", right)], width)

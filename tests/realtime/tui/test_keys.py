@@ -133,6 +133,20 @@ def test_m_opens_bars_whenever_there_are_none_to_be_seen():
     play(body)
 
 
+def test_one_network_alone_has_neither_an_onset_nor_the_threshold_of_all():
+    async def body(app, pilot, stream):
+        app.action_select("piano")
+        await pilot.pause()
+        assert " since 00:" in "".join(lines(app))
+        await pilot.press("3")
+        await pilot.pause()
+        assert " since " not in "".join(lines(app))
+        await pilot.press("plus")
+        assert said(app)[-1] == "changed for all networks together; ms_crnn alone keeps its own"
+
+    play(body, size=(140, 30))
+
+
 def test_a_digit_shows_one_network_alone_and_again_all():
     async def body(app, pilot, stream):
         together = row_of(app, "piano")
@@ -431,6 +445,21 @@ def test_every_key_on_every_size(size):
             assert all(len(line) == size[0] for line in lines(app))
 
     play(body, size=size, file=True)
+
+
+def test_keys_that_need_sound_say_that_it_has_ended():
+    async def body(app, pilot, stream):
+        stream.closed.set()
+        await settled(app, pilot, lambda: app.state.ended)
+        for key in ("r", "l", "d"):
+            await pilot.press(key)
+            assert said(app)[-1] == "the sound has ended"
+            app.said.clear()
+        assert (stream.recording, app.stream_view.prompt.display, len(app.screen_stack)) == (None, False, 1)
+        await pilot.press("e")
+        assert said(app)[-1].startswith("events: ")
+
+    play(body, look=lambda: MICROPHONES)
 
 
 def test_space_pauses_a_file_plays_it_and_at_its_end_plays_it_again():

@@ -140,6 +140,8 @@ export class Source {
   takeUpdate(update) {
     const { time } = update;
     const before = this.update?.active ?? this.lastColumnActive();
+    const last = this.update?.time ?? this.columns.at(-1)?.time ?? time;
+    const left = update.jumped && last < time ? last : time; // when a jump forward ended all
     while (this.columns.length && this.columns.at(-1).time > time) {
       this.columns.pop();
     }
@@ -149,7 +151,7 @@ export class Source {
     const known = this.columns.at(-1)?.time === time; // the newest update is told again after the history
     if (!known) {
       for (const name of before.filter((name) => !update.active.includes(name))) {
-        this.note({ type: "exit", time, name });
+        this.note({ type: "exit", time: left, name });
       }
       for (const name of update.active.filter((name) => !before.includes(name))) {
         this.note({ type: "entry", time, name });

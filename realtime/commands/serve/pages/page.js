@@ -337,7 +337,8 @@ function paintAxis(canvas, below, end, span, scale, colours) {
 // Many sources: a card for each, which leads to its own page
 
 function drawCards() {
-  setText(by("source"), `${run.names.length} sources`);
+  const many = `${run.names.length} source${run.names.length === 1 ? "" : "s"}`;
+  setText(by("source"), many);
   setText(by("clock"), "");
   for (const name of run.names) {
     if (!cards.has(name)) {
@@ -366,7 +367,7 @@ function drawCards() {
     const db = source.update?.level_db ?? -120;
     parts.fill.style.transform = `scaleX(${Math.min(1, Math.max(0, 1 - db / FLOOR_DB)).toFixed(3)})`;
   }
-  document.title = `${run.names.length} sources – instrec-live`;
+  document.title = `${many} – instrec-live`;
 }
 
 // What a viewer can choose: only how it looks to them

@@ -155,6 +155,14 @@ def test_a_jump_back_removes_later_history() -> None:
     assert all(event["time"] <= 5.5 for event in history["events"])
 
 
+def test_what_sounded_before_a_jump_forward_ends_where_it_was_left() -> None:
+    broadcast, source = begun(updates=60)
+    source.write(replace(update(200), active=("violin",), jumped=True))
+    _, history, _ = records(Viewer(broadcast).read())
+    exits = [{"type": "exit", "time": 30.0, "name": name} for name in update(59).active]
+    assert history["events"][-len(exits) - 1 :] == [*exits, {"type": "entry", "time": 100.5, "name": "violin"}]
+
+
 def test_a_viewer_who_fell_behind_skips_to_the_newest() -> None:
     broadcast, source = begun()
     slow, quick = Viewer(broadcast), Viewer(broadcast)

@@ -336,6 +336,8 @@ MISTAKES = [
     (["nowhere"], 4, "nowhere does not exist"),
     (["empty"], 4, "no sound file in empty"),
     ([], 2, "PATH"),
+    (["archive", ""], 2, "PATH: must not be empty"),
+    (["archive", "--labels", ""], 2, "--labels: must not be empty"),
     (["archive", "-o", "r.txt"], 2, ".csv, .jsonl or .parquet"),
     (["archive", "-o", "no/where.csv"], 2, "no folder"),
     (["archive", "-o", "precious.csv"], 2, "precious.csv.json"),
@@ -381,6 +383,12 @@ def test_segments_changed_by_another_program_are_one_line(encoding: str, more: s
         SegmentsFile(path, ["ü.wav"], force=False)
     assert "\n" not in raised.value.message
     assert path.read_bytes() == before
+
+
+def test_segments_of_files_that_are_done_are_missed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"s\.csv: there is no such file — start over with --force"):
+        SegmentsFile(tmp_path / "s.csv", ["a.wav"], force=False)
+    assert not os.listdir(tmp_path)
 
 
 def test_a_run_stopped_before_its_first_file_is_resumed(place: Path, tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def test_a_file_that_stands_still_is_not_late():
     stream.transport.paused = True
     row = row_of(heard(stream=stream), 900.0, selected=False)
     assert (row.word[1], row.age) == ("PAUSED", "")
+    sought = heard(stream=stream)
+    sought = sought.closed(sought.state.forgotten(30.0))
+    row = row_of(sought, 900.0, selected=False)
+    assert (row.word[1], row.why, sought.health()) == ("PAUSED", "", Health.WELL)
 
 
 def test_the_last_word():
