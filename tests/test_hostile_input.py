@@ -133,7 +133,7 @@ def test_names_behind_two_dashes_may_begin_with_one() -> None:
 
 @pytest.mark.parametrize("words", [[""], ["a.wav", ""], ["--", ""], ["a.wav", "--output", ""]])
 def test_an_empty_name_is_not_the_current_folder(words: list[str]) -> None:
-    with pytest.raises(UsageError, match="the name is empty"):
+    with pytest.raises(UsageError, match="must not be empty"):
         parse_tag(["--no-config", *words])
 
 

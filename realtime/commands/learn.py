@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from instrec_live.models.errors import InputFileError, UsageError, write_failed
 from instrec_live.models.instruments import DISPLAY_NAMES, INSTRUMENTS
 from instrec_live.realtime.commands.tag.find import SUFFIXES
-from instrec_live.realtime.config.options import Parser, path_named, whole
+from instrec_live.realtime.config.options import Parser, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +55,8 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("folder", type=path_named, metavar="FOLDER", help="a folder of sounds for each instrument")
-    p.add_argument("--to", type=path_named, required=True, metavar="BUNDLE", help="the folder to write, for --models")
+    p.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of sounds for each instrument")
+    p.add_argument("--to", type=Path, required=True, metavar="BUNDLE", help="the folder to write, for --models")
     p.add_argument("--force", action="store_true", help="replace BUNDLE if it exists")
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
     p.add_argument("--threads", type=whole(1, 256), default=1, metavar="N", help="CPU threads (1)")

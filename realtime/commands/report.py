@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from instrec_live.models.errors import InputFileError, UsageError
-from instrec_live.realtime.config.options import Parser, borrow, path_named
+from instrec_live.realtime.config.options import Parser, borrow
 
 if TYPE_CHECKING:
     from instrec_live.realtime.outputs import SinkGroup
@@ -37,11 +37,11 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("run", type=path_named, metavar="FILE.jsonl", help="the output of --json or --output FILE.jsonl")
+    p.add_argument("run", type=Path, metavar="FILE.jsonl", help="the output of --json or --output FILE.jsonl")
     p.add_argument(
         "-o",
         "--output",
-        type=path_named,
+        type=Path,
         action="append",
         default=[],
         metavar="FILE",
@@ -51,7 +51,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--sound",
-        type=path_named,
+        type=Path,
         metavar="FILE",
         help="the run's sound file: a click on a segment of the page plays it",
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from instrec_live.models.errors import InputFileError, OutputError, UsageError
 from instrec_live.models.files import read_text
 from instrec_live.realtime.commands.serve.command import serving, wait_for_signal
-from instrec_live.realtime.config.options import Parser, borrow, path_named, retyped
+from instrec_live.realtime.config.options import Parser, borrow, retyped
 from instrec_live.realtime.config.settings import Settings, parse
 from instrec_live.realtime.config.settings import parser as main_parser
 from instrec_live.realtime.errors import ExitCode, InstrecError, printable
@@ -230,8 +230,8 @@ def _grammar() -> tuple[Parser, list[argparse.Action], list[argparse.Action]]:
     )
     p.add_argument("sources", nargs="*", metavar="[NAME=]SOURCE", help="what to listen to, see below")
     group = p.add_argument_group("sources and data")
-    group.add_argument("--list", type=path_named, metavar="FILE", help="more sources, one per line; # starts a comment")
-    group.add_argument("-o", "--output", type=path_named, metavar="FILE", help="FILE.jsonl: the updates of all")
+    group.add_argument("--list", type=Path, metavar="FILE", help="more sources, one per line; # starts a comment")
+    group.add_argument("-o", "--output", type=Path, metavar="FILE", help="FILE.jsonl: the updates of all")
     main = main_parser()
     shared = borrow(main, p, "the screen", _SCREEN) + borrow(main, p, "analysis", _LISTENING)
     raw = borrow(main, p, "pipes of raw sound, all alike", _RAW)

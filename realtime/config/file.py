@@ -14,7 +14,7 @@ from typing import Any
 from instrec_live.models.errors import UsageError
 from instrec_live.models.files import read_text, user_folder
 from instrec_live.models.instruments import nearest
-from instrec_live.realtime.config.options import path_named, path_or_url
+from instrec_live.realtime.config.options import path_or_url
 from instrec_live.realtime.errors import printable
 
 # Actions are only typed; a settings file holds options.
@@ -244,8 +244,8 @@ def _text(action: Action, value: object) -> str:
     if isinstance(value, str):
         if "\0" in value:
             raise TypeError("without NUL")
-        return os.path.expanduser(value) if action.type in (path_named, path_or_url) else value
-    if action.type in (path_named, path_or_url):
+        return os.path.expanduser(value) if action.type in (Path, path_or_url) else value
+    if action.type in (Path, path_or_url):
         raise TypeError("a file's name in quotes")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("a list" if holds_many(action) else "a text or a number")

@@ -119,16 +119,9 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse_number
 
 
-def path_named(text: str) -> Path:
-    """A path; an empty one, as an unset variable of the shell gives, is not the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty")
-    return Path(text)
-
-
 def path_or_url(text: str) -> Path | str:
     """A path; an address is unchanged."""
-    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else path_named(text)
+    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else Path(text)
 
 
 def channel(text: str) -> str | int:
@@ -186,7 +179,7 @@ def show_completion(shell: str, main: Parser, commands: Mapping[str, Parser]) ->
         subparsers.add_parser(name, parents=[command], add_help=False, help=command.description)
     for parser in (main, *subparsers.choices.values()):
         for action in parser._actions:
-            if action.type in (path_named, path_or_url) or action.metavar in ("PATH", "FILE.jsonl"):
+            if action.type in (Path, path_or_url) or action.metavar in ("PATH", "FILE.jsonl"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(main, shell=shell))
     return 0

@@ -23,7 +23,6 @@ from instrec_live.realtime.config.options import (
     channel,
     number,
     option,
-    path_named,
     path_or_url,
     switch,
     whole,
@@ -109,7 +108,7 @@ class Settings:
     threads: int = option(_ANALYSIS, "--threads", type=whole(1, 256), default=1, metavar="N", help="CPU threads (1)")
     threshold: float | None = option(_ANALYSIS, "--threshold", type=number(0.001, 0.999), metavar="P",
         help="probability from which every instrument counts as active")  # fmt: skip
-    thresholds: Mapping[str, float] | None = option(_ANALYSIS, "--thresholds", type=path_named, metavar="FILE",
+    thresholds: Mapping[str, float] | None = option(_ANALYSIS, "--thresholds", type=Path, metavar="FILE",
         help="thresholds by instrument, JSON or TOML")  # fmt: skip
     only: tuple[str, ...] | None = option(_ANALYSIS, "--only", exclusive="choice", metavar="A,B,…",
         help="listen for these instruments only, for example piano,voice")  # fmt: skip
@@ -129,12 +128,12 @@ class Settings:
         help="colours of the screen: dark, light, nord, … (dark)")  # fmt: skip
     json: bool = switch(_RESULTS, "--json", help="JSON lines on stdout instead of the screen")
     outputs: tuple[Path, ...] = option(
-        _RESULTS, "-o", "--output", type=path_named, action="append", default=[], metavar="FILE",
+        _RESULTS, "-o", "--output", type=Path, action="append", default=[], metavar="FILE",
         help="also write FILE.jsonl, .csv, .txt (Audacity labels), .svl.csv (Sonic Visualiser), .selections.txt "
         "(Raven), .TextGrid (Praat, ELAN), .vtt, .srt (subtitles), .png, .svg (a picture of the run) or .html (a "
         "report); may be repeated",
     )  # fmt: skip
-    record: Path | None = option(_RESULTS, "--record", type=path_named, metavar="FILE.wav",
+    record: Path | None = option(_RESULTS, "--record", type=Path, metavar="FILE.wav",
         help="record the sound, 32 kHz mono")  # fmt: skip
     pre_roll: float = option(_RESULTS, "--pre-roll", type=number(0, 60), default=10.0, metavar="S",
         help="time kept from before the key r in a recording, 0 to 60 s (10)")  # fmt: skip
@@ -161,7 +160,7 @@ class Settings:
         help="measure what this machine can do with every engine and network, and exit")  # fmt: skip
     engines: str | None = option(_PROGRAM, "--engines", nargs="?", const="list", choices=("list", "clear"),
         help="list or remove the TensorRT engines that were built here, and exit")  # fmt: skip
-    config: Path | None = option(_PROGRAM, "--config", exclusive="config", type=path_named, metavar="FILE",
+    config: Path | None = option(_PROGRAM, "--config", exclusive="config", type=Path, metavar="FILE",
         help="settings file (TOML) instead of the usual one")  # fmt: skip
     no_config: bool = switch(_PROGRAM, "--no-config", exclusive="config", help="read no settings file")
     print_config: bool = switch(_PROGRAM, "--print-config",
@@ -170,7 +169,7 @@ class Settings:
         _PROGRAM, "--print-completion", choices=("bash", "zsh", "fish", "tcsh", "powershell"),
         help="show the completion script for a shell, and exit",
     )  # fmt: skip
-    log_file: Path | None = option(_PROGRAM, "--log-file", type=path_named, metavar="FILE",
+    log_file: Path | None = option(_PROGRAM, "--log-file", type=Path, metavar="FILE",
         help="append the log to this file")  # fmt: skip
     verbose: int = option(_PROGRAM, "-v", "--verbose", exclusive="loudness", action="count", default=0,
         help="log more (-vv: tracebacks too)")  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from instrec_live.models.errors import cannot_write
 from instrec_live.realtime.commands.tag.find import Item, find, kinds, path_of
-from instrec_live.realtime.config.options import Parser, borrow, path_named, retyped
+from instrec_live.realtime.config.options import Parser, borrow, retyped
 from instrec_live.realtime.config.settings import Settings, parse
 from instrec_live.realtime.config.settings import parser as main_parser
 from instrec_live.realtime.errors import ExitCode, UsageError, printable
@@ -181,19 +181,17 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
     )  # fmt: skip
     group = p.add_argument_group("results")
     group.add_argument(
-        "-o", "--output", type=path_named, metavar="FILE", help="FILE.csv, .jsonl or .parquet, instead of stdout"
+        "-o", "--output", type=Path, metavar="FILE", help="FILE.csv, .jsonl or .parquet, instead of stdout"
     )
     group.add_argument(
         "--segments",
-        type=path_named,
+        type=Path,
         metavar="FILE.csv",
         help="also write when each instrument sounds, a row a segment",
     )
-    group.add_argument("--wide", type=path_named, metavar="FILE.csv", help="also write one row a file, at the end")
-    group.add_argument(
-        "--labels", type=path_named, metavar="DIR", help="also write an Audacity label track of each file"
-    )
-    group.add_argument("--per-hop", type=path_named, metavar="DIR", help="also write JSON lines of each file, large")
+    group.add_argument("--wide", type=Path, metavar="FILE.csv", help="also write one row a file, at the end")
+    group.add_argument("--labels", type=Path, metavar="DIR", help="also write an Audacity label track of each file")
+    group.add_argument("--per-hop", type=Path, metavar="DIR", help="also write JSON lines of each file, large")
     group.add_argument("--force", action="store_true", help="start over, replacing what is there")
     group.add_argument("-j", "--jobs", type=int, metavar="N", help="processes (one per processor)")
     group.add_argument(

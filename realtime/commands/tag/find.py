@@ -14,7 +14,6 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
 
 from instrec_live.models.files import as_utf8, read_regular
-from instrec_live.realtime.config.options import path_named
 from instrec_live.realtime.errors import InputFileError, UsageError, printable
 
 # Sound that is stored elsewhere: http:// and https://, and s3:// and all else that fsspec can reach.
@@ -194,7 +193,7 @@ class Found:
 
 def path_of(text: str) -> Path | str:
     """A path as the user gave it; one like s3://bucket/folder is unchanged."""
-    return text if _URL.match(text) else path_named(text)
+    return text if _URL.match(text) else Path(text)
 
 
 def find(paths: Sequence[Path | str]) -> Found:
