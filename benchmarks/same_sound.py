@@ -127,11 +127,11 @@ class Bench:
             self._wanted[key] = self.listen_to(reference(*key))
         return self._wanted[key]
 
-    def listen_to(self, sound: np.ndarray) -> Heard:
+    def listen_to(self, sound: np.ndarray, *options: str) -> Heard:
         """What a sound [n] at 32 kHz gives, from a float file."""
         path = self.folder / "reference.wav"
         soundfile.write(path, sound, RATE, "FLOAT")
-        return self.listen("--file", str(path), "--pace", "max")
+        return self.listen("--file", str(path), "--pace", "max", *options)
 
     def file(self, way: Way) -> dict[str, Any]:
         path = write(way, self.folder)
@@ -153,7 +153,8 @@ class Bench:
     def microphone(self) -> dict[str, Any]:
         """The clip played into a virtual microphone, in real time; {"skipped": why} where there is none.
 
-        It starts at any moment of the program's clock. The recording says when; the reference gets as much silence.
+        It starts at any moment of the program's clock. The recording says when; the reference gets as much silence, and
+        no look-ahead either.
         """
         if reason := why_not():
             return {"format": "microphone", "skipped": reason}
@@ -173,7 +174,7 @@ class Bench:
         recorded, sound = soundfile.read(take, dtype="float32")[0], reference()
         lag = lag_of(sound, recorded)
         same = np.concatenate([np.zeros(lag, np.float32), sound, np.zeros(len(recorded), np.float32)])
-        gaps = difference(heard, self.listen_to(same[: len(recorded)]))
+        gaps = difference(heard, self.listen_to(same[: len(recorded)], "--causal"))
         skipped = json.loads(output.splitlines()[-1])["skipped"]
         return {**way._asdict(), "lossless": False, **gaps, "skipped_windows": skipped}
 
