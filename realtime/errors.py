@@ -58,8 +58,8 @@ class ExitCode(IntEnum):
     TERMINATED = 143, "stopped by another program (SIGTERM)"
 
 
-#: not to be seen, but needed: in Persian and Indian words, in emoji of several signs, and where scripts of two
-#: directions meet; the others of their kind can make a line look like another one
+# Invisible, but part of Persian and Indian words, of some emoji, and of text in two directions. Other format characters
+# can make a line look like another one.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
 
 

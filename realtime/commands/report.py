@@ -50,10 +50,7 @@ def parser() -> Parser:
         "next to the run)",
     )
     p.add_argument(
-        "--sound",
-        type=Path,
-        metavar="FILE",
-        help="the run's sound file: a click on a segment of the page plays it",
+        "--sound", type=Path, metavar="FILE", help="the run's sound file: a click on a segment of the page plays it"
     )
     p.add_argument("--channel", metavar="NAME", help="the source, for a run of `watch`")
     p.add_argument("--force", action="store_true", help="replace files that exist")

@@ -184,10 +184,7 @@ def _grammar() -> tuple[Parser, list[argparse.Action]]:
         "-o", "--output", type=Path, metavar="FILE", help="FILE.csv, .jsonl or .parquet, instead of stdout"
     )
     group.add_argument(
-        "--segments",
-        type=Path,
-        metavar="FILE.csv",
-        help="also write when each instrument sounds, a row a segment",
+        "--segments", type=Path, metavar="FILE.csv", help="also write when each instrument sounds, a row a segment"
     )
     group.add_argument("--wide", type=Path, metavar="FILE.csv", help="also write one row a file, at the end")
     group.add_argument("--labels", type=Path, metavar="DIR", help="also write an Audacity label track of each file")
