@@ -1,5 +1,9 @@
 """The errors a user can see, each class with the exit code of the program."""
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a disk, a file, a user's share of it
+
 
 class InstrecError(Exception):
     """An error that the user can act on: one line, and what to do about it.
@@ -57,6 +61,11 @@ class ModelError(InstrecError):
 def cannot_write(path: object, why: OSError | str, hint: str | None = None) -> UsageError:
     """The error of a file that cannot be written, found before a run."""
     return UsageError(_unwritable(path, why), hint)
+
+
+def cannot_begin(path: object, why: OSError) -> InstrecError:
+    """The error of an output that cannot be opened and begun: `cannot_write`, or `write_failed` if there is no room."""
+    return write_failed(path, why) if why.errno in FULL else cannot_write(path, why)
 
 
 def write_failed(path: object, why: OSError, hint: str | None = None) -> OutputError:

@@ -14,6 +14,16 @@ from typing import IO, Literal
 log = logging.getLogger(__name__)
 
 
+def identity(path: str | os.PathLike[str]) -> object:
+    """What a path names: equal for two names, or links, of one file."""
+    real = os.path.realpath(path)  # unlike Path.resolve, it does not fail on circular links; opening the file will
+    try:
+        about = os.stat(real)
+    except OSError:
+        return real
+    return (about.st_dev, about.st_ino) if stat.S_ISREG(about.st_mode) else real
+
+
 @contextmanager
 def atomic_file(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write; on success it is flushed to the disk and becomes `path`, in place of an older file.

@@ -21,5 +21,12 @@ def _runs_ours() -> bool:
     return sys.argv[:1] == ["-m"] and module.partition(".")[0] in ("instrec_live", "training")
 
 
-if _runs_ours() and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been deleted
+        return ""
+
+
+if _runs_ours() and not sys.flags.safe_path and sys.path[:1] == [_current_folder()]:
     del sys.path[0]  # the current folder, which comes first only with `python -m`

@@ -20,6 +20,7 @@ Logits = Mapping[str, FloatArray]  # of each network [n], and of other sounds [K
 
 NEVER = -100.0  # the logit of an instrument that is not listened for: below every threshold
 _LONG_KEPT = 25.0  # s
+_BRIEF = 4.0  # s: in a sound shorter than this, changes cost less
 _NEAR = 1.0  # s: how much older the window of a hop may be whose network gave none
 _OFF = 1e3  # logit seconds: evidence that nothing outweighs
 
@@ -221,6 +222,7 @@ class SegmentDecider:
         self._known: list[DecidedHop] = []  # active by evidence alone: not decided yet
         self._evidence: list[DoubleArray] = []  # of each of them
         self._before = np.zeros(count, np.bool_)
+        self._seconds = 0.0  # of sound
         self.set_thresholds(thresholds)
 
     def set_thresholds(self, thresholds: NDArray[np.floating]) -> None:
@@ -230,6 +232,7 @@ class SegmentDecider:
     def add(self, hop: HopLogits) -> list[DecidedHop]:
         """Take the next hop; returns earlier ones that are now decided."""
         self._hops.append(hop)
+        self._seconds += hop.seconds
         if hop.long is not None:
             self._long.append(hop.long)
         if len(self._hops) - self._past < self._around + self._ahead:
@@ -240,13 +243,14 @@ class SegmentDecider:
     def rest(self) -> list[DecidedHop]:
         """The remaining hops, at the end of the sound."""
         self._weigh(len(self._hops) - self._past)
-        return self._decided(len(self._known))
+        # A sound of a second has no time for evidence of `switch_cost`: there, a change costs less.
+        return self._decided(len(self._known), min(1.0, self._seconds / _BRIEF))
 
-    def _decided(self, count: int) -> list[DecidedHop]:
-        """The first `count` of the hops, decided."""
+    def _decided(self, count: int, cost: float = 1.0) -> list[DecidedHop]:
+        """The first `count` of the hops, decided, a change costing `cost` times as much as elsewhere."""
         if count <= 0:
             return []
-        states = cheapest(np.stack(self._evidence), self._parameters.switch_cost, self._before)
+        states = cheapest(np.stack(self._evidence), cost * self._parameters.switch_cost, self._before)
         out = [replace(hop, active=state) for hop, state in zip(self._known[:count], states, strict=False)]
         self._before = states[count - 1]
         del self._known[:count], self._evidence[:count]

@@ -39,7 +39,7 @@ from instrec_live.models.streaming import Head, PatchCache, StreamingInference, 
 OTHERS = "other sounds"  # among the logits by network: those of `audioset.OTHER_SOUNDS`, if any network has them
 CORRECTIONS = "corrections"  # among them too: [20], what learned heads add to the ensemble's logits
 
-_RATES = (1_000, 768_000)  # Hz
+_RATES = (1_000, 1_000_000)  # Hz
 _MAX_CHANNELS = 256
 _STEP_SECONDS = 5.0
 _ABSENT = np.float32(-10.0)  # the logit of an instrument that no model has
@@ -511,7 +511,7 @@ def _mono_32k(samples: ArrayLike, sample_rate: float) -> FloatArray:
     except (TypeError, ValueError):
         raise ValueError(f"sample_rate must be a number, not {sample_rate!r}") from None
     if not _RATES[0] <= sample_rate <= _RATES[1]:
-        raise ValueError(f"sample_rate must be {_RATES[0]} to {_RATES[1]} Hz, not {sample_rate:g}")
+        raise ValueError(f"sample_rate must be {_RATES[0]} to {_RATES[1]} Hz, not {sample_rate:.10g}")
     if array.dtype.kind not in "fiu":
         raise ValueError(f"samples must be floats or integers, not {array.dtype}")
     # Nobody records 64 bits: in a list or an int64 that stays within 32, integers are those of a narrower scale.

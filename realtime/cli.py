@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from io import BufferedWriter, RawIOBase, TextIOWrapper
 
+from instrec_live.models.errors import UsageError
 from instrec_live.models.safe_path import secure_children
 from instrec_live.realtime.config.settings import Settings, parse, parser
 from instrec_live.realtime.terminal import ENDING_SIGNALS, finish_output, stop_waiting_for_readers
@@ -30,6 +31,18 @@ class Signalled(KeyboardInterrupt):
         self.number = number
 
 
+def _check_folder() -> None:
+    """Libraries fail without a current folder, even where all paths are absolute.
+
+    Raises:
+        UsageError: it has been deleted.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the current folder no longer exists", "change into another one") from error
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; the user's mistakes are one line on stderr, never a traceback."""
     debug = False
@@ -48,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _signals(received):
             words = list(sys.argv[1:] if argv is None else argv)
+            _check_folder()
             debug = _tracebacks(words)
             try:
                 if words and words[0] in COMMANDS:

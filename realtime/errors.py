@@ -7,6 +7,7 @@ import traceback
 from enum import IntEnum
 
 from instrec_live.models.errors import (
+    FULL,
     AudioDeviceError,
     InputFileError,
     InstrecError,
@@ -29,9 +30,6 @@ __all__ = [
     "printable",
     "report",
 ]
-
-
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a disk, a file, a user's share of it
 
 
 class ExitCode(IntEnum):
@@ -89,9 +87,11 @@ def report(error: BaseException, debug: bool = False) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, InstrecError):
         line, code = str(error), error.exit_code
-    elif isinstance(error, OSError) and error.errno in _FULL:
+    elif isinstance(error, OSError) and error.errno in FULL:
         # Errors of output files have messages of their own; this one is of stdout.
         line, code = str(write_failed(error.filename or "stdout", error)), OutputError.exit_code
+    elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        line, code = "too many open files — raise the limit with ulimit -n, or read fewer at once", UsageError.exit_code
     elif isinstance(error, MemoryError):
         line, code = "there is not enough memory — close other programs, or raise its limit", int(ExitCode.INTERNAL)
     else:

@@ -766,7 +766,8 @@ def _note_tracks(tracks: int, track: int | None, note: Note) -> None:
 def _unknown_in_pipe(source: ByteInput) -> NotSound:
     head = source.peek(64)
     if (what := foreign(head)) is not None:
-        return NotSound(f"{what} came through the pipe, not sound", "did the program before it fail?")
+        what, _, advice = what.partition(": ")
+        return NotSound(f"the piped data is {what}, not sound", advice or "did the program before it fail?")
     return NotSound(
         "the piped data does not begin like any known sound file",
         "raw PCM must be described: --format s16le --rate 44100 --channels 2",

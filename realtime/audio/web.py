@@ -40,6 +40,8 @@ def check_url(address: str) -> None:
         if web:
             raise UsageError(f"{printable(address)} is not a valid address: {error}") from error
         there = False
+    if web and not parts.hostname:
+        raise UsageError(f"{printable(address)} names no host", "as in http://example.org/concert.ogg")
     if not there:
         kind = f"{scheme}://" if separator else "it"
         raise UsageError(f"{printable(address)}: {kind} is not a supported kind of address", "http:// and https:// are")

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -239,6 +240,8 @@ def _track(sound: Path) -> tuple[tuple[float, float, str], ...] | None:
             if not line.strip() or line.startswith("\\"):  # the second line of a label with a range of frequencies
                 continue
             start, stop, *words = re.split(r"\t", line, maxsplit=2)
+            if not float(start) <= float(stop) < math.inf:
+                raise ValueError(f"a label from {start} to {stop}")
             if float(stop) > float(start) and words and words[0].strip():
                 labels.append((float(start), float(stop), class_name(words[0])))
     except OSError as error:

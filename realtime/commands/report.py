@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from instrec_live.models.errors import InputFileError, UsageError
+from instrec_live.models.files import identity
 from instrec_live.realtime.config.options import Parser, borrow
 
 if TYPE_CHECKING:
@@ -172,8 +173,8 @@ def _check(paths: Sequence[Path], earlier: Path) -> None:
         if kind_of(path) not in (*FORMATS, *DRAWN):
             kinds = ", ".join((*FORMATS, *DRAWN))
             raise UsageError(f"--output {path}: the suffix gives the kind of output", f"end it in {kinds}")
-    resolved = {path.resolve() for path in paths}
-    if len(resolved) < len(paths):
+    written = {identity(path) for path in paths}
+    if len(written) < len(paths):
         raise UsageError("two outputs have the same name")
-    if earlier.resolve() in resolved:
+    if identity(earlier) in written:
         raise UsageError(f"{earlier} cannot be read and written at the same time")

@@ -8,7 +8,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -402,6 +402,7 @@ def run(argv: Sequence[str]) -> int:
         BrokenPipeError: the reader of stdout has exited.
     """
     settings = parse_watch(argv)
+    _allow_files()
     pipe, ui = _stdin_and_ui(settings)
     configure_logging(settings.listening, screen=ui and is_terminal(sys.stderr))
     with serving(settings.listening, [source.name for source in settings.sources]) as broadcast:
@@ -409,6 +410,16 @@ def run(argv: Sequence[str]) -> int:
         if broadcast is not None and not ui:
             wait_for_signal()
     return code
+
+
+def _allow_files() -> None:
+    """Allow this process as many open files as it may have: a shell may give it 256, and a source takes several."""
+    with suppress(ImportError, OSError, ValueError):  # not on Windows; a limit that must not be changed
+        import resource
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = min(most, 10_240) if most > 0 else 10_240  # macOS takes no more than that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
 
 
 def _watch(settings: WatchSettings, pipe: BinaryIO | None, ui: bool, lines: Lines) -> int:

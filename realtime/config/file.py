@@ -141,7 +141,7 @@ def checked(content: Mapping[str, Any], grammar: ArgumentParser, path: Path) -> 
         else:
             settings |= _value(grammar, known[key], key, value, path)
     for group in grammar._mutually_exclusive_groups:
-        both = [action.dest for action in group._group_actions if action.dest in settings]
+        both = [key for key in known if key in seen and known[key] in group._group_actions]
         if len(both) > 1:
             raise UsageError(f"{path}: {both[0]} and {both[1]} exclude each other", "leave one of them out")
     return settings
@@ -216,15 +216,20 @@ def _value(grammar: ArgumentParser, action: Action, key: str, value: object, pat
         raise UsageError(f"{path}: {key}: {error.message.partition(': ')[2] or error.message}") from None
     except TypeError as error:
         raise UsageError(f"{path}: {key} must be {error}, not {_toml_kind(value)}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {key} must be {error}") from None
 
 
 def _words(action: Action, key: str, value: object) -> list[str]:
-    """The command-line words for a value; a TypeError names the kind of value that the option takes."""
+    """The command-line words for a value; a TypeError names the kind of value that the option takes, a ValueError what
+    is wrong with one of that kind."""
     flag = f"--{_dashed(key)}"
     if action.nargs == 0:
         if isinstance(action, argparse._CountAction):
-            if type(value) is not int or not 0 <= value <= 9:
+            if type(value) is not int:
                 raise TypeError("a whole number from 0 to 9")
+            if not 0 <= value <= 9:
+                raise ValueError(f"a whole number from 0 to 9, not {value}")
             return [flag] * value
         if not isinstance(value, bool):
             raise TypeError("true or false")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instrec_live.models.errors import UsageError
-from instrec_live.models.files import read_text
+from instrec_live.models.files import identity, read_text
 from instrec_live.models.instruments import INSTRUMENTS, chosen, instrument, nearest
 from instrec_live.realtime.config.options import (
     Parser,
@@ -329,6 +329,15 @@ def _check_playing(given: Namespace) -> None:
         raise UsageError(f"{asked} and --pace max exclude each other: playback cannot be that fast")
 
 
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values for one name, JSON's reader would take the last without a word."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return table
+
+
 def _unknown(word: str, options: Sequence[str], argv: Sequence[str]) -> UsageError:
     help_hint = "instrec-live --help shows all options"
     address = re.fullmatch(r"(?:(.*):)?([0-9]+)", word)
@@ -337,6 +346,8 @@ def _unknown(word: str, options: Sequence[str], argv: Sequence[str]) -> UsageErr
         return UsageError(f"--serve takes no value, not {word!r}", f"did you mean --serve{host} --port {address[2]}?")
     if word.startswith("-"):
         return UsageError(f"no such option: {word}", nearest(word.split("=")[0], options) or help_hint)
+    if f"--{word}" in options:
+        return UsageError(f"{word!r} is not a command", f"did you mean --{word}?")
     hint = f"did you mean --file {word}?" if os.path.exists(word) else help_hint
     return UsageError(f"{word!r} is not an option", hint)
 
@@ -379,11 +390,10 @@ def _check_names(outputs: Sequence[Path], record: Path | None, file: Path | str 
             )
     if record is not None and record.suffix.lower() != ".wav":
         raise UsageError(f"--record {record}: recordings are WAV files", "end its name in .wav")
-    # Unlike Path.resolve, realpath does not fail on circular links; opening the file will.
-    written = [os.path.realpath(path) for path in (*outputs, record, log_file) if path is not None]
+    written = [identity(path) for path in (*outputs, record, log_file) if path is not None]
     if len(set(written)) < len(written):
         raise UsageError("two outputs have the same name")
-    if file is not None and os.path.realpath(file) in written:
+    if file is not None and identity(file) in written:
         raise UsageError(f"{file} cannot be read and written at the same time")
 
 
@@ -430,7 +440,7 @@ def _table(path: Path) -> dict[str, Any]:
         else:
             import json
 
-            table = json.loads(text)
+            table = json.loads(text, object_pairs_hook=_without_repetition)
     except OSError as error:
         raise UsageError(f"--thresholds {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON, TOML and UTF-8 errors

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TextIO
+from typing import IO, Any, TextIO
 
 from instrec_live.models.errors import UsageError, cannot_write
 from instrec_live.models.files import atomic_bytes
@@ -100,6 +100,18 @@ def size_of(file: TextIO) -> int | None:
     except (OSError, ValueError):
         return None
     return about.st_size if stat.S_ISREG(about.st_mode) else None
+
+
+def close_file(file: IO[Any]) -> None:
+    """Close an output at the end of a run.
+
+    Raises:
+        OSError: it was deleted during the run, so nothing of it is left; or its last data cannot be written.
+    """
+    about = os.fstat(file.fileno()) if not file.closed else None
+    file.close()
+    if about is not None and stat.S_ISREG(about.st_mode) and about.st_nlink == 0:
+        raise OSError(errno.ENOENT, "it was deleted during the run")
 
 
 def cut_back(file: TextIO, size: int | None) -> None:

@@ -89,6 +89,14 @@ class Run:
         """Whether the wanted source begins with this record."""
         return record.get("channel") == self._channel and record.get("type") == "header" and _tells_of_us(record)
 
+    def _has_only(self, channel: object) -> bool:
+        """Whether all records are of this source. A pipe, which can be read once, may have more."""
+        if not self._path.is_file():
+            return False
+        with _opened(self._path) as file:
+            records = map(_object, iter(lambda: file.readline(_LONGEST), b""))
+            return all(record is None or record.get("channel") == channel for record in records)
+
     def _channels(self, first: Mapping[str, Any]) -> str:
         """ "choose one with --channel NAME: studio, …"."""
         name = first.get("channel")
@@ -113,7 +121,9 @@ class Run:
         if head is None:
             raise InputFileError(f"{self._path}: there is no channel {self._channel!r}", self._channels(first))
         if self._channel is None and "channel" in head:
-            raise InputFileError(f"{self._path} has many sources", self._channels(first))
+            if not self._has_only(head["channel"]):
+                raise InputFileError(f"{self._path} has many sources", self._channels(first))
+            self._channel = head["channel"]
         head.pop("channel", None)
         names = head.get("instruments")
         if not _are_instruments(names):

@@ -2,6 +2,7 @@
 
 import csv
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -83,6 +84,7 @@ class Subtitles(Sink):
         self._times = ChangeTimes(head)
         self._total, self._count = np.zeros(1), 0  # of the probabilities during the cue
         self._labels: list[tuple[float, str]] = []  # set during the cue that is not written yet
+        self._alone: deque[float] = deque(maxlen=100)  # when those were set that were written while nothing was active
         self._in_order, self._number = True, 0
         self._instruments: tuple[str, ...] = ()  # of those probabilities
         file.write(self._head(str(head.get("source", ""))))
@@ -98,14 +100,22 @@ class Subtitles(Sink):
         self._time = update.time
 
     def label(self, time: float, text: str) -> None:
+        if not text.strip():  # a cue without text would end the one before it
+            return
         self._labels.append((time, text))
         if not self._shown:
+            self._alone.append(time)
             self._end(time)
 
     def close(self, summary: Summary) -> None:
         self._end(summary.time, summary.time)
-        if not self._in_order:
-            self._put_in_order(Path(self._file.name))
+        path = Path(self._file.name)
+        late = [time for time in self._alone if time < summary.time < time + _LABEL_SECONDS]
+        if (late or not self._in_order) and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            for time in late:
+                text = text.replace(self._span(time, time + _LABEL_SECONDS), self._span(time, summary.time))
+            write_whole(path, (text if self._in_order else self._put_in_order(text)).encode(), force=True)
 
     def _end(self, time: float, until: float | None = None) -> None:
         if self._shown:
@@ -131,15 +141,15 @@ class Subtitles(Sink):
         return f"WEBVTT\n\nNOTE\ninstrec-live: {_escaped(source)}\n\n"
 
     def _written(self, number: int, start: float, end: float, text: str) -> str:
-        return f"{_stamp(start)} --> {_stamp(end)}\n{_escaped(text)}\n\n"
+        return f"{self._span(start, end)}\n{_escaped(text)}\n\n"
 
-    def _put_in_order(self, path: Path) -> None:
-        """Sort the cues by start, as the format requires; a seek backwards breaks the order."""
-        if not path.is_file():
-            return
-        head, note, *cues = path.read_text(encoding="utf-8").removesuffix("\n\n").split("\n\n")
-        cues.sort(key=_start)
-        write_whole(path, ("\n\n".join([head, note, *cues]) + "\n\n").encode(), force=True)
+    def _span(self, start: float, end: float) -> str:
+        return f"{_stamp(start)} --> {_stamp(end)}"
+
+    def _put_in_order(self, text: str) -> str:
+        """The file's text with its cues sorted by start, as the format requires; a seek backwards breaks the order."""
+        head, note, *cues = text.removesuffix("\n\n").split("\n\n")
+        return "\n\n".join([head, note, *sorted(cues, key=_start)]) + "\n\n"
 
 
 class Srt(Subtitles):
@@ -149,16 +159,15 @@ class Srt(Subtitles):
         return ""
 
     def _written(self, number: int, start: float, end: float, text: str) -> str:
-        times = f"{_stamp(start)} --> {_stamp(end)}".replace(".", ",")
-        return f"{number}\n{times}\n{text.replace('-->', '->')}\n\n"
+        return f"{number}\n{self._span(start, end)}\n{text.replace('-->', '->')}\n\n"
 
-    def _put_in_order(self, path: Path) -> None:
-        if not path.is_file():
-            return
-        cues = path.read_text(encoding="utf-8").removesuffix("\n\n").split("\n\n")
+    def _span(self, start: float, end: float) -> str:
+        return super()._span(start, end).replace(".", ",")
+
+    def _put_in_order(self, text: str) -> str:
+        cues = text.removesuffix("\n\n").split("\n\n")
         parts = sorted((cue.split("\n", 1)[1] for cue in cues), key=lambda cue: _start(cue.replace(",", ".")))
-        text = "".join(f"{number}\n{cue}\n\n" for number, cue in enumerate(parts, start=1))
-        write_whole(path, text.encode(), force=True)
+        return "".join(f"{number}\n{cue}\n\n" for number, cue in enumerate(parts, start=1))
 
 
 def _stamp(seconds: float) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.errors import UsageError, cannot_write, write_failed
 from instrec_live.models.logmel import SAMPLE_RATE
-from instrec_live.realtime.outputs.files import named_by_clock
+from instrec_live.realtime.outputs.files import close_file, named_by_clock
 
 _MOST = (2**32 - 4096) // 2  # samples; a WAV file counts its bytes in 32 bits (18 hours)
 
@@ -68,9 +68,13 @@ class Recorder:
         self._written += len(samples)
 
     def close(self) -> None:
-        """Finish the file. Any number of times."""
+        """Finish the file. Any number of times.
+
+        Raises:
+            OSError: it was deleted during the run.
+        """
         self._wave.close()
-        self._file.close()
+        close_file(self._file)
 
     def _append(self, pcm: bytes) -> None:
         try:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, TextIO
 
 from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.models.segments import Segment
-from instrec_live.realtime.outputs.files import cut_back, size_of
+from instrec_live.realtime.outputs.files import close_file, cut_back, size_of
 from instrec_live.realtime.stream.capture import Drift
 from instrec_live.realtime.stream.smoothing import Smoothing
 from instrec_live.realtime.stream.update import StreamInfo, Update
@@ -166,7 +167,7 @@ class SinkGroup(Sink):
             if file is not None and self.failed and not failed_before:
                 cut_back(file, size)
             if file is not None and file is not sys.stdout:
-                closed(file.close, name)
+                closed(lambda file=file: close_file(file), name)  # type: ignore[misc]
         self._sinks = []
         if defects:
             raise defects[0]
@@ -223,12 +224,17 @@ def in_words(segment: Segment) -> str:
     return f"{DISPLAY_NAMES[segment.name]} {segment.mean:.2f}"
 
 
+@cache
+def _version() -> str:
+    return version("instrec-live")  # reads a file
+
+
 def header(info: StreamInfo, smoothing: Smoothing, gate_db: float) -> dict[str, Any]:
     """The run's parameters, as JSON can hold them."""
     return {
         "type": "header",
         "program": "instrec-live",
-        "version": version("instrec-live"),
+        "version": _version(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": info.source,
         "rate": info.source_rate,

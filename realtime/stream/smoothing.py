@@ -30,8 +30,13 @@ def merged_thresholds(
     elif not isinstance(wanted, Mapping):
         wanted = dict.fromkeys(instruments, wanted)
     thresholds = np.array(own, np.float32)
+    given: set[str] = set()
     for name, threshold in wanted.items():
-        place = instruments.index(instrument(name, instruments))
+        known = instrument(name, instruments)
+        if known in given:
+            raise UsageError(f"{known} has two thresholds", "leave one of them out")
+        given.add(known)
+        place = instruments.index(known)
         if not 0.0 < threshold < 1.0:
             raise UsageError(f"the threshold of {name} must lie between 0 and 1, not {threshold:g}")
         thresholds[place] = threshold

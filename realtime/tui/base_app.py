@@ -14,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Protocol
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandListItem, CommandPalette, SimpleProvider
+from textual.css.query import NoMatches
+from textual.errors import NoWidget
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
@@ -30,7 +32,7 @@ from instrec_live.models.instruments import DISPLAY_NAMES, nearest
 from instrec_live.realtime.audio.devices import InputDevice, list_input_devices
 from instrec_live.realtime.errors import printable
 from instrec_live.realtime.outputs.files import named_by_clock, open_text
-from instrec_live.realtime.stream.update import Transport
+from instrec_live.realtime.stream.update import State, Transport
 from instrec_live.realtime.terminal import (
     ENDING,
     ENDING_SIGNALS,
@@ -45,7 +47,7 @@ from instrec_live.realtime.tui.help import Help, chapters
 from instrec_live.realtime.tui.messages import Notice, RowChosen, SeekRequested, StreamEnded, Updates
 from instrec_live.realtime.tui.rows import HEAT_FROM, columns
 from instrec_live.realtime.tui.state import SETTLED, Minute, PlaybackState, ScreenState, Sorting, View, overdue
-from instrec_live.realtime.tui.stream_view import StreamView
+from instrec_live.realtime.tui.stream_view import StreamView, TooSmall
 
 # The program's own two themes, dark and light. Textual's others work as well.
 
@@ -166,6 +168,7 @@ class Actions(App[None]):
     stream: Updates
     view: View
 
+    arrived: float  # when the newest update did, time.monotonic
     first_thresholds: dict[str, float]
     keep: "Keep | None" = None  # writes thresholds into the settings file
     labelled_at = 0.0  # s, when a label was asked for
@@ -263,7 +266,11 @@ class Actions(App[None]):
             self.post_message(Notice(f"{whose} at the {'highest' if steps > 0 else 'lowest'} value that keys can set"))
             return
         self.set_thresholds(wanted)
-        if self.view.solo:
+        if self.view.frozen:
+            one = self.view.selected
+            now_at = "all thresholds moved" if one is None else f"{DISPLAY_NAMES[one]}: threshold {wanted[one]:.2f}"
+            self.say(f"{now_at}; the screen is frozen")
+        elif self.view.solo:
             self.say(f"changed for all networks together; {self.view.solo} alone keeps its own")
 
     @property
@@ -282,7 +289,10 @@ class Actions(App[None]):
         else:
             first = ", ".join(f"{DISPLAY_NAMES[name]} {value:.2f}" for name, value in list(moved_ones.items())[:3])
             more = f" and {len(moved_ones) - 3} more" if len(moved_ones) > 3 else ""
-            self.stream_view.prompt.ask("keep", f"enter saves, esc cancels; into {self.keep.path}: {first}{more}")
+            question = "enter saves {} in {}; esc cancels"
+            path = self.keep.path
+            fits = len(question.format(first + more, path)) < self.size.width
+            self.stream_view.prompt.ask("keep", question.format(first + more, path if fits else path.name))
 
     def action_reset_thresholds(self) -> None:
         """Reset the thresholds."""
@@ -337,9 +347,11 @@ class Actions(App[None]):
 
     @property
     def moment(self) -> float:
-        """The second of the sound that is shown: of the newest update, or where a file was sought to that is paused."""
-        if self.state.update is not None:
-            return self.state.update.time
+        """The second of the sound that is shown: of the newest update, and as much later as a microphone has been lost;
+        or where a file was sought to that is paused."""
+        if (update := self.state.update) is not None:
+            lost = update.state is State.DEVICE_LOST  # the sound's clock continues without sound
+            return update.time + (update.age_s + time.monotonic() - self.arrived if lost else 0.0)
         position = self.playback.position
         return self.stream.info.start if position is None else position
 
@@ -478,6 +490,8 @@ class Actions(App[None]):
             if transport.paused:  # results from elsewhere do not apply here
                 self.state = self.state.forgotten(transport.position)
                 self.say(f"at {clock(transport.position, hours=False)}; space resumes from here")
+            elif self.view.frozen:
+                self.say(f"at {clock(transport.position, hours=False)}; the screen is frozen")
             self.draw()
 
     def action_speed(self, steps: int) -> None:
@@ -491,6 +505,8 @@ class Actions(App[None]):
             transport.go(SPEEDS[wanted])
             if transport.paused:
                 self.say(f"speed {SPEEDS[wanted]:g} when playback resumes")
+            elif self.view.frozen:
+                self.say(f"speed {SPEEDS[wanted]:g}; the screen is frozen")
             self.draw()
 
     def action_light_or_dark(self) -> None:
@@ -514,7 +530,16 @@ class WholeCells(ScrollBarRender):
 
 
 class Palette(ClosesOnce, CommandPalette):
-    """Textual's list of commands; of two Enters in one write, the second does nothing."""
+    """Textual's list of commands; of two Enters in one write, the second does nothing. Nor does a key or a click that
+    arrives while the list is not laid out, or has no room: Textual would raise an error."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(LookupError, NoMatches):
+            super()._action_command_list(action)
+
+    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]
+        with suppress(NoWidget):
+            super()._on_click(event)
 
 
 class BaseApp(Actions):
@@ -706,8 +731,8 @@ class BaseApp(Actions):
         return self.push_screen(Palette(providers=[provider], placeholder=placeholder))
 
     def action_command_palette(self) -> None:
-        """Show the commands, unless a dialog is open: they are for the screen behind it."""
-        if not self.screen.is_modal:
+        """Show the commands, unless a dialog is open (they are for the screen behind it) or there is no room."""
+        if not self.screen.is_modal and not any(notice.display for notice in self.screen.query(TooSmall)):
             self.push_screen(Palette(id="--command-palette"))  # the name that Textual knows it by
 
     def _fatal_error(self) -> None:

@@ -285,26 +285,29 @@ def rates(info: StreamInfo, arrow: str) -> str:
     return "32k" if own == "32" else f"{own}{arrow}32k"
 
 
-def elapsed(state: ScreenState, playback: PlaybackState) -> str:
-    """The source's clock, and its length where that is known."""
+def elapsed(state: ScreenState, playback: PlaybackState, whole: bool = True) -> str:
+    """The source's clock, and its length where that is known (unless not `whole`). It continues while a microphone is
+    lost."""
     newest = state.update.time if state.update else 0.0
+    if state.update is not None and state.update.state is State.DEVICE_LOST:
+        newest += state.update.age_s
     time = newest if playback.position is None or state.ended else playback.position
     duration = playback.duration if playback.playable else state.info.end
     if duration is None:
         return clock(time)
     hours = duration >= 3600
-    return f"{clock(time, hours)}/{clock(duration, hours)}"
+    return f"{clock(time, hours)}/{clock(duration, hours)}" if whole else clock(time, hours)
 
 
-def source_run(state: ScreenState, playback: PlaybackState, glyphs: Glyphs) -> Run:
-    """LIVE, LOST, or the state of playback."""
+def source_run(state: ScreenState, playback: PlaybackState, glyphs: Glyphs, whole: bool = True) -> Run:
+    """LIVE, LOST, or the state of playback and its speed (unless not `whole`)."""
     if state.info.live:
         if state.update is not None and state.update.state is State.DEVICE_LOST:
             return "detail", f"{glyphs.dot} LOST"
         return "live", f"{glyphs.dot} LIVE"
     if not playback.playable:
         return "file", f"{glyphs.active} FILE"
-    speed = "" if playback.speed == 1 else f" {playback.speed:g}x"
+    speed = "" if playback.speed == 1 or not whole else f" {playback.speed:g}x"
     if playback.paused:
         return "file", f"{glyphs.pause} PAUSED{speed}"
     return "file", f"{glyphs.play} {'PLAY' if playback.audible else 'FILE'}{speed}"
@@ -318,18 +321,23 @@ def header_runs(
     title: str = TITLE,
     solo: str | None = None,
 ) -> list[Run]:
-    """The whole line; a narrow one loses the engine, then the rates; the source takes what is left."""
+    """The whole line. The source takes what is left; a narrow line loses, in this order, the engine, the rates, the
+    length of the sound, the program's name, the word REC and the speed; nothing is cut short that would say something
+    else then."""
     info = state.info
     name = printable(title)
     if cell_len(name) > width // 3:
         name = fitted(name, width // 3, glyphs.ellipsis)
-    left: list[Run] = [("title", f" {name}"), ("space", "  "), source_run(state, playback, glyphs), ("space", "  ")]
-    right: list[Run] = [("clock", elapsed(state, playback))]
-    if solo is not None:
-        right.insert(0, ("solo", f"{solo} alone"))
-        right.insert(1, ("space", "  "))
-    if playback.recording:
-        right.insert(0, ("live", f"{glyphs.dot} REC  "))
+    for lost in range(5):
+        left: list[Run] = [("title", f" {name}"), ("space", "  ")] if lost < 2 else [("space", " ")]
+        left += [source_run(state, playback, glyphs, lost < 4), ("space", "  ")]
+        right: list[Run] = [("clock", elapsed(state, playback, lost < 1))]
+        if solo is not None:
+            right = [("solo", f"{solo} alone"), ("space", "  "), *right]
+        if playback.recording:
+            right.insert(0, ("live", f"{glyphs.dot} REC  " if lost < 3 else f"{glyphs.dot} "))
+        if length(left) + length(right) + 3 <= width:
+            break
     if len(info.instruments) < len(info.classes):
         right.append(("detail", f"  {len(info.instruments)} of {len(info.classes)}"))
     pace = " max pace" if info.pace == "max" else ""

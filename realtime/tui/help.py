@@ -1,7 +1,7 @@
 """The help screen and the line of keys."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -258,7 +258,9 @@ class Help(ClosesOnce, ModalScreen[None]):
         self.call_after_refresh(self.tell_where)
 
     def tell_where(self) -> None:
-        """Show which page of the help is visible, and the keys for the others."""
+        """Show which page of the help is visible, and the keys for the others; nothing once it is closed."""
+        if not self.query(VerticalScroll):
+            return
         height, whole = self.pages.size.height, self.pages.virtual_size.height
         if whole <= height or height <= 0:
             self.query_one("#where", Static).update("esc closes")
@@ -269,12 +271,17 @@ class Help(ClosesOnce, ModalScreen[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll a line down (1) or up (-1)."""
-        self.pages.scroll_relative(y=lines, animate=False)
-        self.call_after_refresh(self.tell_where)
+        self.call_after_refresh(self.scroll_on, lambda: lines)
 
     def action_page(self, pages: int) -> None:
         """Scroll a page on (1) or back (-1)."""
-        self.action_scroll(pages * max(1, self.pages.size.height - 1))
+        self.call_after_refresh(self.scroll_on, lambda: pages * max(1, self.pages.size.height - 1))
+
+    def scroll_on(self, lines: Callable[[], int]) -> None:
+        """Scroll, once the page is laid out: a key may arrive before it is."""
+        if self.query(VerticalScroll):
+            self.pages.scroll_relative(y=lines(), animate=False, immediate=True)
+            self.call_after_refresh(self.tell_where)
 
     def on_click(self) -> None:
         self.dismiss()

@@ -41,6 +41,18 @@ def test_a_segment_needs_evidence_for_both_its_changes() -> None:
     assert cheapest(np.array(long)[:, None], 2.0)[:, 0].tolist() == [False, True, True, False]
 
 
+@pytest.mark.parametrize(("seconds", "logit", "sounds"), [(0.5, 1.5, True), (1.0, 1.5, True), (3.0, 1.5, True),
+                                                          (0.5, -0.5, False), (1.0, 0.25, False)])  # fmt: skip
+def test_a_sound_of_a_second_is_decided_as_one_of_ten(seconds: float, logit: float, sounds: bool) -> None:
+    """A note of a second has no more than three logit seconds of evidence."""
+    decider = SegmentDecider(Lookahead(), lambda logits: logits["one"], ["one"], np.full(20, 0.5), 0.5, 1.0)
+    logits = {"one": np.full(20, logit, np.float32)}
+    for number in range(1, round(seconds / 0.5) + 1):
+        assert decider.add(HopLogits(16_000 * number, 0.5, False, False, logits, None)) == []
+    assert {bool(hop.active.all()) for hop in decider.rest()} == {sounds}
+    assert len(decider.rest()) == 0
+
+
 @pytest.mark.parametrize(
     ("hop", "window", "shares"),
     [

@@ -142,6 +142,9 @@ def test_a_rate_of_any_kind_of_number(tagger):
     reference = tagger.tag(SOUND[:64_000], 16_000).probabilities
     for rate in (np.uint16(16_000), np.float32(16_000), Fraction(16_000), np.array(16_000), "16000"):
         close(tagger.tag(SOUND[:64_000], rate).probabilities, reference)
+    with pytest.raises(ValueError, match="must be 1000 to 1000000 Hz, not 1000001"):
+        tagger.tag(SOUND[:64_000], 1_000_001)
+    assert tagger.tag(np.repeat(SOUND[:16_000], 10), 1_000_000).times[-1] == pytest.approx(0.16)
     for rate in (None, "fast", [16_000, 16_000], float("nan"), 1e300):
         with pytest.raises(ValueError, match="sample_rate must be"):
             tagger.tag(SOUND[:64_000], rate)

@@ -1,5 +1,6 @@
 """One line, one code, and no traceback unless it is asked for."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instrec_live.realtime import errors
-from instrec_live.realtime.errors import ExitCode, InstrecError, printable, report
+from instrec_live.realtime.errors import ExitCode, InstrecError, UsageError, printable, report
 
 KINDS = {
     errors.InternalError: ExitCode.INTERNAL,
@@ -48,6 +49,11 @@ def test_too_little_memory_is_no_defect(capsys):
     assert report(MemoryError("Unable to allocate 125. KiB")) == 1
     line = "instrec-live: error: there is not enough memory — close other programs, or raise its limit\n"
     assert capsys.readouterr().err == line
+
+
+def test_too_many_open_files_are_no_defect(capsys):
+    assert report(OSError(errno.EMFILE, "Too many open files", "METADATA")) == UsageError.exit_code
+    assert "too many open files — raise the limit with ulimit -n" in capsys.readouterr().err
 
 
 def test_an_unexpected_exception_is_one_line_with_a_hint(capsys):

@@ -10,7 +10,8 @@ instruments of a sound are known, a soloist gets at least .93 and others a fifth
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from instrec_live.models.arrays import FloatArray
 from instrec_live.models.audioset import CLASSES
 from instrec_live.models.bundle import BUNDLES, DEFAULT_MODELS, Bundle
-from instrec_live.models.calibration import Platt, sigmoid
+from instrec_live.models.calibration import sigmoid
 from instrec_live.models.engines import onnx_runtime
 from instrec_live.models.engines.base import CachingEngine
 from instrec_live.models.errors import InputFileError, UsageError
@@ -75,36 +76,49 @@ def begin_with_mn04(network: nn.Module, path: Path) -> None:
     network.load_state_dict(weights, strict=False)
 
 
-def mn04_answers(frames: NDArray[np.float16], spans: Sequence[tuple[int, int]], path: Path) -> Iterator[FloatArray]:
-    """AudioSet's logits [527] of each span (first frame, patches), as one window."""
+Answers = dict[int, list[FloatArray]]  # by a window's length in patches: the logits of each window, in order
+
+
+def mn04_answers(frames: NDArray[np.float16], tracks: Sequence[Track], path: Path) -> Answers:
+    """AudioSet's logits [527] of each window of the tracks."""
     trunk, head = read_mn04(path)
+    out: Answers = {length: [] for length in LENGTHS}
     with torch.inference_mode():
-        for start, patches in spans:
-            mel = torch.from_numpy(frames[start : start + patches * PATCH].T.astype(np.float32))
-            yield head(trunk(mel[None]).mean((2, 3)))[0, :CLASSES].numpy()
+        for track in tqdm(tracks, unit="track", desc="mn04", disable=None):
+            for length, answers in out.items():
+                for start, patches in windows(track, length):
+                    mel = torch.from_numpy(_mel(frames, start, patches))
+                    answers.append(head(trunk(mel[None]).mean((2, 3)))[0, :CLASSES].numpy())
+    return out
 
 
-def bundle_answers(
-    frames: NDArray[np.float16], spans: Sequence[tuple[int, int]], bundle: Bundle, calibration: Platt
-) -> Iterator[FloatArray]:
-    """A network's calibrated logits [20] of each span; spans in order share the embeddings of their patches, if the
-    network is patchwise."""
+def bundle_answers(frames: NDArray[np.float16], tracks: Sequence[Track], bundle: Bundle) -> Answers:
+    """A network's calibrated logits [20] of each window of the tracks. A patchwise network computes the embedding of a
+    patch once for all windows that it is in."""
     engine = onnx_runtime.open_engine(bundle, 1, "fp32")
-    if not isinstance(engine, CachingEngine):
-        for start, patches in spans:
-            mel = np.ascontiguousarray(frames[start : start + patches * PATCH].T, np.float32)
-            yield calibration(engine.logits(mel[None])[0, : len(INSTRUMENTS)])
-        return
-    known: dict[int, FloatArray] = {}
     nothing = np.empty((1, N_MELS, 0), np.float32)
-    for start, patches in spans:
-        firsts = range(start, start + patches * PATCH, PATCH)
-        if any(first not in known for first in firsts):
-            mel = np.ascontiguousarray(frames[start : start + patches * PATCH].T, np.float32)
-            _, embeddings = engine.run(mel[None], np.empty((0, engine.width), np.float32))
-            known = dict(zip(firsts, embeddings, strict=True))
-        logits, _ = engine.run(nothing, np.stack([known[first] for first in firsts]))
-        yield calibration(logits[0, : len(INSTRUMENTS)])
+    out: Answers = {length: [] for length in LENGTHS}
+    for track in tqdm(tracks, unit="track", desc=bundle.name, disable=None):
+        if isinstance(engine, CachingEngine):
+            none = np.empty((0, engine.width), np.float32)
+            pieces = windows(track, LENGTHS[-1])
+            rest = sum(patches for _, patches in pieces)
+            if rest < track.patches:
+                pieces.append((track.start + rest * PATCH, track.patches - rest))
+            embeddings = np.concatenate([engine.run(_mel(frames, *piece)[None], none)[1] for piece in pieces])
+        for length, answers in out.items():
+            for start, patches in windows(track, length):
+                if isinstance(engine, CachingEngine):
+                    first = (start - track.start) // PATCH
+                    logits, _ = engine.run(nothing, np.ascontiguousarray(embeddings[first : first + patches]))
+                else:
+                    logits = engine.logits(_mel(frames, start, patches)[None])
+                answers.append(bundle.calibration(logits[0, : len(INSTRUMENTS)]))
+    return out
+
+
+def _mel(frames: NDArray[np.float16], start: int, patches: int) -> FloatArray:
+    return np.ascontiguousarray(frames[start : start + patches * PATCH].T, np.float32)
 
 
 def combined(bundles: Sequence[tuple[float, FloatArray]], mn04: FloatArray) -> FloatArray:
@@ -151,23 +165,21 @@ def make_targets(bank: Path, mn04: Path, teachers: Sequence[Path]) -> None:
         ModelError: a bundle that cannot teach.
     """
     frames, tracks, _ = read_bank(bank)
+    said = []
+    for folder in teachers:
+        bundle = Bundle.load(folder)
+        answers = _kept(bank / f"{bundle.name}.npz", partial(bundle_answers, frames, tracks, bundle))
+        said.append((_weight(folder, bundle.name), answers))
+    of_mn04 = _kept(bank / "mn04.npz", partial(mn04_answers, frames, tracks, mn04))
     content: dict[str, NDArray[np.float16]] = {}
     for length in LENGTHS:
-        spans = [span for track in tracks for span in windows(track, length)]
-        bundles = []
-        for folder in teachers:
-            bundle = Bundle.load(folder)
-            answers = bundle_answers(frames, spans, bundle, bundle.calibration)
-            logits = _kept(bank / f"{bundle.name}-{length}.npy", answers, len(spans), bundle.name)
-            bundles.append((_weight(folder, bundle.name), logits.astype(np.float32)))
-        audioset = _kept(bank / f"mn04-{length}.npy", mn04_answers(frames, spans, mn04), len(spans), "mn04")
-        probabilities = combined(bundles, audioset.astype(np.float32))
+        probabilities = combined([(weight, answers[length]) for weight, answers in said], of_mn04[length])
         counts = [len(windows(track, length)) for track in tracks]
         parts = np.split(probabilities, np.cumsum(counts)[:-1])
         overruled = np.concatenate([with_what_is_known(p, track) for p, track in zip(parts, tracks, strict=True)])
         content[f"instruments{length}"] = overruled.astype(np.float16)
-        content[f"audioset{length}"] = sigmoid(audioset.astype(np.float32)).astype(np.float16)
-    with exclusive_file(bank / "targets.npz") as partial, partial.open("wb") as out:
+        content[f"audioset{length}"] = sigmoid(of_mn04[length]).astype(np.float16)
+    with exclusive_file(bank / "targets.npz") as staged, staged.open("wb") as out:
         np.savez(out, **content)  # type: ignore[arg-type]  # its stub takes the arrays for its own option
 
 
@@ -177,13 +189,14 @@ def _weight(folder: Path, name: str) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["weights"].get(name, 1.0)) if path.is_file() else 1.0
 
 
-def _kept(path: Path, answers: Iterator[FloatArray], count: int, name: str) -> NDArray[np.float16]:
+def _kept(path: Path, compute: Callable[[], Answers]) -> dict[int, FloatArray]:
+    """Logits [W, classes] by length, out of a file that an earlier run wrote, or computed and written."""
     if not path.is_file():
-        bar = tqdm(answers, total=count, unit="window", desc=name, disable=None)
-        rows = np.stack([answer.astype(np.float16) for answer in bar])
+        rows = {str(length): np.stack(answers).astype(np.float16) for length, answers in compute().items()}
         with exclusive_file(path) as partial, partial.open("wb") as out:
-            np.save(out, rows)
-    return np.asarray(np.load(path))
+            np.savez(out, **rows)  # type: ignore[arg-type]  # its stub takes the arrays for its own option
+    with np.load(path) as stored:
+        return {length: stored[str(length)].astype(np.float32) for length in LENGTHS}
 
 
 if __name__ == "__main__":

@@ -46,7 +46,11 @@ AUDIOSET_WEIGHT = 4 * len(INSTRUMENTS) / CLASSES  # of a cell of AudioSet's, rel
 MUSIC_SHARE = 0.16  # of voices: unlabelled music and songs, half each
 SHARES = {"distractor": 0.06, "noise": 0.02}  # of voices; the rest are single instruments
 OFFSETS = 0.1  # of mixtures have a constant offset under them, as cheap microphones do
+RECOGNISED_SHARE = 0.4  # of an instrument's voices, at most, are music in which the teachers recognise it
+_RECOGNISED = 0.5  # from this probability on
+_FEW = 50  # so many windows of music are drawn half as often as their share; fewer would be learned by heart
 _LONGEST = 40  # patches of a track
+_MUSIC = (20.0, 240.0)  # s: shorter files are sound effects; of longer ones, so much is taken
 _PHRASE = 960  # frames: notes shorter than half of it are joined until they are as long
 _INAUDIBLE = (-20.0, -8.0)  # dB: softer than the first a voice counts as absent, louder than the second as present
 _SILENCE = 3.0  # mel power, summed over the bands, of a frame without sound
@@ -152,6 +156,7 @@ class Unions:
         for i, track in enumerate(tracks):
             self._groups[track.group][track.source].append(i)
         self._instruments = [name for name in self._groups if name not in ("song", "music", "distractor")]
+        self._recognised = {n: self._recognised_in_music(tracks, n) for n in LENGTHS}
 
     def example(self, index: int, rng: np.random.Generator, frames: int) -> Example:
         """A mixture of one to four voices: log-mel [128, frames]; labels and mask [20 + 527], AudioSet's weighing
@@ -203,18 +208,40 @@ class Unions:
         decibels = 10 * np.log10(power.sum(1).mean() + 1e-9)  # relative to the frames of the window that sound
         return power, probabilities * np.float32(np.interp(decibels, _INAUDIBLE, (0.0, 1.0)))
 
+    def _recognised_in_music(self, tracks: Sequence[Track], length: int) -> dict[str, dict[str, list[tuple[int, int]]]]:
+        """(track, window) of music and songs in which the teachers recognise an instrument and at most one other, by
+        instrument and source: players, instruments and rooms that no labelled sound has."""
+        found: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+        recognised = self._targets[length][0] >= _RECOGNISED
+        for i, track in enumerate(tracks):
+            if track.group not in ("music", "song"):
+                continue
+            for k, row in enumerate(recognised[slice(*self._first[length][i : i + 2])]):
+                names = np.flatnonzero(row)
+                for name in names if len(names) <= 2 else ():
+                    found[INSTRUMENTS[name]][track.source].append((i, k))
+        return found
+
     def _window(self, group: str, length: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Mel powers [T, 128] of a window at one loudness, and the teachers' probabilities of it [20 + 527]."""
         if group == "noise":
             return noise(length * PATCH, rng), np.zeros(len(INSTRUMENTS) + CLASSES, np.float32)
         sources = self._groups[group]
-        names = list(sources)
+        recognised = self._recognised[length].get(group, {})
+        count = sum(map(len, recognised.values()))
+        if rng.random() >= RECOGNISED_SHARE * count / (count + _FEW):
+            recognised = {}
+        names = list(recognised or sources)
         # Many short sources contain more than one long one.
-        weights = np.array([len(sources[name]) for name in names]) ** 0.6
+        weights = np.array([len((recognised or sources)[name]) for name in names]) ** 0.6
         for _ in range(1000):
-            tracks = sources[names[rng.choice(len(names), p=weights / weights.sum())]]
-            track = tracks[rng.integers(len(tracks))]
-            start, patches = (found := self._windows[length][track])[k := int(rng.integers(len(found)))]
+            name = names[rng.choice(len(names), p=weights / weights.sum())]
+            if recognised:
+                track, k = recognised[name][rng.integers(len(recognised[name]))]
+            else:
+                track = sources[name][rng.integers(len(sources[name]))]
+                k = int(rng.integers(len(self._windows[length][track])))
+            start, patches = self._windows[length][track][k]
             if patches < length:
                 continue
             power = power_of(self.frames[start : start + patches * PATCH])
@@ -305,7 +332,7 @@ def make_bank(sounds: Path, music: Sequence[Path], to: Path, seed: int = 0, proc
         songs = {row["file"]: row for _, row in read_rows(sounds / "songs.csv", ("file", "labels", "complete"))[1]}
     sources = read_sources(sounds)
     jobs = [(source, path) for source in sources for path in source.files]
-    found = sorted(path for folder in music for path in audio_files(folder, deep=True))
+    found = sorted((path, folder) for folder in music for path in audio_files(folder, deep=True))
     tracks: list[Track] = []
     length = 0
     with exclusive_folder(to) as partial, (partial / "frames.f16").open("wb") as out:
@@ -320,13 +347,18 @@ def make_bank(sounds: Path, music: Sequence[Path], to: Path, seed: int = 0, proc
 
         notes: dict[tuple[str, str], list[HalfArray]] = defaultdict(list)
         with worker_processes(processes) as pool:
-            paths = [path for _, path in jobs] + found
-            mels = tqdm(pool.map(_decoded, paths, chunksize=16), total=len(paths), unit="file", disable=None)
+            paths = [path for _, path in jobs] + [path for path, _ in found]
+            longest = [_LONGEST * PATCH / 100 + 1] * len(jobs) + [_MUSIC[1]] * len(found)
+            mels = tqdm(pool.map(_decoded, paths, longest, chunksize=16), total=len(paths), unit="file", disable=None)
             for i, mel in enumerate(mels):
                 if mel is None:
                     continue
                 if i >= len(jobs):
-                    keep(mel, "music", paths[i].parent.name, (), False)
+                    path, folder = found[i - len(jobs)]
+                    if len(mel) >= _MUSIC[0] * 100:
+                        for first in range(0, len(mel), _LONGEST * PATCH):
+                            piece = mel[first : first + _LONGEST * PATCH]
+                            keep(piece, "music", path.relative_to(folder).parts[0], (), False)
                     continue
                 source, path = jobs[i]
                 song = songs.get(path.relative_to(sounds).as_posix())
@@ -367,8 +399,8 @@ def _group_of(instrument: str) -> str:
     return "distractor" if instrument in DISTRACTORS else instrument
 
 
-def _decoded(path: Path) -> HalfArray | None:
-    return levelled_log_mel(load(path)[: _LONGEST * PATCH * SAMPLE_RATE // 100 + SAMPLE_RATE])
+def _decoded(path: Path, longest: float) -> HalfArray | None:
+    return levelled_log_mel(load(path)[: round(longest * SAMPLE_RATE)])
 
 
 def main() -> None:

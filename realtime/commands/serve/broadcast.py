@@ -276,10 +276,8 @@ class History:
 
     def _note_update(self, record: Mapping[str, Any]) -> None:
         time = float(record["time"])
-        while self._columns and self._columns[-1].time > time:
-            self._columns.pop()
-        while self._events and self._events[-1]["time"] > time:
-            self._events.pop()
+        if time < self._time:
+            self._go_back(time)
         left = self._time if record.get("jumped") and self._time < time else time  # when a jump forward ended all
         self._note_changes(left, time, tuple(record["active"]))
         self._time = time
@@ -296,6 +294,18 @@ class History:
             self._columns.popleft()
         while self._events and self._events[0]["time"] <= time - SPAN:
             self._events.popleft()
+
+    def _go_back(self, time: float) -> None:
+        """Drop what is later than `time`. What sounded at its end has no exit: it was not heard to its end there."""
+        while self._columns and self._columns[-1].time > time:
+            self._columns.pop()
+        kept = [event for event in self._events if event["time"] <= time]
+        self._events.clear()
+        self._events.extend(kept)
+        latest = {event["name"]: event["type"] for event in kept if "name" in event}
+        sounded = self._columns[-1].active if self._columns else ()
+        names = [self._instruments[n] for n in sorted(sounded)]
+        self._active = tuple(name for name in names if latest.get(name) != "exit")
 
     def _note_changes(self, left: float, time: float, active: tuple[str, ...]) -> None:
         """The exits, at the second `left`, and the entries, at `time`."""

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from instrec_live.models.errors import cannot_write
+from instrec_live.models.files import identity
 from instrec_live.realtime.commands.tag.find import Item, find, kinds, path_of
 from instrec_live.realtime.config.options import Parser, borrow, retyped
 from instrec_live.realtime.config.settings import Settings, parse
@@ -138,7 +139,7 @@ def parse_tag(argv: Sequence[str]) -> TagSettings:
         if table is not None and not os.path.isdir(table.parent):
             raise cannot_write(table, f"there is no folder {table.parent}")
     log_file = getattr(given, "log_file", None)
-    tables = [os.path.realpath(each) for each in (output, given.segments, given.wide, log_file) if each is not None]
+    tables = [identity(each) for each in (output, given.segments, given.wide, log_file) if each is not None]
     if len(set(tables)) < len(tables):
         raise UsageError("two outputs have the same name")
     for name, folder in (("--labels", given.labels), ("--per-hop", given.per_hop)):

@@ -297,7 +297,10 @@ def _lines(path: Path) -> list[Path | str]:
     except UnicodeDecodeError as error:
         raise InputFileError(f"{path} is not a list of paths, one per line") from error
     lines = [os.fsdecode(line) for line in data.splitlines() if line.strip()]
-    if not lines or any("\0" in line for line in lines):
+    if not lines:
+        name = "the list on stdin" if str(path) == "-" else str(path)
+        raise InputFileError(f"{name} is empty", "a list has a path on every line")
+    if any("\0" in line for line in lines):
         raise InputFileError(f"{path} is not a list of paths, one per line")
     return [path_of(line) for line in lines]
 

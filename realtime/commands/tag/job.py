@@ -417,12 +417,16 @@ class Job:
         with _writing(), ExitStack() as files:
             head = outputs.header(info, self.config.smoothing, self.config.gate_db)
             tally.begin(head)
-            if self.labels is not None:
-                file = files.enter_context(atomic_text(self.labels, item.place, ".txt"))
-                sinks.add("labels", outputs.Labels(file, head))
-            if self.per_hop is not None:
-                file = files.enter_context(atomic_text(self.per_hop, item.place, ".jsonl"))
-                sinks.add("JSON lines", outputs.JsonLines(file, head))
+            lost: list[OSError] = []  # the numbers of a file do not depend on whether its other outputs can be opened
+            for folder, suffix, name, kind in (
+                (self.labels, ".txt", "labels", outputs.Labels),
+                (self.per_hop, ".jsonl", "JSON lines", outputs.JsonLines),
+            ):
+                if folder is not None:
+                    try:
+                        sinks.add(name, kind(files.enter_context(atomic_text(folder, item.place, suffix)), head))
+                    except OSError as error:
+                        lost.append(OSError(error.errno, error.strerror, str(folder)))
             ended = "failed"
             try:
                 for update in updates:
@@ -438,6 +442,8 @@ class Job:
                 summary = count.summary(ended)
                 sinks.close(summary)
                 tally.close(summary)
+            if lost:
+                raise lost[0]
             if sinks.failed:
                 raise OSError("no space or no permission")
         return fault

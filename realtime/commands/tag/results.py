@@ -18,7 +18,7 @@ import numpy as np
 
 from instrec_live.models.arrays import DoubleArray
 from instrec_live.models.audioset import KIND_ROWS
-from instrec_live.models.errors import cannot_write, write_failed
+from instrec_live.models.errors import cannot_begin, write_failed
 from instrec_live.models.fetch.lock import file_lock
 from instrec_live.models.files import atomic_file, atomic_text, read_regular
 from instrec_live.models.instruments import INSTRUMENTS
@@ -440,7 +440,7 @@ class ResultsFile:
                 earlier = [] if force else self._earlier(facts)
                 self._begin(facts, earlier)
             except OSError as error:
-                raise cannot_write(path, error) from error
+                raise cannot_begin(path, error) from error
             self._held = begun.pop_all()  # the file and its lock, until `close`
         self._written = {written.name: written for written in earlier}  # of a file tried again, the last
         self.done = frozenset(written.name for written in self._written.values() if not written.failed)

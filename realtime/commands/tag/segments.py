@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from instrec_live.models.errors import cannot_write, write_failed
+from instrec_live.models.errors import cannot_begin, write_failed
 from instrec_live.models.files import atomic_text
 from instrec_live.models.instruments import DISPLAY_NAMES
 from instrec_live.realtime.commands.tag.results import KINDS, Record
@@ -66,7 +66,7 @@ class SegmentsFile:
             atomic_text(self._real, text_of([COLUMNS]) + "".join(self._texts.values()))
             self._file: TextIO = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - until `close`
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise cannot_begin(path, error) from error
 
     @property
     def _real(self) -> Path:

@@ -112,7 +112,8 @@ def test_what_is_claimed_by_programs_that_do_not_know_ends_no_stream(size, known
         (b"fLaC" + bytes(100), "cannot be read"),
         (b"OggS" + bytes(100), "cannot be read"),
         (b"ID3\x04" + bytes(100), "does not begin like any known sound"),
-        (b"<!DOCTYPE html><html><body>not found", "a web page"),
+        (b"<!DOCTYPE html><html><body>not found", "the piped data is a web page .*, not sound — did the program"),
+        (b"\x1f\x8b\x08" + bytes(100), "the piped data is compressed with gzip, not sound — unpack it first"),
         (bytes(100_000), "--format"),
     ],
 )

@@ -190,12 +190,18 @@ def test_an_address_without_a_server_is_one_line() -> None:
         open_url(address)
 
 
-@pytest.mark.parametrize("address", ["zip://a.zip", "zip://::x.zip", "ftp://a/b.wav", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize("address", ["zip://a.zip", "zip://::x.zip", "ftp://a/b.wav", "file:///etc/passwd"])
 def test_other_schemes_are_refused_by_name(address: str) -> None:
     assert is_url(address)
     with pytest.raises(UsageError, match="not a supported kind of address") as error:
         open_url(address)
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("address", ["http://", "https:///concert.ogg"])
+def test_an_address_without_a_host_is_named(address: str) -> None:
+    with pytest.raises(UsageError, match=f"{address} names no host — as in http://example.org/concert.ogg"):
+        open_url(address)
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,16 @@ def test_standard_streams_that_are_closed_are_no_defect(place: Path, closed: str
     assert "defect" not in done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep the folder")
+def test_a_current_folder_that_was_deleted_is_one_line(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"cd gone; rmdir ../gone; {sys.executable} -m instrec_live.realtime --file {place / 'good.wav'} --no-ui"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert_one_line(done, 2, "the current folder no longer exists")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk_from_the_start_is_one_line(place: Path) -> None:
     with open("/dev/full", "w") as full:

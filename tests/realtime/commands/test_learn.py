@@ -285,9 +285,11 @@ def test_windows_of_labels() -> None:
         (lambda p: sound(p / "<b>" / "a.wav"), InputFileError, "cannot be the name of an instrument"),
         (lambda p: [sound(p / "French Horn" / "a.wav"), sound(p / "french-horn" / "b.wav")], InputFileError, "another"),
         (lambda p: sound(p / "a.wav").with_suffix(".txt").write_text("no track\n"), InputFileError, "not an Audacity"),
+        (lambda p: sound(p / "a.wav").with_suffix(".txt").write_text("5\t2\toud\n"), InputFileError, "from 5 to 2"),
+        (lambda p: sound(p / "a.wav").with_suffix(".txt").write_text("0\tnan\tx\n"), InputFileError, "from 0 to nan"),
         (lambda p: soundfile.write(sound(p / "harp" / "a.wav"), np.zeros(RATE), RATE), InputFileError, "silence"),
     ],
-    ids=["empty", "name", "twice", "track", "silence"],
+    ids=["empty", "name", "twice", "track", "reversed", "nan", "silence"],
 )
 def test_what_cannot_be_learned_is_one_clear_line(tmp_path: Path, make, error, words: str) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "sounds").mkdir()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -238,6 +239,26 @@ def test_a_mistake_is_one_line_and_a_code(tmp_path: Path, argv: list[str], code:
     assert line.startswith("instrec-live: error: ")
     assert words in line
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_the_only_source_of_a_run_of_watch_needs_no_name(tmp_path: Path) -> None:
+    plain = a_run(tmp_path / "plain.jsonl").read_text(encoding="utf-8")
+    lines = [json.dumps({**json.loads(line), "channel": "studio"}) for line in plain.splitlines()]
+    (tmp_path / "one.jsonl").write_text("\n".join(lines) + "\n")
+    for name in ("plain", "one"):
+        assert run([str(tmp_path / f"{name}.jsonl"), "-o", str(tmp_path / f"{name}.vtt")]) == 0
+    assert (tmp_path / "one.vtt").read_text() == (tmp_path / "plain.vtt").read_text()
+    lines.insert(2, json.dumps({"type": "label", "time": 1.0, "text": "x", "channel": "hall"}))
+    (tmp_path / "two.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputFileError, match="has many sources — choose one with --channel"):
+        run([str(tmp_path / "two.jsonl")])
+
+
+def test_another_name_of_the_run_is_not_written(tmp_path: Path) -> None:
+    path = a_run(tmp_path / "a.jsonl")
+    os.link(path, tmp_path / "b.jsonl")
+    with pytest.raises(UsageError, match="cannot be read and written at the same time"):
+        run([str(path), "-o", str(tmp_path / "b.jsonl"), "--force"])
 
 
 def test_a_full_disk_costs_one_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

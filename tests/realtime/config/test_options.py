@@ -1,5 +1,6 @@
 """Every command line is either understood or refused in one helpful line."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_weights_and_smoothing() -> None:
         (["--file", ""], "-f/--file: must not be empty"),
         (["--output", ""], "-o/--output: must not be empty"),
         (["stray"], "is not an option"),
+        (["serve"], "did you mean --serve"),
         (["--serve", "8123"], "did you mean --serve --port 8123?"),
         (["--serve", "0.0.0.0:8123"], "did you mean --serve --host 0.0.0.0 --port 8123?"),
         (["8123", "--serve"], "is not an option"),
@@ -77,6 +79,17 @@ def test_a_lone_file_name_is_understood_as_a_mistake(tmp_path: Path) -> None:
         parse([str(tmp_path / "a.wav")])
 
 
+def test_another_name_of_the_input_is_not_written(tmp_path: Path) -> None:
+    for name in ("a.wav", "run.jsonl"):
+        (tmp_path / name).write_bytes(b"x")
+        os.link(tmp_path / name, tmp_path / f"again-{name}")
+    for file, output in (("a.wav", "--record"), ("run.jsonl", "-o")):
+        with pytest.raises(UsageError, match="cannot be read and written at the same time"):
+            parse(["--file", str(tmp_path / file), output, str(tmp_path / f"again-{file}"), "--force"])
+    with pytest.raises(UsageError, match="same name"):
+        parse(["-o", str(tmp_path / "run.jsonl"), "-o", str(tmp_path / "again-run.jsonl"), "--force"])
+
+
 def test_thresholds_from_files(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text('{"Mallet Percussion": 0.25}')
     (tmp_path / "t.toml").write_text("piano = 0.75\n")
@@ -92,6 +105,7 @@ def test_thresholds_from_files(tmp_path: Path) -> None:
         ("t.json", '{"piano": 1.5}', "between 0 and 1"),
         ("t.json", '{"piano": true}', "between 0 and 1"),
         ("t.json", '{"piano": NaN}', "between 0 and 1"),
+        ("t.json", '{"piano": 0.5, "piano": 0.6}', "'piano' is given twice"),
         ("t.json", "[1]", "names and values"),
         ("t.json", "{", "not valid JSON"),
         ("t.toml", "piano", "not valid TOML"),

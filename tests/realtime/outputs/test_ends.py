@@ -11,11 +11,13 @@ import soundfile
 from fake_stream import update
 from fakes import music
 from full_disk import full_disk
+from played import Played, a_head, an_update
 from tiny_bundle import write_tiny
 
-from instrec_live.realtime.outputs import jsonl_reader
+from instrec_live.realtime.outputs import jsonl_reader, open_output
 from instrec_live.realtime.outputs.files import cut_back, size_of
 from instrec_live.realtime.outputs.labels import Subtitles
+from instrec_live.realtime.outputs.session import Session
 from instrec_live.realtime.outputs.sink import SinkGroup, SummaryBuilder
 from instrec_live.realtime.outputs.tables import JsonLines
 
@@ -34,6 +36,23 @@ def test_the_only_hop_is_shorter_than_a_hop(tmp_path: Path) -> None:
         cues.close(summary)
     ends = [line.split(" --> ")[1] for line in (tmp_path / "x.vtt").read_text().splitlines() if "-->" in line]
     assert ends == ["00:00:02.000"] * 2
+
+
+def test_what_was_deleted_during_the_run_is_named(tmp_path: Path) -> None:
+    session = Session(Played(an_update(0.5), an_update(1.0)), take=tmp_path / "take.wav")
+    for name in ("run.jsonl", "run.vtt", "kept.csv"):
+        for begun in open_output(tmp_path / name, a_head(), force=False):
+            session.add(*begun)
+    session.record(True)
+    for _ in session:
+        for name in ("run.jsonl", "run.vtt", "take.wav"):
+            (tmp_path / name).unlink(missing_ok=True)
+    session.finish()
+    lines = session.notices()
+    assert session.failed
+    for name in ("run.jsonl", "run.vtt", "take.wav"):
+        assert [line for line in lines if name in line and "it was deleted during the run" in line], lines
+    assert not [line for line in lines if "kept.csv" in line]
 
 
 @pytest.mark.parametrize(

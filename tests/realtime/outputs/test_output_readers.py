@@ -265,6 +265,16 @@ def test_a_label_in_silence_is_written_at_once(tmp_path: Path) -> None:
     file.close()
 
 
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_a_label_in_silence_ends_with_the_sound_and_one_without_words_is_left_out(tmp_path: Path, suffix: str) -> None:
+    silence = [an_update(0.5), an_update(1.0), an_update(1.5)]
+    text = put(tmp_path / f"x{suffix}", *silence, labels={0.5: " ", 1.0: "applause"}).read_text(encoding="utf-8")
+    assert re.findall(r"(\S+) --> (\S+)\n(.+)", text.replace(",", ".")) == [
+        ("00:00:01.000", "00:00:01.500", "applause")
+    ]
+    assert text.count("-->") == 1
+
+
 def test_a_label_behind_what_was_heard_keeps_its_time(tmp_path: Path) -> None:
     """A file may be paused and sought in before the label is written."""
     for suffix in (".vtt", ".TextGrid"):

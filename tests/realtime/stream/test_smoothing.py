@@ -53,6 +53,8 @@ def test_thresholds_are_the_models_own_unless_others_are_wanted() -> None:
         merged_thresholds(kept, {"saz": 0.5}, names)
     assert str(error.value) == "there is no instrument 'saz' — they are oud, ney, kanun"
     np.testing.assert_allclose(merged_thresholds(kept, {"Ney": 0.9}, names), [0.2, 0.9, 0.6], rtol=1e-6)
+    with pytest.raises(UsageError, match="ney has two thresholds"):
+        merged_thresholds(kept, {"ney": 0.9, "Ney": 0.5}, names)
     for wrong in (0.0, 1.0, 1.5, -0.1, float("nan")):
         with pytest.raises(UsageError, match=f"the threshold of ney must lie between 0 and 1, not {wrong:g}"):
             merged_thresholds(kept, {"ney": wrong}, names)

@@ -12,7 +12,9 @@ from fake_stream import FakeStream, info, update
 from fuzz_keys import SCREENS, devices, press
 from textual import events
 from textual.command import CommandList
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from instrec_live.models.errors import InternalError
 from instrec_live.realtime.tui.app import InstrecApp
@@ -92,6 +94,50 @@ async def test_two_keys_close_the_help_and_nothing_else() -> None:
         keys(app, "enter", "enter", "escape")
         await pilot.pause()
         assert (len(app.screen_stack), app.is_running) == (1, True)
+
+
+@in_loop
+async def test_the_help_may_be_closed_while_it_scrolls() -> None:
+    app, _ = started()
+    async with app.run_test() as pilot:
+        for _ in range(10):
+            await pilot.press("question_mark")
+            keys(app, "j", "q")
+            await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app.is_running
+
+
+@in_loop
+async def test_a_key_that_comes_with_the_help_turns_its_page_once() -> None:
+    app, _ = started()
+    async with app.run_test() as pilot:
+        keys(app, "question_mark", "space")
+        await until(pilot, lambda: len(app.screen_stack) == 2 and app.screen.query_one(VerticalScroll).scroll_y > 0)
+        await pilot.pause()
+        assert "page 2/" in str(app.screen.query_one("#where", Static).content)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10), (40, 5), (20, 3)])
+def test_the_commands_take_keys_at_once_and_have_no_place_on_a_tiny_screen(size: tuple[int, int]) -> None:
+    async def go() -> None:
+        app, _ = started()
+        async with app.run_test(size=size) as pilot:
+            for key in ("pagedown", "pageup", "end", "down"):
+                keys(app, "ctrl+p", key)
+                await pilot.pause()
+                assert (len(app.screen_stack) == 2) == (size >= (40, 10)), size
+                keys(app, key)
+                await pilot.pause()
+                await pilot.resize_terminal(size[0], 3)
+                keys(app, key)
+                await pilot.pause()
+                await pilot.resize_terminal(*size)
+                await pilot.press("escape")
+                await pilot.pause()
+                assert len(app.screen_stack) == 1
+            assert app.is_running
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize("key", ["question_mark", "d", "ctrl+p"])

@@ -433,6 +433,31 @@ def test_a_frozen_picture_can_still_be_looked_at():
     play(body)
 
 
+def test_keys_that_act_behind_a_frozen_picture_say_so():
+    async def body(app, pilot, stream):
+        await pilot.press("f", "plus")
+        assert said(app)[-1] == "all thresholds moved; the screen is frozen"
+        await pilot.press("greater_than_sign")
+        assert said(app)[-1] == "speed 1.5; the screen is frozen"
+        await pilot.press("home")
+        assert said(app)[-1] == "at 00:00; the screen is frozen"
+        await pilot.press("down", "minus")
+        assert said(app)[-1].endswith("; the screen is frozen")
+        assert ": threshold 0." in said(app)[-1]
+
+    play(body, file=True)
+
+
+def test_a_label_while_the_microphone_is_lost_has_the_time_of_its_key():
+    async def body(app, pilot, stream):
+        await send_update(app, pilot, update(90, time=8.0, state=State.DEVICE_LOST, age_s=2.5))
+        await pilot.press("l", "x", "enter")
+        assert 10.5 <= stream.labels[-1][0] < 70
+        assert stream.labels[-1][1] == "x"
+
+    play(body)
+
+
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (300, 80)])
 def test_every_key_on_every_size(size):
     keys = ["down", "m", "1", "v", "plus", "s", "slash", "a", "enter", "l", "x", "enter", "r", "0", "p", "right",
@@ -554,7 +579,7 @@ def test_w_saves_changed_thresholds_after_asking():
         assert said(app)[-1] == "no threshold has been changed; + and - change them"
         await pilot.press("plus", "w")
         assert app.stream_view.prompt.placeholder.strip() == (
-            "enter saves, esc cancels; into settings.toml: accordion 0.45"
+            "enter saves accordion 0.45 in settings.toml; esc cancels"
         )
         await pilot.press("escape")
         assert kept.thresholds == {}

@@ -16,7 +16,7 @@ from instrec_live.realtime.tui.drawing import ASCII, UNICODE, clock, length
 from instrec_live.realtime.tui.header import header_runs, state_run, status_runs
 from instrec_live.realtime.tui.mel_strip import COLUMN, event_runs
 from instrec_live.realtime.tui.rows import Rows
-from instrec_live.realtime.tui.state import PEAK_FALL, SETTLED, ScreenState, Sorting, SoundEvent, View
+from instrec_live.realtime.tui.state import PEAK_FALL, SETTLED, PlaybackState, ScreenState, Sorting, SoundEvent, View
 from instrec_live.realtime.tui.stream_view import SIDE
 
 
@@ -154,6 +154,30 @@ def test_the_state_word(state, word):
 def test_a_lost_microphone_is_not_called_live(state, word):
     runs = header_runs(screen_state_of([update(0, state=state)], live=True), 80, UNICODE)
     assert f"{UNICODE.dot} {word}" in [text for _, text in runs]
+
+
+def test_the_clock_continues_while_a_microphone_is_lost():
+    lost = update(0, time=8.0, state=State.DEVICE_LOST, age_s=125.0)
+    assert ("clock", "00:02:13") in header_runs(screen_state_of([lost], live=True), 80, UNICODE)
+
+
+@given(st.integers(40, 90), st.booleans(), st.booleans(), st.booleans(), st.sampled_from([72.0, 7200.0]))
+def test_a_narrow_line_leaves_out_whole_words(width, recording, paused, solo, duration):
+    playback = PlaybackState(
+        playable=True, position=61.0, duration=duration, paused=paused, recording=recording, speed=1.5
+    )
+    runs = header_runs(
+        screen_state_of([update(0)], live=False), width, UNICODE, playback, solo="passt" if solo else None
+    )
+    shown = dict(runs)
+    assert length(runs) == width
+    assert shown["clock"] in {"01:01", "00:01:01", "01:01/01:12", "00:01:01/02:00:00"}
+    assert ("solo" in shown) == solo
+    assert (UNICODE.dot in shown.get("live", "")) == recording
+    assert shown["file"].split()[1] == ("PAUSED" if paused else "FILE")
+    if width == 90:
+        assert "/" in shown["clock"]
+        assert shown["title"] == " instrec-live"
 
 
 @given(st.integers(40, 300), st.sampled_from(list(State)), st.integers(0, 10**6), st.sampled_from([UNICODE, ASCII]))

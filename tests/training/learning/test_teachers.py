@@ -7,10 +7,15 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 pytest.importorskip("onnxscript", reason="training needs the [train] extra")
 
+from bank import write_bank
+
 from instrec_live.models.audioset import CLASSES, INSTRUMENT_ROWS
+from instrec_live.models.bundle import BUNDLES, Bundle
 from instrec_live.models.calibration import sigmoid
+from instrec_live.models.engines import onnx_runtime
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
+from instrec_live.models.logmel import N_MELS, PATCH
 from instrec_live.models.networks.mn04 import Mn04Head, Mn04Trunk
 from instrec_live.models.networks.registry import build
 from instrec_live.training.learning.teachers import (
@@ -19,10 +24,12 @@ from instrec_live.training.learning.teachers import (
     MN04_WEIGHT,
     SCALE,
     begin_with_mn04,
+    bundle_answers,
     combined,
+    make_targets,
     with_what_is_known,
 )
-from instrec_live.training.synthesis.unions import Track
+from instrec_live.training.synthesis.unions import LENGTHS, Track, Unions, windows
 
 VIOLIN, FLUTE, GUITAR = (INSTRUMENTS.index(name) for name in ("violin", "flute", "guitar"))
 
@@ -56,6 +63,41 @@ def test_labels_override_the_teachers(labels, complete, violin, flute, guitar) -
     got = with_what_is_known(said, Track(0, 4, "distractor" if "bassoon" in labels else "x", "x", labels, complete))
     np.testing.assert_allclose(got[:, [VIOLIN, FLUTE, GUITAR]], [[violin, flute, guitar]] * 2, rtol=1e-5)
     assert said[0, VIOLIN] == np.float32(0.1)  # the teachers' answers stay as they were
+
+
+@pytest.mark.parametrize("name", ["cbam_cnn", "ms_crnn", "passt"])
+def test_a_bundle_gives_each_window_what_it_gives_it_alone(name: str) -> None:
+    bundle = Bundle.load(BUNDLES / name)
+    frames = np.random.default_rng(0).normal(-2, 2, (24 * PATCH, N_MELS)).astype(np.float16)
+    tracks = [Track(0, 13, "music", "a", (), False), Track(13 * PATCH, 11, "music", "b", (), False)]
+    answers = bundle_answers(frames, tracks, bundle)
+    engine = onnx_runtime.open_engine(bundle, 1, "fp32")
+    for length in LENGTHS:
+        spans = [span for track in tracks for span in windows(track, length)]
+        assert len(answers[length]) == len(spans)
+        for (start, patches), got in zip(spans, answers[length], strict=True):
+            mel = np.ascontiguousarray(frames[start : start + patches * PATCH].T, np.float32)
+            alone = bundle.calibration(engine.logits(mel[None])[0, : len(INSTRUMENTS)])
+            np.testing.assert_allclose(got, alone, atol=2e-4)
+
+
+def test_targets_are_made_of_what_is_there_already_and_serve_mixtures(tmp_path) -> None:
+    """The mean of what two teachers said in an earlier run, whose files are kept."""
+    bank = write_bank(tmp_path / "bank", ("violin", "music"), patches=12)
+    (bank / "targets.npz").unlink()
+    counts = {"2": 12, "5": 4, "10": 2}
+    for name, classes in (("cbam_cnn", 20), ("mn04", CLASSES)):
+        np.savez(bank / f"{name}.npz", **{n: np.full((count, classes), -1, np.float16) for n, count in counts.items()})
+    make_targets(bank, tmp_path / "mn04_as.npz", [BUNDLES / "cbam_cnn"])
+    mean = sigmoid(np.float32(SCALE * ((1 - MN04_WEIGHT) * -1 + MN04_WEIGHT * (-1 + MN04_BIAS)) + BIAS))
+    with np.load(bank / "targets.npz") as stored:
+        for n, count in counts.items():
+            of_violin, of_music = np.split(stored[f"instruments{n}"], 2)
+            assert (of_violin[:, VIOLIN] == np.float16(0.93)).all()
+            np.testing.assert_allclose(np.delete(of_violin, VIOLIN, 1), 0.2 * mean, rtol=1e-2)
+            np.testing.assert_allclose(of_music, mean, rtol=1e-2)
+            assert stored[f"audioset{n}"].shape == (count, CLASSES)
+    Unions(bank).example(0, np.random.default_rng(0), 2 * PATCH)
 
 
 def test_a_network_begins_with_mn04_and_with_nothing_else(tmp_path) -> None:

@@ -9,6 +9,8 @@ import soundfile
 
 pytest.importorskip("tqdm", reason="training needs the [train] extra")
 
+from bank import GROUPS, write_bank
+
 from instrec_live.models.audioset import CLASSES
 from instrec_live.models.errors import InputFileError, UsageError
 from instrec_live.models.instruments import INSTRUMENTS
@@ -17,28 +19,7 @@ from instrec_live.training.synthesis import unions
 from instrec_live.training.synthesis.channel import power_of
 from instrec_live.training.synthesis.unions import LENGTHS, Track, Unions, noise, power_of_offset, windows
 
-GROUPS = ("violin", "flute", "song", "music", "distractor")
 EVERYTHING = len(INSTRUMENTS) + CLASSES
-
-
-def write_bank(folder: Path, groups: tuple[str, ...] = GROUPS, patches: int = 12) -> Path:
-    """A bank of one track a group, whose teachers are .25 sure of everything."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    tracks = [
-        {"start": i * patches * PATCH, "patches": patches, "group": group, "source": f"source of {group}",
-         "labels": [group] if group in INSTRUMENTS else [], "complete": group in INSTRUMENTS}
-        for i, group in enumerate(groups)
-    ]  # fmt: skip
-    np.save(folder / "frames.npy", rng.normal(1, 0.1, (len(groups) * patches * PATCH, N_MELS)).astype(np.float16))
-    (folder / "index.json").write_text(json.dumps({"seed": 0, "sources": [], "tracks": tracks}))
-    content = {}
-    for length in LENGTHS:
-        count = sum(len(windows(Track(**track), length)) for track in tracks)
-        content[f"instruments{length}"] = np.full((count, len(INSTRUMENTS)), 0.25, np.float16)
-        content[f"audioset{length}"] = np.full((count, CLASSES), 0.25, np.float16)
-    np.savez(folder / "targets.npz", **content)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +144,8 @@ def test_a_group_without_a_long_or_loud_window_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bank_is_made_of_folders(tmp_path: Path) -> None:
-    """Notes are joined to phrases, a phrase is kept, music has no labels; and a folder that is there is left alone."""
+    """Notes are joined to phrases, a phrase is kept, music is cut and has no labels, a sound effect is left out; and a
+    folder that is there is left alone."""
     rng = np.random.default_rng(0)
     t = np.arange(12 * 32_000) / 32_000
     tone = (0.2 * np.sin(2 * np.pi * 440 * t) + 0.001 * rng.standard_normal(len(t))).astype(np.float32)
@@ -174,8 +156,9 @@ def test_a_bank_is_made_of_folders(tmp_path: Path) -> None:
     for i in range(3):
         soundfile.write(sounds / "violin" / "notes" / f"{i}.wav", tone[: 2 * 32_000], 32_000)
     soundfile.write(sounds / "flute" / "phrases" / "a.wav", tone[: 6 * 32_000], 32_000)
-    soundfile.write(music / "a.wav", tone, 32_000)
-    soundfile.write(music / "silent.wav", 0 * tone, 32_000)
+    soundfile.write(music / "a.wav", np.tile(tone, 4), 32_000)
+    soundfile.write(music / "effect.wav", tone, 32_000)
+    soundfile.write(music / "silent.wav", np.tile(0 * tone, 2), 32_000)
     (sounds / "sources.csv").write_text(
         "source,licence,package,class,n_files,seconds,kind\n"
         "notes,CC0-1.0,x,violin,3,6,notes\nphrases,CC0-1.0,x,flute,1,6,phrases\n"
@@ -185,13 +168,14 @@ def test_a_bank_is_made_of_folders(tmp_path: Path) -> None:
     unions.make_bank(sounds, [music.parent], to, processes=1)
     index = json.loads((to / "index.json").read_text())
     tracks = {track["group"]: track for track in index["tracks"]}
-    assert {group: track["patches"] for group, track in tracks.items()} == {"violin": 6, "flute": 6, "music": 12}
+    assert {group: track["patches"] for group, track in tracks.items()} == {"violin": 6, "flute": 6, "music": 10}
+    assert [track["patches"] for track in index["tracks"] if track["group"] == "music"] == [40, 10]
     assert {group: track["labels"] for group, track in tracks.items()} == {
         "violin": ["violin"], "flute": ["flute"], "music": []
     }  # fmt: skip
     assert [track["complete"] for track in tracks.values()].count(False) == 1
     frames = np.load(to / "frames.npy")
-    assert frames.shape == (24 * PATCH, N_MELS)
+    assert frames.shape == (62 * PATCH, N_MELS)
     assert {(source["class"], source["licence"]) for source in index["sources"]} == {
         ("violin", "CC0-1.0"), ("flute", "CC0-1.0"), ("music", "CC-BY-3.0")
     }  # fmt: skip
@@ -238,3 +222,26 @@ def test_the_share_of_music_is_as_asked_for(bank: Path) -> None:
     rng = np.random.default_rng(0)
     groups = [supply._group(rng) for _ in range(4000)]
     assert np.isin(groups, ("song", "music")).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_instrument_is_also_heard_in_music_where_the_teachers_recognise_it_alone(tmp_path: Path) -> None:
+    """In one of the three windows of music they recognise a violin alone; in another it plays with a flute."""
+    folder = write_bank(tmp_path / "bank", ("violin", "flute", "music"), patches=15)
+    with np.load(folder / "targets.npz") as stored:
+        content = dict(stored)
+    of_music = content["instruments5"][6:]
+    of_music[1, INSTRUMENTS.index("violin")] = of_music[2, INSTRUMENTS.index("violin")] = 0.75
+    of_music[2, INSTRUMENTS.index("flute")] = 0.875
+    np.savez(folder / "targets.npz", **content)
+    supply = Unions(folder)
+    start = 35 * PATCH  # of the second window of the third track
+    expected = power_of(supply.frames[start : start + 5 * PATCH])
+    music = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        power, probabilities = supply._window("violin", 5, rng)
+        if probabilities[INSTRUMENTS.index("violin")] == 0.75:
+            np.testing.assert_allclose(power / power.sum(), expected / expected.sum(), rtol=1e-3)
+            music += 1
+        assert supply._window("flute", 5, rng)[1].max() == 0.25
+    assert music / 200 == pytest.approx(unions.RECOGNISED_SHARE, abs=0.1)

@@ -139,14 +139,13 @@ export class Source {
 
   takeUpdate(update) {
     const { time } = update;
-    const before = this.update?.active ?? this.lastColumnActive();
     const last = this.update?.time ?? this.columns.at(-1)?.time ?? time;
     const left = update.jumped && last < time ? last : time; // when a jump forward ended all
-    while (this.columns.length && this.columns.at(-1).time > time) {
-      this.columns.pop();
-    }
-    while (this.events.length && this.events.at(-1).time > time) {
-      this.events.pop();
+    let before = this.update?.active ?? this.lastColumnActive();
+    if (time < last) {
+      this.columns = this.columns.filter((column) => column.time <= time);
+      this.events = this.events.filter((event) => event.time <= time);
+      before = this.lastColumnActive(); // what sounded at the end of what is dropped has no exit
     }
     const known = this.columns.at(-1)?.time === time; // the newest update is told again after the history
     if (!known) {
@@ -173,7 +172,9 @@ export class Source {
   }
 
   lastColumnActive() {
-    return [...(this.columns.at(-1)?.active ?? [])].map((n) => this.instruments[n]);
+    const latest = new Map(this.events.map((event) => [event.name, event.type]));
+    const active = [...(this.columns.at(-1)?.active ?? [])].map((n) => this.instruments[n]);
+    return active.filter((name) => latest.get(name) !== "exit");
   }
 
   note(event) {

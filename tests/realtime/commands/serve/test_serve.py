@@ -163,6 +163,32 @@ def test_what_sounded_before_a_jump_forward_ends_where_it_was_left() -> None:
     assert history["events"][-len(exits) - 1 :] == [*exits, {"type": "entry", "time": 100.5, "name": "violin"}]
 
 
+def test_what_sounded_only_later_has_no_exit_after_a_jump_back() -> None:
+    broadcast, source = begun()
+    for number in range(8):
+        source.write(replace(update(number), active=("guitar",) if number >= 6 else ()))
+    source.write(replace(update(0), active=(), jumped=True))
+    _, history, _ = records(Viewer(broadcast).read())
+    assert history["events"] == []
+    broadcast, source = begun()
+    for number in range(8):
+        source.write(replace(update(number), active=("guitar",) if number >= 2 else ()))
+    source.write(replace(update(4), active=(), jumped=True))
+    _, history, _ = records(Viewer(broadcast).read())
+    assert history["events"] == [
+        {"type": "entry", "time": 1.5, "name": "guitar"}, {"type": "exit", "time": 2.5, "name": "guitar"}
+    ]  # fmt: skip
+
+
+def test_a_label_set_after_a_jump_back_does_not_keep_later_history() -> None:
+    broadcast, source = begun(updates=60)
+    source.label(1.0, "the first song")  # of a file that is paused
+    source.write(replace(update(1), active=(), jumped=True))
+    _, history, _ = records(Viewer(broadcast).read())
+    assert {"type": "label", "time": 1.0, "text": "the first song"} in history["events"]
+    assert all(event["time"] <= 1.0 for event in history["events"])
+
+
 def test_a_viewer_who_fell_behind_skips_to_the_newest() -> None:
     broadcast, source = begun()
     slow, quick = Viewer(broadcast), Viewer(broadcast)

@@ -220,7 +220,7 @@ def test_a_list_may_name_addresses_and_the_local_file_system_is_one(place: Path)
 
 @pytest.mark.parametrize(
     ("content", "code", "words"),
-    [(b"\n \n", 4, "not a list of paths"), (b"RIFF\0\0", 4, "not a list of paths"), (None, 4, "no sound file")],
+    [(b"\n \n", 4, "x.txt is empty"), (b"RIFF\0\0", 4, "not a list of paths"), (None, 4, "no sound file")],
 )
 def test_a_list_that_is_none_is_one_line(
     place: Path, tmp_path: Path, content: bytes | None, code: int, words: str

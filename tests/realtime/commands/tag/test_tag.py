@@ -642,6 +642,10 @@ def test_a_table_that_cannot_be_written_to_its_end_is_no_mistake_of_the_user(tmp
     row = {"file": "a.wav", "instrument": "piano", "active_seconds": 1.0}
     results = ResultsFile(tmp_path / "r.csv", {"hop": 0.5}, force=False)
     segments.add(Record("a.wav", 1.0, 0.0, (), segments=(Segment("piano", 0.0, 1.0, 0.5, 0.9),) * 10))
+    with full_disk(10):
+        for kind, facts in ((ResultsFile, {"hop": 0.5}), (SegmentsFile, ())):
+            with pytest.raises(OutputError, match="File too large"):
+                kind(tmp_path / f"{kind.__name__}.csv", facts, force=False)  # type: ignore[operator]
     with full_disk(100):
         for write in (
             lambda: segments.add(Record("b.wav", 1.0, 0.0, (), segments=(Segment("piano", 0.0, 1.0, 0.5, 0.9),))),
@@ -672,7 +676,9 @@ def test_labels_that_cannot_be_written_are_an_error_of_the_file(place: Path, tmp
     item = Item("deep/c.wav", place / "archive" / "deep" / "c.wav", Path("deep/c.wav"))
     record = job.tag(item, FakeTagger())  # type: ignore[arg-type]
     assert record.error is not None
-    assert "could not be written" in record.error
+    assert f"{tmp_path / 'tracks'} could not be written" in record.error
+    assert record.duration_s == pytest.approx(soundfile.info(item.path).duration)
+    assert len(record.tags) == len(INSTRUMENTS)
 
 
 def test_a_file_that_cannot_be_read_is_not_called_an_output(
