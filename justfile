@@ -126,16 +126,14 @@ scale:
     python benchmarks/cluster.py
     python benchmarks/pages.py watch archive engines
 
-# more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, 30 h of
-# music of the packages in training/data/free_music.csv in runs/free (half an hour and 12 GB; needs apt-get, dpkg-deb,
-# unzip, npm and the FluidSynth library)
+# more to learn from, freely licensed, out of Debian's and npm's archives: soundfonts played into runs/soundfonts, the
+# music of games in runs/free (ten minutes; needs apt-get, dpkg-deb, npm and the FluidSynth library)
 free-sounds:
     mkdir -p runs/packages runs/free
-    cp training/data/free_music.csv runs/free/sources.csv
-    cd runs/packages && apt-get download fluid-soundfont-gm musescore-general-soundfont \
-        $(sed -n 's/.*,Debian //p' ../free/sources.csv) && npm pack @coderline/alphatab@1.8.4
+    cd runs/packages && apt-get download fluid-soundfont-gm musescore-general-soundfont freecol flare-game \
+        naev-data berusky2-data colobot-common-sounds freedroidrpg-data lordsawar-data \
+        extremetuxracer-data starfighter-data warzone2100-music && npm pack @coderline/alphatab@1.8.4
     cd runs/packages && for deb in *.deb; do dpkg-deb -x "$deb" "../free/${deb%%_*}"; done
-    find runs/free/0ad-data -name public.zip -exec unzip -q -o {} 'audio/music/*' -d runs/free/0ad-data \; -delete
     tar -xzf runs/packages/coderline-alphatab-1.8.4.tgz -C runs/free
     find runs/free -name '*.video.ogg' -delete
     python -m training.data soundfont {{ fluid }} --to runs/soundfonts --licence MIT --name fluidr3_phrases --phrases 40

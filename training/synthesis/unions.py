@@ -46,11 +46,8 @@ AUDIOSET_WEIGHT = 4 * len(INSTRUMENTS) / CLASSES  # of a cell of AudioSet's, rel
 MUSIC_SHARE = 0.16  # of voices: unlabelled music and songs, half each
 SHARES = {"distractor": 0.06, "noise": 0.02}  # of voices; the rest are single instruments
 OFFSETS = 0.1  # of mixtures have a constant offset under them, as cheap microphones do
-RECOGNISED_SHARE = 0.4  # of an instrument's voices, at most, are music in which the teachers recognise it
-_RECOGNISED = 0.5  # from this probability on
-_FEW = 50  # so many windows of music are drawn half as often as their share; fewer would be learned by heart
 _LONGEST = 40  # patches of a track
-_MUSIC = (20.0, 240.0)  # s: shorter files are sound effects; of longer ones, so much is taken
+_MUSIC = (10.0, 240.0)  # s: shorter files are sound effects; of longer ones, so much is taken
 _PHRASE = 960  # frames: notes shorter than half of it are joined until they are as long
 _INAUDIBLE = (-20.0, -8.0)  # dB: softer than the first a voice counts as absent, louder than the second as present
 _SILENCE = 3.0  # mel power, summed over the bands, of a frame without sound
@@ -156,7 +153,6 @@ class Unions:
         for i, track in enumerate(tracks):
             self._groups[track.group][track.source].append(i)
         self._instruments = [name for name in self._groups if name not in ("song", "music", "distractor")]
-        self._recognised = {n: self._recognised_in_music(tracks, n) for n in LENGTHS}
 
     def example(self, index: int, rng: np.random.Generator, frames: int) -> Example:
         """A mixture of one to four voices: log-mel [128, frames]; labels and mask [20 + 527], AudioSet's weighing
@@ -208,40 +204,18 @@ class Unions:
         decibels = 10 * np.log10(power.sum(1).mean() + 1e-9)  # relative to the frames of the window that sound
         return power, probabilities * np.float32(np.interp(decibels, _INAUDIBLE, (0.0, 1.0)))
 
-    def _recognised_in_music(self, tracks: Sequence[Track], length: int) -> dict[str, dict[str, list[tuple[int, int]]]]:
-        """(track, window) of music and songs in which the teachers recognise an instrument and at most one other, by
-        instrument and source: players, instruments and rooms that no labelled sound has."""
-        found: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-        recognised = self._targets[length][0] >= _RECOGNISED
-        for i, track in enumerate(tracks):
-            if track.group not in ("music", "song"):
-                continue
-            for k, row in enumerate(recognised[slice(*self._first[length][i : i + 2])]):
-                names = np.flatnonzero(row)
-                for name in names if len(names) <= 2 else ():
-                    found[INSTRUMENTS[name]][track.source].append((i, k))
-        return found
-
     def _window(self, group: str, length: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Mel powers [T, 128] of a window at one loudness, and the teachers' probabilities of it [20 + 527]."""
         if group == "noise":
             return noise(length * PATCH, rng), np.zeros(len(INSTRUMENTS) + CLASSES, np.float32)
         sources = self._groups[group]
-        recognised = self._recognised[length].get(group, {})
-        count = sum(map(len, recognised.values()))
-        if rng.random() >= RECOGNISED_SHARE * count / (count + _FEW):
-            recognised = {}
-        names = list(recognised or sources)
+        names = list(sources)
         # Many short sources contain more than one long one.
-        weights = np.array([len((recognised or sources)[name]) for name in names]) ** 0.6
+        weights = np.array([len(sources[name]) for name in names]) ** 0.6
         for _ in range(1000):
-            name = names[rng.choice(len(names), p=weights / weights.sum())]
-            if recognised:
-                track, k = recognised[name][rng.integers(len(recognised[name]))]
-            else:
-                track = sources[name][rng.integers(len(sources[name]))]
-                k = int(rng.integers(len(self._windows[length][track])))
-            start, patches = self._windows[length][track][k]
+            tracks = sources[names[rng.choice(len(names), p=weights / weights.sum())]]
+            track = tracks[rng.integers(len(tracks))]
+            start, patches = (found := self._windows[length][track])[k := int(rng.integers(len(found)))]
             if patches < length:
                 continue
             power = power_of(self.frames[start : start + patches * PATCH])
