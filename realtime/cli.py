@@ -39,7 +39,7 @@ def _check_folder() -> None:
     """
     try:
         os.getcwd()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UsageError("the current folder no longer exists", "change into another one") from error
 
 
