@@ -84,7 +84,7 @@ class Subtitles(Sink):
         self._times = ChangeTimes(head)
         self._total, self._count = np.zeros(1), 0  # of the probabilities during the cue
         self._labels: list[tuple[float, str]] = []  # set during the cue that is not written yet
-        self._alone: deque[float] = deque(maxlen=100)  # when those were set that were written while nothing was active
+        self._alone: deque[float] = deque(maxlen=100)  # times of labels that were set while nothing was active
         self._in_order, self._number = True, 0
         self._instruments: tuple[str, ...] = ()  # of those probabilities
         file.write(self._head(str(head.get("source", ""))))

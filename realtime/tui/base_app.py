@@ -530,8 +530,8 @@ class WholeCells(ScrollBarRender):
 
 
 class Palette(ClosesOnce, CommandPalette):
-    """Textual's list of commands; of two Enters in one write, the second does nothing. Nor does a key or a click that
-    arrives while the list is not laid out, or has no room: Textual would raise an error."""
+    """Textual's list of commands. Of two Enters in one write, the second does nothing. Textual raises errors for keys
+    and clicks that arrive before the list is laid out, or when it has no room; here they do nothing."""
 
     def _action_command_list(self, action: str) -> None:
         with suppress(LookupError, NoMatches):

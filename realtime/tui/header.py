@@ -321,9 +321,8 @@ def header_runs(
     title: str = TITLE,
     solo: str | None = None,
 ) -> list[Run]:
-    """The whole line. The source takes what is left; a narrow line loses, in this order, the engine, the rates, the
-    length of the sound, the program's name, the word REC and the speed; nothing is cut short that would say something
-    else then."""
+    """The whole line. The source takes what is left. A narrow line leaves out, in this order, the engine, the rates,
+    the length of the sound, the program's name, the word REC and the speed; it never cuts the clock."""
     info = state.info
     name = printable(title)
     if cell_len(name) > width // 3:

@@ -296,7 +296,7 @@ class History:
             self._events.popleft()
 
     def _go_back(self, time: float) -> None:
-        """Drop what is later than `time`. What sounded at its end has no exit: it was not heard to its end there."""
+        """Drop what is later than `time`: an instrument that was active only then gets no exit."""
         while self._columns and self._columns[-1].time > time:
             self._columns.pop()
         kept = [event for event in self._events if event["time"] <= time]

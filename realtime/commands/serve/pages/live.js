@@ -145,7 +145,7 @@ export class Source {
     if (time < last) {
       this.columns = this.columns.filter((column) => column.time <= time);
       this.events = this.events.filter((event) => event.time <= time);
-      before = this.lastColumnActive(); // what sounded at the end of what is dropped has no exit
+      before = this.lastColumnActive(); // an instrument that was active only later gets no exit
     }
     const known = this.columns.at(-1)?.time === time; // the newest update is told again after the history
     if (!known) {
